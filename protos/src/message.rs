@@ -1,0 +1,298 @@
+//! The closed set of things that can be said on a slot.
+
+use bytes::Bytes;
+
+use crate::{Address, Errno, Reason, SpawnOptions, Startup, Warning, comms};
+
+/// One message: who says what to whom.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Message {
+    /// The receiver; `None` where the master itself is meant.
+    pub to: Option<Address>,
+    /// The sender; `None` where the master itself speaks.
+    pub from: Option<Address>,
+    /// What is said.
+    pub body: Body,
+}
+
+/// What a message says. The fields are those of `comms.proto`, which explains them.
+#[derive(Clone, PartialEq, Debug)]
+pub enum Body {
+    /// Payload of a stream, never empty.
+    Data(Bytes),
+    /// Start a function.
+    Spawn {
+        /// Name of the function or service.
+        name: String,
+        /// Address of the new invocation.
+        address: Address,
+        /// Everything else, if something is to differ from the project file.
+        options: Option<Box<SpawnOptions>>,
+    },
+    /// End the addressed child.
+    Kill,
+    /// The invocation is over.
+    Exit(Ending),
+    /// A frame that named the sender of this message was refused.
+    Error(Errno),
+    /// An invocation begins.
+    Startup {
+        /// Its address.
+        address: Address,
+        /// Its parent's.
+        parent: Address,
+        /// Arguments, environment, limits.
+        startup: Box<Startup>,
+    },
+    /// No more data follows.
+    HalfClose,
+    /// Bytes taken (to the master) or bytes that may be written (from it).
+    Credit(u32),
+    /// The sender of this message has ended.
+    Ending(Ending),
+    /// A limit is nearly reached.
+    Warning(Warning),
+    /// A line that the function logged.
+    Log {
+        /// 1 or 2, as the function sees them.
+        stream: u8,
+        /// Without its end of line.
+        line: String,
+    },
+}
+
+/// How an invocation ended.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Ending {
+    /// Why.
+    pub reason: Reason,
+    /// Exit code of the function, or a WASI errno with [`Reason::Refused`].
+    pub code: i32,
+    /// Text for the log; never for a client.
+    pub detail: String,
+}
+
+impl Ending {
+    /// An ending with a text and no code.
+    pub fn new(reason: Reason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            code: 0,
+            detail: detail.into(),
+        }
+    }
+
+    /// The ending of a function that returned or exited with this code.
+    pub fn exit(code: i32) -> Self {
+        let reason = if code == 0 { Reason::Ok } else { Reason::Exit };
+        Self {
+            reason,
+            code,
+            detail: String::new(),
+        }
+    }
+
+    /// A refusal, with the errno that the spawner gets.
+    pub fn refused(errno: Errno, detail: impl Into<String>) -> Self {
+        Self {
+            reason: Reason::Refused,
+            code: i32::from(errno.0),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// Bytes that decode as protobuf but are no message of this protocol.
+#[derive(Clone, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum Malformed {
+    /// Not protobuf, or a field of the wrong type.
+    #[error("the frame is not a protobuf message: {0}")]
+    NotProtobuf(String),
+    /// A message with no body, or with several.
+    #[error("a message must say exactly one thing, this one says: {0:?}")]
+    Bodies(Vec<&'static str>),
+    /// A field with a value that has no meaning.
+    #[error("`{field}` must not be {value}")]
+    Value {
+        /// Name in `comms.proto`.
+        field: &'static str,
+        /// What stands there.
+        value: i64,
+    },
+}
+
+impl From<Message> for comms::Message {
+    fn from(message: Message) -> Self {
+        let number = |address: Option<Address>| address.map_or(0, Address::get);
+        let mut out = Self {
+            to: number(message.to),
+            from: number(message.from),
+            ..Self::default()
+        };
+        match message.body {
+            Body::Data(data) => out.data = data,
+            Body::Spawn {
+                name,
+                address,
+                options,
+            } => {
+                out.spawn = name;
+                out.spawn_address = address.get();
+                out.options = options.map(|options| *options);
+            }
+            Body::Kill => out.kill = true,
+            Body::Exit(ending) => {
+                out.exiting = true;
+                out.exit = ending.code;
+                out.ending = Some(ending.into());
+            }
+            Body::Error(errno) => out.error = i32::from(errno.0),
+            Body::Startup {
+                address,
+                parent,
+                startup,
+            } => {
+                out.your_address = address.get();
+                out.parent_address = parent.get();
+                out.startup = Some(*startup);
+            }
+            Body::HalfClose => out.half_close = true,
+            Body::Credit(bytes) => out.credit = bytes,
+            Body::Ending(ending) => out.ending = Some(ending.into()),
+            Body::Warning(warning) => out.warning = Some(warning),
+            Body::Log { stream, line } => {
+                out.log = Some(comms::Log {
+                    stream: u32::from(stream),
+                    line,
+                });
+            }
+        }
+        out
+    }
+}
+
+impl From<Ending> for comms::Ending {
+    fn from(ending: Ending) -> Self {
+        Self {
+            reason: ending.reason.number(),
+            code: ending.code,
+            detail: ending.detail,
+        }
+    }
+}
+
+impl TryFrom<comms::Ending> for Ending {
+    type Error = Malformed;
+
+    fn try_from(ending: comms::Ending) -> Result<Self, Malformed> {
+        let reason = Reason::from_number(ending.reason).ok_or(Malformed::Value {
+            field: "reason",
+            value: ending.reason.into(),
+        })?;
+        Ok(Self {
+            reason,
+            code: ending.code,
+            detail: ending.detail,
+        })
+    }
+}
+
+impl TryFrom<comms::Message> for Message {
+    type Error = Malformed;
+
+    fn try_from(m: comms::Message) -> Result<Self, Malformed> {
+        let said: Vec<&'static str> = [
+            (!m.data.is_empty(), "data"),
+            (!m.spawn.is_empty() || m.spawn_address != 0, "spawn"),
+            (m.kill, "kill"),
+            (m.exiting, "exiting"),
+            (m.error != 0, "error"),
+            (m.startup.is_some(), "startup"),
+            (m.half_close, "half_close"),
+            (m.credit != 0, "credit"),
+            (m.ending.is_some() && !m.exiting, "ending"),
+            (m.warning.is_some(), "warning"),
+            (m.log.is_some(), "log"),
+        ]
+        .into_iter()
+        .filter_map(|(said, name)| said.then_some(name))
+        .collect();
+        let [said] = said[..] else {
+            return Err(Malformed::Bodies(said));
+        };
+        let (to, from) = (Address::new(m.to), Address::new(m.from));
+        let body = match said {
+            "data" => Body::Data(m.data),
+            "spawn" => Body::Spawn {
+                name: m.spawn,
+                address: address("spawn_address", m.spawn_address)?,
+                options: m.options.map(Box::new),
+            },
+            "kill" => Body::Kill,
+            "exiting" => Body::Exit(match m.ending {
+                Some(ending) => Ending {
+                    code: m.exit,
+                    ..ending.try_into()?
+                },
+                None => Ending::exit(m.exit),
+            }),
+            "error" => {
+                let errno = u16::try_from(m.error).map_err(|_| Malformed::Value {
+                    field: "error",
+                    value: m.error.into(),
+                })?;
+                Body::Error(Errno(errno))
+            }
+            "startup" => Body::Startup {
+                address: address("your_address", m.your_address)?,
+                parent: address("parent_address", m.parent_address)?,
+                startup: Box::new(m.startup.unwrap_or_default()),
+            },
+            "half_close" => Body::HalfClose,
+            "credit" => Body::Credit(m.credit),
+            "ending" => Body::Ending(m.ending.unwrap_or_default().try_into()?),
+            "warning" => Body::Warning(m.warning.unwrap_or_default()),
+            _ => {
+                let log = m.log.unwrap_or_default();
+                let stream = match log.stream {
+                    1 => 1,
+                    2 => 2,
+                    other => {
+                        return Err(Malformed::Value {
+                            field: "stream",
+                            value: other.into(),
+                        });
+                    }
+                };
+                Body::Log {
+                    stream,
+                    line: log.line,
+                }
+            }
+        };
+        Ok(Self { to, from, body })
+    }
+}
+
+fn address(field: &'static str, number: u64) -> Result<Address, Malformed> {
+    Address::new(number).ok_or(Malformed::Value { field, value: 0 })
+}
+
+impl Body {
+    /// The name of the body, as in `comms.proto`; for logs and the state table.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Data(_) => "data",
+            Self::Spawn { .. } => "spawn",
+            Self::Kill => "kill",
+            Self::Exit(_) => "exiting",
+            Self::Error(_) => "error",
+            Self::Startup { .. } => "startup",
+            Self::HalfClose => "half_close",
+            Self::Credit(_) => "credit",
+            Self::Ending(_) => "ending",
+            Self::Warning(_) => "warning",
+            Self::Log { .. } => "log",
+        }
+    }
+}
