@@ -60,10 +60,6 @@ pub struct Message {
     #[prost(message, optional, tag = "18")]
     pub options: ::core::option::Option<SpawnOptions>,
 }
-impl ::prost::Name for Message {
-const NAME: &'static str = "Message";
-const PACKAGE: &'static str = "embly.comms";
-fn full_name() -> ::prost::alloc::string::String { "embly.comms.Message".into() }fn type_url() -> ::prost::alloc::string::String { "/embly.comms.Message".into() }}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Startup {
     /// Version of this protocol; a wrapper refuses one that it does not know.
@@ -84,10 +80,6 @@ pub struct Startup {
     #[prost(uint32, tag = "6")]
     pub address_prefix_bits: u32,
 }
-impl ::prost::Name for Startup {
-const NAME: &'static str = "Startup";
-const PACKAGE: &'static str = "embly.comms";
-fn full_name() -> ::prost::alloc::string::String { "embly.comms.Startup".into() }fn type_url() -> ::prost::alloc::string::String { "/embly.comms.Startup".into() }}
 /// Limits that a wrapper enforces on its invocation. 0 means no limit.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
@@ -106,10 +98,6 @@ pub struct Limits {
     #[prost(uint32, tag = "5")]
     pub depth_left: u32,
 }
-impl ::prost::Name for Limits {
-const NAME: &'static str = "Limits";
-const PACKAGE: &'static str = "embly.comms";
-fn full_name() -> ::prost::alloc::string::String { "embly.comms.Limits".into() }fn type_url() -> ::prost::alloc::string::String { "/embly.comms.Limits".into() }}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ending {
     /// A number of the table of reasons.
@@ -122,20 +110,12 @@ pub struct Ending {
     #[prost(string, tag = "3")]
     pub detail: ::prost::alloc::string::String,
 }
-impl ::prost::Name for Ending {
-const NAME: &'static str = "Ending";
-const PACKAGE: &'static str = "embly.comms";
-fn full_name() -> ::prost::alloc::string::String { "embly.comms.Ending".into() }fn type_url() -> ::prost::alloc::string::String { "/embly.comms.Ending".into() }}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Warning {
     /// Name of the limit as in the project file.
     #[prost(string, tag = "1")]
     pub limit: ::prost::alloc::string::String,
 }
-impl ::prost::Name for Warning {
-const NAME: &'static str = "Warning";
-const PACKAGE: &'static str = "embly.comms";
-fn full_name() -> ::prost::alloc::string::String { "embly.comms.Warning".into() }fn type_url() -> ::prost::alloc::string::String { "/embly.comms.Warning".into() }}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Log {
     /// 1: standard output, 2: standard error, as the function sees them.
@@ -145,10 +125,6 @@ pub struct Log {
     #[prost(string, tag = "2")]
     pub line: ::prost::alloc::string::String,
 }
-impl ::prost::Name for Log {
-const NAME: &'static str = "Log";
-const PACKAGE: &'static str = "embly.comms";
-fn full_name() -> ::prost::alloc::string::String { "embly.comms.Log".into() }fn type_url() -> ::prost::alloc::string::String { "/embly.comms.Log".into() }}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SpawnOptions {
     /// Name of the function.
@@ -167,7 +143,3 @@ pub struct SpawnOptions {
     #[prost(message, optional, tag = "5")]
     pub limits: ::core::option::Option<Limits>,
 }
-impl ::prost::Name for SpawnOptions {
-const NAME: &'static str = "SpawnOptions";
-const PACKAGE: &'static str = "embly.comms";
-fn full_name() -> ::prost::alloc::string::String { "embly.comms.SpawnOptions".into() }fn type_url() -> ::prost::alloc::string::String { "/embly.comms.SpawnOptions".into() }}

@@ -17,6 +17,7 @@
     missing_docs,
     reason = "generated from proto/comms.proto, which documents each field"
 )]
+#[rustfmt::skip]
 pub mod comms;
 pub mod credit;
 pub mod errno;

@@ -16,7 +16,7 @@ fn generate(root: &Path) -> Result<String> {
     let folder = root.join("protos/proto");
     let set = protox::compile(["comms.proto"], [&folder])?;
     let mut config = prost_build::Config::new();
-    config.bytes(["."]).enable_type_names();
+    config.bytes(["."]);
     let module = prost_build::Module::from_protobuf_package_name("embly.comms");
     let requests = set
         .file
