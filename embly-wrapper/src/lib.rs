@@ -1,1 +1,38 @@
-//! embly-wrapper
+//! Compiles functions to native code and runs each invocation in a process of its own.
+//!
+//! In the order in which a function meets them:
+//!
+//! - [`engine`]: the one configuration of the WebAssembly engine;
+//! - [`preflight`], [`compile`], [`artefact`]: from wasm to a file of native code that can be
+//!   trusted, made in a process of its own;
+//! - [`process`]: the master's side: socket pairs, fork servers, reaping;
+//! - [`control`]: what the master and a fork server say to each other;
+//! - [`server`], [`jail`]: the fork server, one per function version, and what it gives up;
+//! - [`child`], [`channel`]: a wrapper, from hello to the report of its end;
+//! - [`instance`], [`link`], [`host`]: the guest, and what it can call;
+//! - [`streams`], [`limits`], [`exit`]: what it has, what it may use, how it ended.
+//!
+//! This crate is the only one that knows the engine, and `unsafe` stands in its `sys` modules
+//! only. The executable calls [`main`] for `embly wrapper …` before it has any thread.
+
+pub mod artefact;
+pub mod channel;
+pub mod child;
+pub mod compile;
+pub mod control;
+pub mod engine;
+pub mod exit;
+pub mod host;
+pub mod instance;
+pub mod jail;
+pub mod limits;
+pub mod link;
+pub mod preflight;
+pub mod process;
+mod roles;
+pub mod server;
+pub mod streams;
+#[expect(unsafe_code, reason = "the one place for it")]
+mod sys;
+
+pub use roles::main;

@@ -1,0 +1,136 @@
+//! Artefacts: the native code of one function version, as a file.
+//!
+//! Native code is trusted code. An artefact is named by the hash of its wasm and of the
+//! engine that made it, written to a temporary name and renamed, and read-only, in a folder
+//! that only this user can write. Whoever loads one opens it once and checks owner, mode and
+//! checksum on that descriptor.
+//!
+//! The file is the engine's ELF image, then a trailer of 48 bytes: [`MAGIC`], the length of
+//! the image as u64 little-endian, and the BLAKE3 hash of the image.
+
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::hash::{Hash, Hasher};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use wasmtime::Engine;
+
+const MAGIC: [u8; 8] = *b"EMBLYAO1";
+const TRAILER_BYTES: u64 = 8 + 8 + 32;
+
+/// Why a file is no artefact to trust.
+#[derive(Debug, thiserror::Error)]
+pub enum Untrusted {
+    /// It cannot be opened or read.
+    #[error("it cannot be read")]
+    Io(#[from] io::Error),
+    /// Not a plain file.
+    #[error("it is not a regular file")]
+    NotAFile,
+    /// Somebody else's.
+    #[error("it belongs to uid {0}")]
+    Owner(u32),
+    /// Others may write it.
+    #[error("its mode is {0:o}: others than its owner may write it")]
+    Mode(u32),
+    /// Cut short, or never an artefact.
+    #[error("it is cut short or not an artefact")]
+    Trailer,
+    /// Changed since it was written.
+    #[error("its checksum does not match")]
+    Checksum,
+}
+
+/// Where the artefact of this wasm lies in the cache folder, whether or not it is there.
+pub fn path(cache: &Path, wasm: &[u8], engine: &Engine) -> PathBuf {
+    let mut compatibility = Blake3Hasher(blake3::Hasher::new());
+    engine.precompile_compatibility_hash().hash(&mut compatibility);
+    let wasm = blake3::hash(wasm).to_hex();
+    let engine = compatibility.0.finalize().to_hex();
+    folder(cache).join(format!("{}-{}.cwasm", &wasm[..32], &engine[..16]))
+}
+
+/// The folder of artefacts in the cache folder.
+pub fn folder(cache: &Path) -> PathBuf {
+    cache.join("artefacts")
+}
+
+/// Opens an artefact and checks it. The descriptor is the only thing to use from then on.
+///
+/// # Errors
+/// [`Untrusted`] says what is wrong with it.
+pub fn open(path: &Path) -> Result<File, Untrusted> {
+    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let meta = file.metadata()?;
+    if !meta.is_file() {
+        return Err(Untrusted::NotAFile);
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if meta.uid() != me {
+        return Err(Untrusted::Owner(meta.uid()));
+    }
+    if meta.mode() & 0o022 != 0 {
+        return Err(Untrusted::Mode(meta.mode() & 0o7777));
+    }
+    check(&mut file, meta.len())?;
+    Ok(file)
+}
+
+fn check(file: &mut File, length: u64) -> Result<(), Untrusted> {
+    let image_length = length.checked_sub(TRAILER_BYTES).ok_or(Untrusted::Trailer)?;
+    let mut hasher = blake3::Hasher::new();
+    io::copy(&mut Read::take(&mut *file, image_length), &mut hasher)?;
+    let mut trailer = Vec::with_capacity(TRAILER_BYTES as usize);
+    file.read_to_end(&mut trailer)?;
+    let expected = trailer_of(image_length, &hasher.finalize());
+    if trailer.len() != expected.len() || trailer[..16] != expected[..16] {
+        return Err(Untrusted::Trailer);
+    }
+    if trailer != expected {
+        return Err(Untrusted::Checksum);
+    }
+    Ok(())
+}
+
+fn trailer_of(length: u64, hash: &blake3::Hash) -> Vec<u8> {
+    [&MAGIC[..], &length.to_le_bytes(), hash.as_bytes()].concat()
+}
+
+/// Writes an artefact so that nobody ever sees half of it.
+///
+/// # Errors
+/// That of the file system; nothing is left behind under the final name.
+pub fn write(path: &Path, image: &[u8]) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
+    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    let written = (|| {
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o400).open(&temporary)?;
+        file.write_all(image)?;
+        file.write_all(&trailer_of(image.len() as u64, &blake3::hash(image)))?;
+        file.sync_all()?;
+        fs::rename(&temporary, path)
+    })();
+    if written.is_err() {
+        // The error above is the one to report; a file left behind is never trusted.
+        let _ = fs::remove_file(&temporary);
+    }
+    written
+}
+
+struct Blake3Hasher(blake3::Hasher);
+
+impl Hasher for Blake3Hasher {
+    fn finish(&self) -> u64 {
+        let mut first = [0; 8];
+        first.copy_from_slice(&self.0.finalize().as_bytes()[..8]);
+        u64::from_le_bytes(first)
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
+    }
+}

@@ -1,0 +1,52 @@
+//! The one configuration of the engine.
+//!
+//! Compiler and loader must agree on every setting, or an artefact is refused. So all are
+//! set here, none is left to a default that could follow a cargo feature.
+
+use wasmtime::{Config, Engine, OptLevel, Strategy};
+
+/// Native stack that a function may use, in bytes.
+pub const GUEST_STACK: usize = 1 << 20;
+
+/// Address space reserved for a linear memory, in bytes: all that 32-bit code can name, so
+/// that no bounds check is needed.
+const MEMORY_RESERVATION: u64 = 4 << 30;
+
+/// Unmapped bytes behind it, which catch constant offsets.
+const MEMORY_GUARD: u64 = 32 << 20;
+
+/// A new engine, for the compiler or for a fork server.
+///
+/// # Errors
+/// When the machine cannot run native code of this engine.
+pub fn engine() -> wasmtime::Result<Engine> {
+    let mut config = Config::new();
+    config
+        .strategy(Strategy::Cranelift)
+        .cranelift_opt_level(OptLevel::Speed)
+        .parallel_compilation(true)
+        // Limits on CPU time end a guest at its next loop or call.
+        .epoch_interruption(true)
+        .consume_fuel(false)
+        .max_wasm_stack(GUEST_STACK)
+        .memory_reservation(MEMORY_RESERVATION)
+        .memory_guard_size(MEMORY_GUARD)
+        .memory_may_move(false)
+        .guard_before_linear_memory(true)
+        .memory_init_cow(true)
+        .signals_based_traps(true)
+        .wasm_backtrace_max_frames(None)
+        .generate_address_map(false)
+        .native_unwind_info(false)
+        .debug_info(false)
+        // What compilers emit today.
+        .wasm_bulk_memory(true)
+        .wasm_multi_value(true)
+        .wasm_simd(true)
+        .wasm_extended_const(true)
+        .wasm_tail_call(true)
+        .wasm_multi_memory(true)
+        .wasm_relaxed_simd(true)
+        .relaxed_simd_deterministic(false);
+    Engine::new(&config)
+}

@@ -1,0 +1,59 @@
+//! How a run of guest code ended, as a reason.
+
+use protos::{Ending, Reason};
+use wasmtime::{Error, Trap};
+
+use crate::channel::ChannelError;
+
+/// The guest called `proc_exit`.
+#[derive(Debug, thiserror::Error)]
+#[error("exit with code {0}")]
+pub struct ProcExit(pub i32);
+
+/// A limit that this process watches over was reached.
+#[derive(Debug, thiserror::Error)]
+#[error("{detail}")]
+pub struct LimitReached {
+    /// [`Reason::Cpu`] or [`Reason::Memory`].
+    pub reason: Reason,
+    /// With figures.
+    pub detail: String,
+}
+
+/// What the end of a run tells us beside its result.
+#[derive(Debug, Default)]
+pub struct Clues {
+    /// Growth of memory was refused, with figures.
+    pub memory_refused: Option<String>,
+    /// A panic's message and place, from what the guest wrote to stderr.
+    pub panic: Option<String>,
+}
+
+/// How it ended, or `None` when the connection to the master is gone and there is nobody to
+/// tell.
+pub fn ending(result: Result<(), Error>, clues: Clues) -> Option<Ending> {
+    let Err(error) = result else { return Some(Ending::exit(0)) };
+    if error.downcast_ref::<ChannelError>().is_some() {
+        return None;
+    }
+    if let Some(ProcExit(code)) = error.downcast_ref() {
+        return Some(Ending::exit(*code));
+    }
+    if let Some(LimitReached { reason, detail }) = error.downcast_ref() {
+        return Some(Ending::new(*reason, detail));
+    }
+    // A refused growth is answered to the guest; one that then gives up, as allocators do,
+    // has ended for want of memory.
+    if let Some(detail) = clues.memory_refused {
+        return Some(Ending::new(Reason::Memory, detail));
+    }
+    let trap = match error.downcast_ref::<Trap>() {
+        Some(trap) => trap.to_string(),
+        None => format!("{:#}", error.root_cause()),
+    };
+    let detail = match clues.panic {
+        Some(panic) => format!("{panic} ({trap})"),
+        None => trap,
+    };
+    Some(Ending::new(Reason::Trap, detail))
+}

@@ -1,0 +1,120 @@
+//! Standard output and standard error: lines for the log.
+
+/// The longest line, in bytes; a longer one is cut in pieces.
+pub const MAX_LINE: usize = 16 * 1024;
+
+/// How much of a panic's text is kept, in bytes.
+const MAX_PANIC: usize = 1024;
+
+/// Half lines of both streams, and what a panic said.
+#[derive(Debug, Default)]
+pub struct LogLines {
+    halves: [Vec<u8>; 2],
+    panic: Option<Panic>,
+}
+
+#[derive(Debug, Default)]
+struct Panic {
+    place: String,
+    message: Option<String>,
+}
+
+impl LogLines {
+    /// Adds what was written to `stream` (1 or 2); `emit` gets each line that is complete.
+    pub fn write<E>(
+        &mut self,
+        stream: u8,
+        mut bytes: &[u8],
+        mut emit: impl FnMut(u8, String) -> Result<(), E>,
+    ) -> Result<(), E> {
+        while !bytes.is_empty() {
+            let end = bytes.iter().position(|byte| *byte == b'\n');
+            let half = &mut self.halves[usize::from(stream == 2)];
+            let room = MAX_LINE - half.len();
+            let take = end.unwrap_or(bytes.len()).min(room);
+            half.extend_from_slice(&bytes[..take]);
+            // The newline itself is taken with the line that it ends.
+            let ended = end == Some(take);
+            bytes = &bytes[take + usize::from(ended)..];
+            if ended || half.len() == MAX_LINE {
+                let line = self.take(stream);
+                emit(stream, line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is left of half lines, at the end.
+    pub fn flush<E>(&mut self, mut emit: impl FnMut(u8, String) -> Result<(), E>) -> Result<(), E> {
+        for stream in [1, 2] {
+            if !self.halves[usize::from(stream == 2)].is_empty() {
+                let line = self.take(stream);
+                emit(stream, line)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Message and place of the last panic, if there was one.
+    pub fn panic(&mut self) -> Option<String> {
+        let Panic { place, message } = self.panic.take()?;
+        let message = message.unwrap_or_default();
+        Some(if message.is_empty() { place } else { format!("{place} {message}") })
+    }
+
+    fn take(&mut self, stream: u8) -> String {
+        let half = std::mem::take(&mut self.halves[usize::from(stream == 2)]);
+        let line = String::from_utf8_lossy(half.strip_suffix(b"\r").unwrap_or(&half)).into_owned();
+        if stream == 2 {
+            self.note_panic(&line);
+        }
+        line
+    }
+
+    /// Rust says `thread 'main' panicked at PLACE:` and the message on the next line.
+    fn note_panic(&mut self, line: &str) {
+        let cut = |text: &str| text[..text.floor_char_boundary(MAX_PANIC)].to_owned();
+        if let Some(at) = line.find("panicked at ") {
+            self.panic = Some(Panic { place: cut(&line[at..]), message: None });
+        } else if let Some(panic) = &mut self.panic
+            && panic.message.is_none()
+        {
+            panic.message = Some(cut(line));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(writes: &[(u8, &str)]) -> (Vec<(u8, String)>, Option<String>) {
+        let mut log = LogLines::default();
+        let mut out = Vec::new();
+        for (stream, text) in writes {
+            log.write(*stream, text.as_bytes(), |s, l| Ok::<_, ()>(out.push((s, l)))).unwrap();
+        }
+        log.flush(|s, l| Ok::<_, ()>(out.push((s, l)))).unwrap();
+        (out, log.panic())
+    }
+
+    #[test]
+    fn lines_are_put_together_per_stream() {
+        let (out, _) = lines(&[(1, "a"), (2, "x\n"), (1, "b\r\n\nc")]);
+        let expected = [(2, "x"), (1, "ab"), (1, ""), (1, "c")];
+        assert_eq!(out, expected.map(|(s, l)| (s, l.to_owned())));
+    }
+
+    #[test]
+    fn a_long_line_is_cut() {
+        let (out, _) = lines(&[(1, &"x".repeat(MAX_LINE + 1)), (1, "\n")]);
+        assert_eq!(out.iter().map(|(_, l)| l.len()).collect::<Vec<_>>(), [MAX_LINE, 1]);
+    }
+
+    #[test]
+    fn message_and_place_of_a_panic_are_kept() {
+        let (_, panic) =
+            lines(&[(2, "\nthread 'main' (1) panicked at src/main.rs:3:5:\nno luck\nnote: run\n")]);
+        assert_eq!(panic.as_deref(), Some("panicked at src/main.rs:3:5: no luck"));
+    }
+}

@@ -1,0 +1,65 @@
+//! What a guest can call, one file per concern.
+//!
+//! A pointer from a guest is an allegation until [`memory`] has checked it; a bad one traps.
+//! Nothing here panics for anything that a guest does.
+
+pub mod clock;
+pub mod log;
+pub mod memory;
+pub mod random;
+pub mod spawn;
+pub mod stream;
+pub mod wasi;
+
+use protos::{Address, Errno, Limits, Message, Startup};
+use wasmtime::{Caller, Memory};
+
+use crate::channel::{Channel, ChannelError};
+use crate::limits::{CpuLimit, MemoryLimit};
+use crate::streams::Streams;
+use log::LogLines;
+
+/// What belongs to one invocation, in this process.
+#[derive(Debug)]
+pub struct Invocation {
+    /// Its address.
+    pub address: Address,
+    /// Its connection to the master.
+    pub channel: Channel,
+    /// Its streams.
+    pub streams: Streams,
+    /// Arguments, environment, address prefix.
+    pub startup: Startup,
+    /// The limits that were given.
+    pub limits: Limits,
+    /// Linear memory so far.
+    pub memory_limit: MemoryLimit,
+    /// CPU time so far.
+    pub cpu_limit: Option<CpuLimit>,
+    /// Half lines of stdout and stderr.
+    pub log: LogLines,
+    /// The guest's own memory, looked up once.
+    pub memory: Option<Memory>,
+}
+
+impl Invocation {
+    /// Sends to `to`, or to the master itself.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn send(&mut self, to: Option<Address>, body: protos::Body) -> Result<(), ChannelError> {
+        let message = Message { to, from: Some(self.address), body };
+        self.channel.send(message, &mut self.streams)
+    }
+}
+
+/// The guest that calls.
+pub type Guest<'a> = Caller<'a, Invocation>;
+
+/// The result of a host call: an errno for the guest, or an error that ends the run.
+pub type HostResult = wasmtime::Result<i32>;
+
+/// The errno as a host call returns it.
+pub fn errno(result: Result<(), Errno>) -> i32 {
+    i32::from(result.err().unwrap_or(Errno::SUCCESS).0)
+}

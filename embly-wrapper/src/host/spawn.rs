@@ -1,0 +1,92 @@
+//! `_spawn` and `_spawn_with`: children.
+
+use prost::Message as _;
+use protos::{Address, Body, Errno, SpawnOptions};
+
+use super::{Guest, HostResult, Invocation, errno, memory, random};
+
+/// The longest name of a function or service, in bytes.
+const MAX_NAME: usize = 128;
+
+/// `_spawn(name, len, *id)`: starts a function or service.
+///
+/// Returns what can be refused here: EINVAL and ENAMETOOLONG for the name, EAGAIN for too
+/// many children, EPERM at the deepest level. A later refusal shows as an ended stream.
+///
+/// Traps on a bad pointer.
+pub fn spawn(mut guest: Guest<'_>, name: i32, len: i32, id: i32) -> HostResult {
+    let (memory, invocation) = memory::split(&mut guest)?;
+    let result = match std::str::from_utf8(memory::slice(memory, name, len)?) {
+        Ok(name) => start(invocation, name, None)?,
+        Err(_) => Err(Errno::INVAL),
+    };
+    answer(memory, id, result)
+}
+
+/// `_spawn_with(options, len, *id)`: the same, with a protobuf `SpawnOptions`.
+///
+/// Returns as `_spawn`, and EINVAL for options that do not decode.
+///
+/// Traps on a bad pointer.
+pub fn spawn_with(mut guest: Guest<'_>, options: i32, len: i32, id: i32) -> HostResult {
+    let (memory, invocation) = memory::split(&mut guest)?;
+    let result = match SpawnOptions::decode(memory::slice(memory, options, len)?) {
+        Ok(options) => {
+            let name = options.name.clone();
+            start(invocation, &name, Some(Box::new(options)))?
+        }
+        Err(_) => Err(Errno::INVAL),
+    };
+    answer(memory, id, result)
+}
+
+fn answer(memory: &mut [u8], id: i32, result: Result<u32, Errno>) -> HostResult {
+    memory::put(memory, id, result.unwrap_or(0).to_le_bytes())?;
+    Ok(errno(result.map(|_| ())))
+}
+
+fn start(
+    invocation: &mut Invocation,
+    name: &str,
+    options: Option<Box<SpawnOptions>>,
+) -> wasmtime::Result<Result<u32, Errno>> {
+    if let Err(error) = check(invocation, name) {
+        return Ok(Err(error));
+    }
+    let address = pick_address(invocation);
+    let id = match invocation.streams.open(address) {
+        Ok(id) => id,
+        Err(error) => return Ok(Err(error)),
+    };
+    invocation.send(None, Body::Spawn { name: name.to_owned(), address, options })?;
+    Ok(Ok(id))
+}
+
+fn check(invocation: &Invocation, name: &str) -> Result<(), Errno> {
+    let limits = &invocation.limits;
+    if name.is_empty() || name.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
+        return Err(Errno::INVAL);
+    }
+    if name.len() > MAX_NAME {
+        return Err(Errno::NAMETOOLONG);
+    }
+    if limits.depth_left == 1 {
+        return Err(Errno::PERM);
+    }
+    if limits.children != 0 && invocation.streams.live_children() >= limits.children {
+        return Err(Errno::AGAIN);
+    }
+    Ok(())
+}
+
+/// A random address with the prefix that was given, if any.
+fn pick_address(invocation: &Invocation) -> Address {
+    let bits = invocation.startup.address_prefix_bits.min(63);
+    let random_part = u64::MAX >> bits;
+    let prefix = invocation.startup.address_prefix & !random_part;
+    loop {
+        if let Some(address) = Address::new(prefix | (random::number() & random_part)) {
+            return address;
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What the master does with processes: socket pairs, fork servers, reaping, ending.
+
+use std::ffi::OsStr;
+use std::io::{self, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use protos::Slot;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
+    recvmsg, socketpair, sockopt,
+};
+use rustix::process::{Pid, Signal};
+
+use crate::control::{self, Batch, Reply};
+pub use crate::sys::process::{Reaped, Status, Which, reap};
+
+/// A fork server, seen from the master: its process and its control socket. It ends when
+/// this value is dropped; its wrappers live on.
+#[derive(Debug)]
+pub struct ForkServer {
+    control: OwnedFd,
+    pid: i32,
+}
+
+/// What a fork server is to load.
+#[derive(Debug, Clone, Copy)]
+pub struct ServerSpec<'a> {
+    /// Name of the function, for the process list.
+    pub function: &'a str,
+    /// Its artefact.
+    pub artefact: &'a Path,
+    /// The exported function to run.
+    pub entry: &'a str,
+}
+
+impl ForkServer {
+    /// Starts a fork server. Its life, and that of its wrappers, is tied to the *thread* that
+    /// calls this: when that ends, the kernel kills them.
+    ///
+    /// # Errors
+    /// That of starting a process.
+    pub fn start(spec: ServerSpec<'_>) -> io::Result<Self> {
+        let (ours, theirs) = socketpair(
+            AddressFamily::UNIX,
+            SocketType::SEQPACKET,
+            SocketFlags::CLOEXEC,
+            None,
+        )?;
+        rustix::io::ioctl_fionbio(&ours, true)?;
+        let child = wrapper_command("serve")
+            .args(["--master", &std::process::id().to_string()])
+            .args(["--function", spec.function, "--entry", spec.entry])
+            .args([OsStr::new("--artefact"), spec.artefact.as_os_str()])
+            .stdin(theirs)
+            .stdout(Stdio::null())
+            .spawn()?;
+        // The value is dropped without a wait: the reaper waits for its whole group.
+        let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
+        Ok(Self { control: ours, pid })
+    }
+
+    /// Its process number, which is also that of the group of all its wrappers.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Asks for one wrapper per slot, which gets the descriptor beside it. At most
+    /// [`control::MAX_BATCH`] at a time.
+    ///
+    /// # Errors
+    /// `WouldBlock` when the fork server is behind, `BrokenPipe` when it has gone.
+    pub fn fork(&self, batch: &[(Slot, BorrowedFd<'_>)]) -> io::Result<()> {
+        let slots = batch.iter().map(|(slot, _)| *slot).collect();
+        let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|(_, fd)| *fd).collect();
+        control::send_batch(self.control.as_fd(), &Batch { slots }, &fds)
+    }
+
+    /// What it has said, if anything.
+    ///
+    /// # Errors
+    /// `WouldBlock` when there is nothing, `UnexpectedEof` when it has gone.
+    pub fn receive(&self) -> io::Result<Reply> {
+        control::receive_reply(self.control.as_fd())
+    }
+}
+
+impl AsFd for ForkServer {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.control.as_fd()
+    }
+}
+
+impl std::os::fd::AsRawFd for ForkServer {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.control.as_raw_fd()
+    }
+}
+
+/// `embly wrapper ROLE` in this very executable, with an empty environment.
+pub(crate) fn wrapper_command(role: &str) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(["wrapper", role]).env_clear();
+    command
+}
+
+/// A connection between the master and a wrapper that is to be forked: ours, theirs.
+///
+/// # Errors
+/// `EMFILE` and `ENFILE` when there are no more descriptors.
+pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    let (ours, theirs) =
+        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    rustix::io::ioctl_fionbio(&ours, true)?;
+    // The kernel itself then says who the peer is, with its first bytes.
+    sockopt::set_socket_passcred(&ours, true)?;
+    Ok((ours, theirs))
+}
+
+/// The first thing a wrapper said: its slot, and its process number as the kernel knows it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Hello {
+    /// The slot it names.
+    pub slot: Slot,
+    /// The process that said it.
+    pub pid: i32,
+}
+
+/// Reads the first thing a wrapper says on a connection made by [`pair`].
+///
+/// # Errors
+/// `WouldBlock` when it has said nothing yet, `UnexpectedEof` when it is gone, `InvalidData`
+/// when it said something else.
+pub fn hello(socket: BorrowedFd<'_>) -> io::Result<Hello> {
+    let mut bytes = [0; Slot::BYTES];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmCredentials(1))];
+    let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+    let received = recvmsg(
+        socket,
+        &mut [IoSliceMut::new(&mut bytes)],
+        &mut ancillary,
+        RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC,
+    )?;
+    let pid = ancillary.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmCredentials(who) => Some(who.pid.as_raw_nonzero().get()),
+        _ => None,
+    });
+    match (received.bytes, pid) {
+        (0, _) => Err(io::ErrorKind::UnexpectedEof.into()),
+        (Slot::BYTES, Some(pid)) => Ok(Hello { slot: Slot::from_bytes(bytes), pid }),
+        // Eight bytes on a fresh socket are never split by the kernel.
+        _ => Err(io::ErrorKind::InvalidData.into()),
+    }
+}
+
+/// Kills a child that was not reaped yet, so that its number is still its own.
+///
+/// # Errors
+/// That of `kill`.
+pub fn kill(pid: i32) -> io::Result<()> {
+    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::kill_process(pid, Signal::KILL)?)
+}

@@ -1,0 +1,90 @@
+//! `embly wrapper ROLE …`: not for people, but what the master starts.
+
+use std::error::Error;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use protos::Slot;
+
+use crate::instance::Prepared;
+use crate::server::{self, Options};
+use crate::{child, compile, engine, sys};
+
+const USAGE: &str = "usage: embly wrapper compile|serve|exec (started by `embly`, not by hand)";
+
+/// Runs the role that the arguments (after `wrapper`) name. Exit codes: 0, 1 for what is wrong
+/// with the function, 2 for what is wrong with the call.
+///
+/// Call it before any thread exists.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    let role = arguments.first().and_then(|role| role.to_str());
+    let result = match (role, arguments.get(1..).unwrap_or_default()) {
+        (Some("compile"), [wasm, cache, entry]) => compile(wasm.as_ref(), cache.as_ref(), entry),
+        (Some("serve"), rest) => serve(rest),
+        (Some("exec"), []) => exec(),
+        _ => Err(USAGE.into()),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+type RoleResult = Result<ExitCode, Box<dyn Error>>;
+
+fn compile(wasm: &Path, cache: &Path, entry: &OsString) -> RoleResult {
+    let entry = entry.to_str().ok_or("the entry is not UTF-8")?;
+    match compile::role(wasm, cache, entry) {
+        Ok(line) => {
+            println!("{line}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(error) => {
+            match error.source() {
+                Some(source) => eprintln!("{error}: {source}"),
+                None => eprintln!("{error}"),
+            }
+            Ok(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn serve(arguments: &[OsString]) -> RoleResult {
+    let value = |name: &str| {
+        let at = arguments.iter().position(|argument| argument == name);
+        at.and_then(|at| arguments.get(at + 1)).ok_or_else(|| format!("{name} is missing"))
+    };
+    let text = |name: &str| {
+        value(name).and_then(|value| value.to_str().ok_or_else(|| format!("{name} is not UTF-8")))
+    };
+    let options = Options {
+        master: text("--master")?.parse()?,
+        function: text("--function")?.to_owned(),
+        artefact: PathBuf::from(value("--artefact")?),
+        entry: text("--entry")?.to_owned(),
+    };
+    server::serve(&options)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One invocation on an inherited socket, unjailed: for tests, and to see what a wrapper says.
+///
+/// `EMBLY_ADDR` is the slot number (decimal), `EMBLY_SOCKET_FD` the descriptor, `EMBLY_MODULE`
+/// the wasm file.
+fn exec() -> RoleResult {
+    let variable =
+        |name: &str| std::env::var(name).map_err(|error| format!("{name}: {error}"));
+    let slot = Slot(variable("EMBLY_ADDR")?.parse()?);
+    let socket = sys::fd::take(variable("EMBLY_SOCKET_FD")?.parse()?)?;
+    let module = compile::read(Path::new(&variable("EMBLY_MODULE")?))?;
+    let engine = engine::engine()?;
+    let module = wasmtime::Module::from_binary(&engine, &module)?;
+    let prepared = Prepared::new(engine, &module, "_start")?;
+    child::run(socket, slot, &prepared)?;
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,144 @@
+//! The fork server: holds one loaded function and forks a wrapper for each slot it is given.
+//! It never runs guest code and has one thread, so that its children are whole.
+
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+
+use protos::Slot;
+use rustix::process::{Pid, Signal};
+
+use crate::control::{self, Reply};
+use crate::instance::Prepared;
+use crate::sys::process::{Fork, clone_sibling, exit_now};
+use crate::{artefact, child, engine, jail, sys};
+
+/// What the fork server was told on its command line.
+#[derive(Debug)]
+pub struct Options {
+    /// The master's process; a fork server whose parent is another has been orphaned.
+    pub master: i32,
+    /// Name of the function, for the process list.
+    pub function: String,
+    /// The artefact to load.
+    pub artefact: PathBuf,
+    /// The exported function to run.
+    pub entry: String,
+}
+
+/// Why a fork server ends without serving.
+#[derive(Debug, thiserror::Error)]
+pub enum ServerError {
+    /// There is no control socket.
+    #[error("standard input is not the master's control socket")]
+    Control(#[source] io::Error),
+    /// A step of its own set-up failed.
+    #[error(transparent)]
+    Jail(#[from] jail::JailError),
+    /// The process has several threads, of which a fork would copy one.
+    #[error("the fork server must have one thread, it has {0}")]
+    Threads(usize),
+    /// The artefact is not to be trusted.
+    #[error("the artefact `{}` is not used: {source}", path.display())]
+    Artefact {
+        /// Where it lies.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: artefact::Untrusted,
+    },
+    /// The engine refused it.
+    #[error("the engine cannot load it: {0:#}")]
+    Engine(#[from] wasmtime::Error),
+}
+
+/// Serves until the master closes the control socket.
+///
+/// # Errors
+/// What kept it from serving; the master was told.
+pub fn serve(options: &Options) -> Result<(), ServerError> {
+    // A duplicate: number 0 becomes /dev/null.
+    let control = sys::fd::take(0)
+        .and_then(|fd| Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?))
+        .map_err(ServerError::Control)?;
+    let prepared = match prepare(options, &control) {
+        Ok(prepared) => prepared,
+        Err(error) => {
+            // The master learns why; if it cannot be told it sees the socket close.
+            let _ = control::send_reply(control.as_fd(), &Reply::Failed(error.to_string()));
+            return Err(error);
+        }
+    };
+    control::send_reply(control.as_fd(), &Reply::Ready).map_err(ServerError::Control)?;
+    while let Some(batch) = receive(&control).map_err(ServerError::Control)? {
+        for (slot, socket) in batch {
+            fork(options.master, &control, slot, socket, &prepared)
+                .map_err(ServerError::Control)?;
+        }
+    }
+    Ok(())
+}
+
+fn prepare(options: &Options, control: &OwnedFd) -> Result<Prepared, ServerError> {
+    jail::enter_server(options.master, &options.function, control)?;
+    let file = artefact::open(&options.artefact)
+        .map_err(|source| ServerError::Artefact { path: options.artefact.clone(), source })?;
+    let engine = engine::engine()?;
+    let module = sys::module::load(&engine, file)?;
+    let prepared = Prepared::new(engine, &module, &options.entry)?;
+    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
+    if threads != 1 {
+        return Err(ServerError::Threads(threads));
+    }
+    jail::silence()?;
+    Ok(prepared)
+}
+
+fn receive(control: &OwnedFd) -> io::Result<Option<Vec<(Slot, OwnedFd)>>> {
+    loop {
+        match control::receive_batch(control.as_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::ConnectionReset => return Ok(None),
+            other => return other,
+        }
+    }
+}
+
+fn fork(
+    master: i32,
+    control: &OwnedFd,
+    slot: Slot,
+    socket: OwnedFd,
+    function: &Prepared,
+) -> io::Result<()> {
+    match clone_sibling() {
+        Ok(Fork::Child) => {
+            // Nothing of the fork server's may run in the child, not even while unwinding.
+            let result = catch_unwind(AssertUnwindSafe(|| wrapper(master, slot, socket, function)));
+            exit_now(i32::from(result.is_err()))
+        }
+        Ok(Fork::Parent) => Ok(()),
+        Err(error) => {
+            let errno = error.raw_os_error().unwrap_or(0);
+            control::send_reply(control.as_fd(), &Reply::ForkFailed(slot, errno))
+        }
+    }
+}
+
+fn wrapper(master: i32, slot: Slot, socket: OwnedFd, function: &Prepared) {
+    // Without its jail a wrapper does not run, and the master sees the socket close.
+    if jail::enter_wrapper(master, socket.as_raw_fd()).is_ok() {
+        // A failure here means that the master has gone.
+        let _ = child::run(socket, slot, function);
+    }
+}
+
+/// Dies with the thread of the master that started us; fails when that is gone already.
+pub(crate) fn die_with(master: i32) -> io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
+    if rustix::process::getppid().map(Pid::as_raw_nonzero).map(std::num::NonZero::get) == Some(master) {
+        Ok(())
+    } else {
+        Err(io::ErrorKind::NotFound.into())
+    }
+}

@@ -1,0 +1,388 @@
+//! The streams of one invocation as its guest sees them: small ids instead of addresses,
+//! bytes without boundaries, and an event for each change. No I/O.
+
+use std::collections::{BTreeMap, VecDeque};
+
+use bytes::{Buf, Bytes};
+use protos::credit::{INITIAL_WINDOW, Taken};
+use protos::{Address, Body, Ending, Errno, Message};
+
+/// The id of the parent's stream.
+pub const PARENT: u32 = 1;
+
+/// So many streams that have ended and are fully read stay readable (`_status`); older
+/// ones answer EBADF, so that a long-lived function does not fill its memory with them.
+pub const ENDED_KEPT: usize = 1024;
+
+/// All streams of one invocation.
+#[derive(Debug)]
+pub struct Streams {
+    streams: BTreeMap<u32, Stream>,
+    ids: BTreeMap<Address, u32>,
+    next_id: u32,
+    events: VecDeque<u32>,
+    ended_and_read: VecDeque<u32>,
+    live_children: u32,
+}
+
+#[derive(Debug)]
+struct Stream {
+    address: Address,
+    arrived: VecDeque<Bytes>,
+    /// Bytes in `arrived`.
+    unread: usize,
+    taken: Taken,
+    /// The other side sends no more.
+    read_closed: bool,
+    /// Bytes that we may send.
+    credit: u32,
+    /// We said that we send no more.
+    write_closed: bool,
+    /// Writing answered EAGAIN: new credit is an event.
+    wants_credit: bool,
+    ending: Option<Ending>,
+    /// Stands in `events`.
+    reported: bool,
+}
+
+impl Stream {
+    fn new(address: Address) -> Self {
+        Self {
+            address,
+            arrived: VecDeque::new(),
+            unread: 0,
+            taken: Taken::default(),
+            read_closed: false,
+            credit: INITIAL_WINDOW,
+            write_closed: false,
+            wants_credit: false,
+            ending: None,
+            reported: false,
+        }
+    }
+}
+
+/// What [`Streams::read`] got.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Read {
+    /// Bytes copied; 0 only at the end of the stream.
+    pub bytes: usize,
+    /// Credit to give back to this address now.
+    pub report: Option<(Address, u32)>,
+}
+
+impl Streams {
+    /// The streams of an invocation that begins: one, to its parent.
+    pub fn new(parent: Address) -> Self {
+        Self {
+            streams: BTreeMap::from([(PARENT, Stream::new(parent))]),
+            ids: BTreeMap::from([(parent, PARENT)]),
+            next_id: PARENT + 1,
+            events: VecDeque::new(),
+            ended_and_read: VecDeque::new(),
+            live_children: 0,
+        }
+    }
+
+    /// Children that have not ended, as far as is known here.
+    pub fn live_children(&self) -> u32 {
+        self.live_children
+    }
+
+    /// Adds the stream to a child that is being started.
+    ///
+    /// # Errors
+    /// EEXIST when the address is one that is known already; EAGAIN when no ids are left.
+    pub fn open(&mut self, address: Address) -> Result<u32, Errno> {
+        if self.ids.contains_key(&address) {
+            return Err(Errno::EXIST);
+        }
+        let id = self.next_id;
+        // Ids are i32 for the guest.
+        if id > i32::MAX as u32 {
+            return Err(Errno::AGAIN);
+        }
+        self.next_id += 1;
+        self.streams.insert(id, Stream::new(address));
+        self.ids.insert(address, id);
+        self.live_children += 1;
+        Ok(id)
+    }
+
+    /// Takes in what the master said. What is for an address that is not known here (any
+    /// more), or is not for a running invocation, is dropped.
+    pub fn receive(&mut self, message: Message) {
+        let Some(id) = message.from.and_then(|from| self.ids.get(&from)).copied() else { return };
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        match message.body {
+            Body::Data(data) => {
+                stream.unread += data.len();
+                stream.arrived.push_back(data);
+            }
+            Body::HalfClose => stream.read_closed = true,
+            Body::Credit(bytes) => {
+                stream.credit = stream.credit.saturating_add(bytes);
+                if !std::mem::take(&mut stream.wants_credit) {
+                    return;
+                }
+            }
+            Body::Ending(ending) => self.end(id, ending),
+            // The frame that was refused named somebody who is not there (any more). Its ending
+            // is on its way or has come; if there is none to come, this is all there is.
+            Body::Error(errno) => {
+                let detail = format!("the master refused a frame: {errno}");
+                self.end(id, Ending::refused(errno, detail));
+            }
+            Body::Spawn { .. }
+            | Body::Kill
+            | Body::Exit(_)
+            | Body::Startup { .. }
+            | Body::Warning(_)
+            | Body::Log { .. } => return,
+        }
+        self.report(id);
+    }
+
+    fn end(&mut self, id: u32, ending: Ending) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.ending.is_some() {
+            return;
+        }
+        stream.ending = Some(ending);
+        stream.read_closed = true;
+        if id != PARENT {
+            self.live_children = self.live_children.saturating_sub(1);
+        }
+        self.forget_if_done(id);
+    }
+
+    /// Puts `id` among the events, once.
+    fn report(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id)
+            && !std::mem::replace(&mut stream.reported, true)
+        {
+            self.events.push_back(id);
+        }
+    }
+
+    /// Moves the oldest events into `ids`; how many there were.
+    pub fn take_events(&mut self, mut take: impl FnMut(u32), room: usize) -> usize {
+        let count = room.min(self.events.len());
+        for id in self.events.drain(..count) {
+            if let Some(stream) = self.streams.get_mut(&id) {
+                stream.reported = false;
+            }
+            take(id);
+        }
+        count
+    }
+
+    /// Whether there is anything for [`Streams::take_events`].
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    fn get(&mut self, id: u32) -> Result<&mut Stream, Errno> {
+        self.streams.get_mut(&id).ok_or(Errno::BADF)
+    }
+
+    /// Copies what has arrived.
+    ///
+    /// # Errors
+    /// EAGAIN when there is nothing yet, EBADF.
+    pub fn read(&mut self, id: u32, buffer: &mut [u8]) -> Result<Read, Errno> {
+        let stream = self.get(id)?;
+        if stream.unread == 0 {
+            return if stream.read_closed {
+                Ok(Read { bytes: 0, report: None })
+            } else {
+                Err(Errno::AGAIN)
+            };
+        }
+        let mut copied = 0;
+        while let Some(first) = stream.arrived.front_mut() {
+            let bytes = first.len().min(buffer.len() - copied);
+            buffer[copied..copied + bytes].copy_from_slice(&first[..bytes]);
+            copied += bytes;
+            first.advance(bytes);
+            if !first.is_empty() {
+                break;
+            }
+            stream.arrived.pop_front();
+        }
+        stream.unread -= copied;
+        let empty = stream.unread == 0;
+        // `copied` is at most what the window held.
+        let mut report = stream.taken.take(u32::try_from(copied).unwrap_or(u32::MAX), empty);
+        if empty && stream.ending.is_some() {
+            report = Some(report.unwrap_or(0) + stream.taken.flush().unwrap_or(0));
+        }
+        let report = report.filter(|bytes| *bytes > 0).map(|bytes| (stream.address, bytes));
+        self.forget_if_done(id);
+        Ok(Read { bytes: copied, report })
+    }
+
+    /// How much of `length` may be written now, and to whom. The credit is taken.
+    ///
+    /// # Errors
+    /// EAGAIN without credit, EPIPE when the other side has ended or this side was closed,
+    /// EBADF.
+    pub fn write(&mut self, id: u32, length: usize) -> Result<(Address, usize), Errno> {
+        let stream = self.get(id)?;
+        if stream.ending.is_some() || stream.write_closed {
+            return Err(Errno::PIPE);
+        }
+        if length > 0 && stream.credit == 0 {
+            stream.wants_credit = true;
+            return Err(Errno::AGAIN);
+        }
+        let bytes = stream.credit.min(u32::try_from(length).unwrap_or(u32::MAX));
+        stream.credit -= bytes;
+        Ok((stream.address, bytes as usize))
+    }
+
+    /// Says that no more is written. The result is whom to tell, if that is still of use.
+    ///
+    /// # Errors
+    /// EBADF.
+    pub fn close(&mut self, id: u32) -> Result<Option<Address>, Errno> {
+        let stream = self.get(id)?;
+        let first = !std::mem::replace(&mut stream.write_closed, true);
+        Ok((first && stream.ending.is_none()).then_some(stream.address))
+    }
+
+    /// How the other side ended.
+    ///
+    /// # Errors
+    /// EAGAIN before it has, EBADF.
+    pub fn status(&mut self, id: u32) -> Result<&Ending, Errno> {
+        self.get(id)?.ending.as_ref().ok_or(Errno::AGAIN)
+    }
+
+    /// Whether a read would answer without waiting for the master.
+    pub fn readable(&self, id: u32) -> bool {
+        self.streams.get(&id).is_none_or(|stream| stream.unread > 0 || stream.read_closed)
+    }
+
+    fn forget_if_done(&mut self, id: u32) {
+        let done = |stream: &Stream| stream.ending.is_some() && stream.unread == 0;
+        if id == PARENT || !self.streams.get(&id).is_some_and(done) {
+            return;
+        }
+        if self.ended_and_read.contains(&id) {
+            return;
+        }
+        self.ended_and_read.push_back(id);
+        if self.ended_and_read.len() > ENDED_KEPT
+            && let Some(oldest) = self.ended_and_read.pop_front()
+            && let Some(stream) = self.streams.remove(&oldest)
+        {
+            self.ids.remove(&stream.address);
+        }
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(n: u64) -> Address {
+        Address::new(n).unwrap()
+    }
+
+    fn from(n: u64, body: Body) -> Message {
+        Message { to: Some(address(1)), from: Some(address(n)), body }
+    }
+
+    fn events(streams: &mut Streams, room: usize) -> Vec<u32> {
+        let mut ids = Vec::new();
+        streams.take_events(|id| ids.push(id), room);
+        ids
+    }
+
+    #[test]
+    fn nothing_yet_and_ended_are_two_answers() {
+        let mut streams = Streams::new(address(9));
+        let mut buffer = [0; 8];
+        assert_eq!(streams.read(PARENT, &mut buffer), Err(Errno::AGAIN));
+        streams.receive(from(9, Body::HalfClose));
+        assert_eq!(streams.read(PARENT, &mut buffer), Ok(Read { bytes: 0, report: None }));
+        assert_eq!(streams.read(7, &mut buffer), Err(Errno::BADF));
+    }
+
+    #[test]
+    fn bytes_have_no_boundaries() {
+        let mut streams = Streams::new(address(9));
+        streams.receive(from(9, Body::Data("abc".into())));
+        streams.receive(from(9, Body::Data("def".into())));
+        let mut buffer = [0; 4];
+        assert_eq!(streams.read(PARENT, &mut buffer).unwrap().bytes, 4);
+        assert_eq!(&buffer, b"abcd");
+        assert_eq!(streams.read(PARENT, &mut buffer).unwrap().bytes, 2);
+    }
+
+    #[test]
+    fn an_event_is_told_once_and_what_does_not_fit_is_kept() {
+        let mut streams = Streams::new(address(9));
+        let ids: Vec<u32> = (100..120).map(|n| streams.open(address(n)).unwrap()).collect();
+        for n in 100..120 {
+            streams.receive(from(n, Body::Data("x".into())));
+            streams.receive(from(n, Body::Data("y".into())));
+        }
+        assert_eq!(events(&mut streams, 7), ids[..7]);
+        assert_eq!(events(&mut streams, 100), ids[7..]);
+        assert_eq!(events(&mut streams, 100), []);
+        streams.receive(from(100, Body::Data("z".into())));
+        assert_eq!(events(&mut streams, 100), ids[..1]);
+    }
+
+    #[test]
+    fn credit_is_an_event_only_for_one_who_waits() {
+        let mut streams = Streams::new(address(9));
+        streams.receive(from(9, Body::Credit(5)));
+        assert!(!streams.has_events());
+        let all = INITIAL_WINDOW as usize + 5;
+        assert_eq!(streams.write(PARENT, all + 1), Ok((address(9), all)));
+        assert_eq!(streams.write(PARENT, 1), Err(Errno::AGAIN));
+        streams.receive(from(9, Body::Credit(2)));
+        assert_eq!(events(&mut streams, 1), [PARENT]);
+        assert_eq!(streams.write(PARENT, 10), Ok((address(9), 2)));
+    }
+
+    #[test]
+    fn an_ending_comes_after_the_data_and_stays_readable() {
+        let mut streams = Streams::new(address(9));
+        let id = streams.open(address(100)).unwrap();
+        assert_eq!(streams.status(id), Err(Errno::AGAIN));
+        streams.receive(from(100, Body::Data("last".into())));
+        streams.receive(from(100, Body::Ending(Ending::exit(3))));
+        assert_eq!(streams.live_children(), 0);
+        assert_eq!(streams.write(id, 1), Err(Errno::PIPE));
+        let mut buffer = [0; 8];
+        let read = streams.read(id, &mut buffer).unwrap();
+        assert_eq!(read, Read { bytes: 4, report: Some((address(100), 4)) });
+        assert_eq!(streams.read(id, &mut buffer).unwrap().bytes, 0);
+        assert_eq!(streams.status(id).unwrap().code, 3);
+    }
+
+    #[test]
+    fn only_the_oldest_of_many_ended_streams_is_forgotten() {
+        let mut streams = Streams::new(address(9));
+        for n in 0..=ENDED_KEPT as u64 {
+            streams.open(address(100 + n)).unwrap();
+            streams.receive(from(100 + n, Body::Ending(Ending::exit(0))));
+        }
+        assert_eq!(streams.status(2), Err(Errno::BADF));
+        assert!(streams.status(3).is_ok());
+        assert!(streams.status(PARENT).is_err_and(|errno| errno == Errno::AGAIN));
+    }
+
+    #[test]
+    fn what_is_said_by_somebody_unknown_is_dropped() {
+        let mut streams = Streams::new(address(9));
+        streams.receive(from(77, Body::Data("x".into())));
+        streams.receive(from(77, Body::Ending(Ending::exit(0))));
+        assert!(!streams.has_events());
+    }
+}

@@ -1,0 +1,70 @@
+//! Signals: which are ignored, and the CPU timer.
+
+use std::io;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use wasmtime::Engine;
+
+/// Ignores INT, TERM, HUP and the stop keys of a terminal: those are for the master, which
+/// drains. Inherited by every child.
+///
+/// # Errors
+/// That of `sigaction`.
+pub fn ignore_terminal() -> io::Result<()> {
+    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGPIPE] {
+        install(signal, libc::SIG_IGN)?;
+    }
+    Ok(())
+}
+
+/// The engine whose epoch the CPU timer advances. Set once, before the handler exists.
+static ENGINE: OnceLock<Engine> = OnceLock::new();
+
+extern "C" fn on_cpu_timer(_: libc::c_int) {
+    if let Some(engine) = ENGINE.get() {
+        engine.increment_epoch();
+    }
+}
+
+/// Makes the signal of the CPU timer advance the epoch of `engine`. Inherited by children.
+///
+/// # Errors
+/// That of `sigaction`.
+pub fn advance_epoch_on_cpu_timer(engine: &Engine) -> io::Result<()> {
+    ENGINE.get_or_init(|| engine.clone());
+    let handler: extern "C" fn(libc::c_int) = on_cpu_timer;
+    install(libc::SIGPROF, handler as *const () as usize)
+}
+
+/// Starts the CPU timer: a signal each time this process has used `interval` of CPU time,
+/// user and system. Not inherited.
+///
+/// # Errors
+/// That of `setitimer`.
+pub fn start_cpu_timer(interval: Duration) -> io::Result<()> {
+    let time = libc::timeval {
+        tv_sec: libc::time_t::try_from(interval.as_secs()).unwrap_or(libc::time_t::MAX),
+        tv_usec: interval.subsec_micros().into(),
+    };
+    let timer = libc::itimerval { it_interval: time, it_value: time };
+    // SAFETY: `timer` is a live itimerval; the old value is not asked for.
+    match unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn install(signal: libc::c_int, action: usize) -> io::Result<()> {
+    // SAFETY: zeroed is a valid sigaction with an empty mask and no flags.
+    let mut new: libc::sigaction = unsafe { std::mem::zeroed() };
+    new.sa_sigaction = action;
+    // The guest runs on stacks of its own size: take the alternate one where there is one.
+    new.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
+    // SAFETY: `new` is a live sigaction whose handler is SIG_IGN or `on_cpu_timer`, which does
+    // nothing but an atomic load and an atomic add.
+    match unsafe { libc::sigaction(signal, &raw const new, std::ptr::null_mut()) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
