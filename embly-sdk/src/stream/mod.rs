@@ -1,0 +1,12 @@
+//! Streams of bytes: to the parent, to children.
+
+mod conn;
+mod end;
+mod io;
+mod send;
+
+pub(crate) mod input;
+
+pub use conn::Conn;
+pub(crate) use conn::Found;
+pub use send::Sending;
