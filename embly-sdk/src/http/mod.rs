@@ -14,7 +14,7 @@
 //!     let body = req.body_mut().bytes()?;
 //!     w.status(201)?;
 //!     w.header("Content-Type", "text/plain")?;
-//!     write!(w, "{} {}: {} bytes\n", req.method(), req.uri(), body.len())?;
+//!     writeln!(w, "{} {}: {} bytes", req.method(), req.uri(), body.len())?;
 //!     Ok(())
 //! }
 //!
