@@ -1,7 +1,7 @@
 //! How a function begins and ends: [`run`] and what a handler may return.
 
 use crate::{error::Error, stream::Conn, sys, task};
-use std::future::Future;
+use std::{fmt, future::Future};
 
 /// Runs the handler on the connection to whoever started this function.
 ///
@@ -69,7 +69,8 @@ pub(crate) fn exit_code(result: Result<(), Error>) -> i32 {
     }
 }
 
-/// What a handler may return: `()`, a `Result<(), E>`, a future of one of them, or never.
+/// What a handler may return: `()`, a `Result<(), E>` with any error that can be printed, a future of
+/// one of them, or never.
 ///
 /// `Kind` only tells the plain values from the futures; the compiler finds it.
 #[diagnostic::on_unimplemented(
@@ -93,9 +94,10 @@ impl Value for () {
     }
 }
 
-impl<E: Into<Error>> Value for Result<(), E> {
+impl<E: fmt::Display> Value for Result<(), E> {
     fn value(self) -> Result<(), Error> {
-        self.map_err(Into::into)
+        // All that is left to do with it is to print it. `#`: with its causes, where a type has them.
+        self.map_err(|error| Error::msg(format!("{error:#}")))
     }
 }
 
@@ -150,5 +152,5 @@ mod sealed {
     pub trait SealedValue {}
     impl SealedValue for Never {}
     impl SealedValue for () {}
-    impl<E: Into<crate::Error>> SealedValue for Result<(), E> {}
+    impl<E: std::fmt::Display> SealedValue for Result<(), E> {}
 }

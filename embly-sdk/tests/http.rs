@@ -41,6 +41,9 @@ fn handlers_are_plain_or_async_and_return_nothing_or_a_result() {
     fn plain_result(_: Request<Body>, mut w: ResponseWriter) -> std::io::Result<()> {
         w.write_all(b"x")
     }
+    fn boxed(_: Request<Body>, mut w: ResponseWriter) -> Result<(), Box<dyn std::error::Error>> {
+        Ok(w.write_all(b"x")?)
+    }
     async fn future(_: Request<Body>, mut w: ResponseWriter) {
         w.write_all(b"x").unwrap();
     }
@@ -49,6 +52,7 @@ fn handlers_are_plain_or_async_and_return_nothing_or_a_result() {
     }
     assert_eq!(mock::http(plain, get("/")).text(), "x");
     assert_eq!(mock::http(plain_result, get("/")).text(), "x");
+    assert_eq!(mock::http(boxed, get("/")).text(), "x");
     assert_eq!(mock::http(future, get("/")).text(), "x");
     assert_eq!(mock::http(future_result, get("/")).text(), "x");
     // As a `main` has them.
@@ -194,6 +198,19 @@ fn the_length_that_a_handler_sets_is_kept_and_checked() {
     assert_eq!(promise(7, false).status, 500);
     assert_eq!(promise(5, true).exit.code, 1);
     assert!(!promise(7, true).complete);
+}
+
+#[test]
+fn a_first_flush_beyond_the_promised_length_can_still_be_a_500() {
+    fn handler(_: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> {
+        w.header("Content-Length", 5)?;
+        w.write_all(b"123456")?;
+        w.flush_response()
+    }
+    assert_eq!(
+        mock::http(handler, get("/")).text(),
+        "Internal Server Error\n"
+    );
 }
 
 #[test]

@@ -184,16 +184,15 @@ impl Write for ResponseWriter {
 impl Response {
     fn flush(&mut self) -> io::Result<()> {
         let mut out = Vec::with_capacity(self.buffer.len() + 256);
-        let framing = match self.framing.take() {
-            Some(framing) => framing,
+        match &mut self.framing {
+            Some(framing) => encode(framing, &self.buffer, &mut out)?,
             None => {
-                let framing = self.choose(false)?;
+                let mut framing = self.choose(false)?;
                 self.write_head(&mut out);
-                framing
+                encode(&mut framing, &self.buffer, &mut out)?;
+                self.framing = Some(framing);
             }
-        };
-        let framing = self.framing.insert(framing);
-        encode(framing, &self.buffer, &mut out)?;
+        }
         self.buffer.clear();
         self.conn.write_all(&out)
     }

@@ -132,17 +132,14 @@ where
     };
     let receives = async {
         let mut response = Vec::new();
-        loop {
-            let ended = conn.await.is_err();
-            let bytes = conn.now();
-            if bytes.is_empty() {
-                break response;
-            }
-            response.extend(bytes);
-            if ended {
-                break response;
+        // A bad ending shows after the last byte; the caller gets it as a value.
+        while conn.await.is_ok() {
+            match conn.now() {
+                bytes if bytes.is_empty() => break,
+                bytes => response.extend(bytes),
             }
         }
+        response
     };
     let (_, response) = crate::block_on(async { crate::join!(sends, receives) });
     (

@@ -1,6 +1,6 @@
 //! Reading and writing, in the plain and in the async way.
 
-use super::{conn::Conn, end, input};
+use super::{conn::Conn, end, hint, input};
 use crate::{
     sys::{self, Errno},
     task,
@@ -11,6 +11,9 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
+
+/// Bytes that `read_to_end` takes at once: a stream's first window.
+const CHUNK: usize = 16 * 1024;
 
 impl Conn {
     fn poll_read_some(self, cx: &mut Context<'_>, buf: &mut [u8]) -> Poll<io::Result<usize>> {
@@ -51,6 +54,31 @@ impl Read for Conn {
     /// Waits for data; 0 only at the end.
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         task::block_on_poll(|cx| self.poll_read_some(cx, buf))
+    }
+
+    /// Waits for the end. For an answer to each piece that arrives, use [`bytes`](Conn::bytes).
+    fn read_to_end(&mut self, all: &mut Vec<u8>) -> io::Result<usize> {
+        let before = all.len();
+        let mut chunk = [0; CHUNK];
+        loop {
+            if all.len() > before {
+                hint::wait(*self);
+            }
+            match self.read(&mut chunk)? {
+                0 => return Ok(all.len() - before),
+                n => all.extend_from_slice(&chunk[..n]),
+            }
+        }
+    }
+
+    /// As `read_to_end`; the text is added only when all of it is UTF-8.
+    fn read_to_string(&mut self, text: &mut String) -> io::Result<usize> {
+        let mut all = Vec::new();
+        self.read_to_end(&mut all)?;
+        let more = String::from_utf8(all)
+            .map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+        text.push_str(&more);
+        Ok(more.len())
     }
 }
 

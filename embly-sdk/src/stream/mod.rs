@@ -2,6 +2,7 @@
 
 mod conn;
 mod end;
+mod hint;
 mod io;
 mod send;
 
