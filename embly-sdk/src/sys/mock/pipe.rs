@@ -80,3 +80,39 @@ impl End {
         self.half_closed = true;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn credit_runs_out_and_comes_back_once() {
+        let mut end = End::new(None);
+        assert_eq!(end.offer(&[1; INITIAL_WINDOW + 1]), INITIAL_WINDOW);
+        assert_eq!(end.offer(&[1]), 0);
+        assert!(!end.relieved());
+        assert_eq!(end.take(&mut [0; 100]), Some(100));
+        assert!(end.relieved());
+        assert!(!end.relieved());
+    }
+
+    #[test]
+    fn the_window_grows_as_it_is_used() {
+        let mut end = End::new(None);
+        for _ in 0..100 {
+            end.offer(&[1; INITIAL_WINDOW]);
+            end.take(&mut [0; INITIAL_WINDOW]);
+        }
+        assert_eq!(end.offer(&[1; 2 * MAX_WINDOW]), MAX_WINDOW);
+    }
+
+    #[test]
+    fn nothing_yet_is_told_from_the_end() {
+        let mut end = End::new(None);
+        assert_eq!(end.take(&mut [0; 8]), None);
+        end.offer(b"x");
+        end.half_close();
+        assert_eq!(end.take(&mut [0; 8]), Some(1));
+        assert_eq!(end.take(&mut [0; 8]), Some(0));
+    }
+}
