@@ -1,1 +1,65 @@
-//! embly-sdk
+//! Write functions for Embly.
+//!
+//! An Embly function runs in a process of its own for each request, connection or call. It reads
+//! bytes, writes bytes, and starts other functions.
+//!
+//! ```no_run
+//! # use embly_sdk as embly;
+//! use embly::{
+//!     Error,
+//!     http::{Body, Request, ResponseWriter, run_catch_error},
+//!     prelude::*,
+//! };
+//!
+//! async fn execute(_req: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> {
+//!     w.write_all(b"Hello World")?;
+//!     Ok(())
+//! }
+//!
+//! fn main() -> Result<(), Error> {
+//!     run_catch_error(execute)
+//! }
+//! ```
+//!
+//! In `Cargo.toml` the crate goes by its short name:
+//!
+//! ```toml
+//! [dependencies]
+//! embly = { package = "embly-sdk", path = "…" }
+//! ```
+//!
+//! # A tour
+//!
+//! - [`http`]: functions behind an http gateway: [`http::run`], [`http::run_catch_error`].
+//! - [`run`]: functions behind a tcp gateway, and those that other functions start.
+//! - [`Conn`]: the stream to whoever called, and to every child.
+//! - [`spawn_function`]: start another function of the project.
+//! - [`join!`], [`join_all`], [`sleep`], [`block_on`]: several things at once.
+//! - [`Error`], [`Exit`], [`Reason`]: what went wrong, and how the other side ended.
+//! - [`mock`]: the same without Embly, for `cargo test`.
+//!
+//! Handlers are plain or `async` functions; everything works in both. In an async handler a
+//! call that waits (`conn.bytes()`, `write_all`) holds up the other futures of that handler until
+//! it is done; `.await` and [`Conn::send`] do not.
+//!
+//! What a function prints to stdout and stderr, and the message of a panic, is its log.
+
+pub mod error;
+pub mod http;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod mock;
+pub mod prelude;
+
+mod entry;
+mod reason;
+mod spawn;
+mod stream;
+mod sys;
+mod task;
+
+pub use entry::{Async, Outcome, Plain, Value, run, run_catch_error};
+pub use error::Error;
+pub use reason::{Exit, Reason};
+pub use spawn::{spawn_and_send, spawn_function};
+pub use stream::{Conn, Sending};
+pub use task::{Join, Sleep, block_on, join_all, sleep};
