@@ -1,1 +1,4 @@
 //! embly
+
+pub mod config;
+pub mod limits;

@@ -1,0 +1,154 @@
+//! The codes of everything that can be wrong with a project: one table.
+//!
+//! A code never changes its meaning and is never used again for something else.
+//! `E1xx` stops the project, `W1xx` is only said.
+
+/// A kind of problem.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// Stable name, `E101` or `W101`.
+    pub id: &'static str,
+    /// What it is, in a few words.
+    pub title: &'static str,
+    /// A paragraph: why it is a problem and what to do.
+    pub explanation: &'static str,
+}
+
+impl Code {
+    /// Whether the project can still be used.
+    pub fn is_warning(&self) -> bool {
+        self.id.starts_with('W')
+    }
+}
+
+macro_rules! codes {
+    ($($name:ident $id:literal $title:literal $explanation:literal)*) => {
+        $(
+            #[doc = $title]
+            pub static $name: Code = Code { id: $id, title: $title, explanation: $explanation };
+        )*
+        /// All codes, in the order of their numbers.
+        pub static ALL: &[&Code] = &[$(&$name),*];
+    };
+}
+
+codes! {
+    UNREADABLE "E101" "the file cannot be read"
+        "The project file is there but reading it failed, for the reason given: no permission, a \
+         folder of that name, a broken disk. Nothing else was looked at."
+    NOT_UTF8 "E102" "the file is not UTF-8"
+        "Project files are UTF-8 text. The place shown is the first byte that is not; often the \
+         file was saved as UTF-16 or Latin-1. Save it again as UTF-8."
+    EMPTY "E103" "the file is empty"
+        "There is nothing in the file but comments and space. A project has at least one function \
+         under `functions`, with `name`, `path` and `language`."
+    SYNTAX "E104" "the file is not YAML"
+        "The file cannot be read as YAML, so nothing after the place shown was looked at. Usual \
+         causes: a tab in the indentation, a bracket or quote that is not closed, a value with \
+         `: ` or `#` or `{` in it that needs quotes."
+    DUPLICATE_KEY "E105" "a key is there twice"
+        "One of the two values would be silently lost, so neither is taken. Keep one of them; a \
+         second function or gateway is a new list item that begins with `-`."
+    YAML_FEATURE "E106" "a part of YAML that project files do not use"
+        "Anchors, aliases, tags and several documents in one file are refused: a project file \
+         means what it says at the place where it says it. Write the value out."
+    TOO_BIG "E107" "the file is too big or nested too deep"
+        "A project file may have at most 1 MiB and 16 levels. Files beyond that are broken or \
+         are not project files."
+    UNKNOWN_KEY "E110" "a key that nobody reads"
+        "The key does not exist at this place, so it would have no effect. It is misspelled, \
+         stands in the wrong section, or belongs to another version of Embly."
+    MISSING_KEY "E111" "a required key is missing"
+        "A function needs `name`, `path` and `language`; a gateway needs `name`, `type`, `port` \
+         and `function`."
+    WRONG_TYPE "E112" "a value of the wrong type"
+        "The key takes another kind of value: text, a number, a list or a map. In YAML a value in \
+         quotes is text, `8082` is a number, lines that begin with `-` are a list, and lines \
+         `key: value` are a map."
+    NO_FUNCTIONS "E113" "the project has no functions"
+        "A project is its functions; with none there is nothing to build or run."
+    BAD_NAME "E120" "a name that cannot be used"
+        "Names of functions and gateways have lower-case letters, digits and `-`, begin with a \
+         letter, and have at most 63 characters. So they can stand in host names, log lines and \
+         paths as they are."
+    DUPLICATE_NAME "E121" "a name is used twice"
+        "Two functions, or two gateways, have the same name, so it is not clear which one is \
+         meant. A function and a gateway may share a name."
+    UNKNOWN_FUNCTION "E122" "a function that does not exist"
+        "A gateway sends its requests to a function of the same project file, by its `name`."
+    LANGUAGE "E130" "an unsupported language"
+        "`rust` is a crate that Embly compiles, `wasm` is a ready `.wasm` or `.wat` file, \
+         which any language can make that compiles to WASI preview 1."
+    GATEWAY_TYPE "E131" "an unsupported gateway type"
+        "`http` starts the function once for each request, `tcp` once for each connection."
+    OUT_OF_RANGE "E132" "a number out of range"
+        "The number is of the right kind but too small or too big. A port is 0 to 65535, \
+         where 0 takes any free one."
+    LIMIT_FORM "E133" "a limit that cannot be read"
+        "Sizes are whole numbers with `B`, `KiB`, `MiB`, `GiB` (or `KB`, `MB`, `GB` of 1,000), a \
+         bare number is bytes. Times are whole numbers with `ms`, `s`, `m`, `h`, `d`, also \
+         together: `1h30m`. Counts are bare numbers. `none` lifts a limit."
+    LIMIT_VALUE "E134" "a limit that makes no sense"
+        "`0` is refused, because it could mean nothing at all as well as no limit; to have no \
+         limit write `none`. A few limits \
+         cannot be lifted, and some have a smallest or largest value."
+    LIMIT_MACHINE "E135" "a limit that the machine cannot give"
+        "One invocation alone could never get as much, so the limit would only hide the real one. \
+         A memory of WebAssembly has at most 4 GiB; the rest is what this machine, or the \
+         container that Embly runs in, has."
+    BIND "E136" "not an address to listen on"
+        "`bind` is an IPv4 or IPv6 address of this machine: `127.0.0.1` for this machine only, \
+         `0.0.0.0` for everybody. Names are not looked up. The port has a key of its own."
+    ADDRESS_TAKEN "E137" "two gateways at one address"
+        "Only one gateway can listen on a port of an address. `0.0.0.0` is all IPv4 addresses of \
+         the machine, `::` is all of both kinds. Port 0 never clashes."
+    PATH_MISSING "E140" "a path that is not there"
+        "`context` is relative to the folder of the project file, `path` is relative to \
+         `context`, which is that same folder unless it is set."
+    PATH_KIND "E141" "a path to the wrong thing"
+        "With `language: rust`, `path` is the folder of a crate, with a `Cargo.toml` in it. With \
+         `language: wasm` it is a file that ends in `.wasm` or `.wat`. `context` is a folder."
+    PATH_OUTSIDE "E142" "a path outside its context"
+        "A build may read what is below `context` and nothing else, so the function's own folder \
+         must be there too. Links are followed before this is checked. Set `context` to a folder \
+         that holds both."
+    VARIABLE_MISSING "E150" "a variable that is not set"
+        "`${NAME}` in `env` is taken from the environment of `embly` itself when it starts. \
+         A missing one is an error, because an empty password is worse than none. `embly dev` \
+         also reads the file `.env` beside the project file."
+    VARIABLE_FORM "E151" "a `${` that does not name a variable"
+        "A variable is `${NAME}`, with letters, digits and `_`, and nothing else between the \
+         braces. To have the two characters `${` themselves, write `$${`."
+    ENV_NAME "E152" "not an environment variable"
+        "The name of an environment variable is not empty and has no `=`, and neither name nor \
+         value has a NUL character; other programs could not read it."
+    DOTENV "E153" "a line of `.env` that cannot be read"
+        "Lines of `.env` are `NAME=value`, with or without `export` in front. A value with \
+         spaces or `#` stands in quotes, single ones keep everything as it is, double ones know \
+         `\\n`, `\\t`, `\\\"`, `\\\\` and `\\$`. A `#` begins a comment."
+    MEMORY_SUM "W101" "limits that together exceed the machine"
+        "`concurrency` invocations that each use all of `memory` would need more than the \
+         machine has. That is fine while most of them use less; when they do not, invocations \
+         are refused or ended before they reach their own limit."
+    CPU_WINDOW "W102" "a CPU limit that is never reached"
+        "An invocation runs on one core at a time, so it cannot use more than 60 s of CPU time in \
+         60 s. A limit that large never ends anything; `none` says the same more clearly."
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_in_order_and_explained() {
+        for pair in ALL.windows(2) {
+            assert!(pair[0].id < pair[1].id, "{}", pair[1].id);
+        }
+        for code in ALL {
+            assert_eq!(code.id.len(), 4, "{}", code.id);
+            assert!(code.explanation.len() > code.title.len(), "{}", code.id);
+            assert!(code.explanation.ends_with('.'), "{}", code.id);
+            assert!(!code.title.ends_with('.'), "{}", code.id);
+        }
+    }
+}

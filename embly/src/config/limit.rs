@@ -1,0 +1,222 @@
+//! The `limits` of a function.
+
+use std::time::Duration;
+
+use super::codes::{self, Code};
+use super::fields::{Field, Fields};
+use super::machine::Machine;
+use super::problem::{Problem, Problems, quote};
+use super::schema;
+use super::units::{self, Parsed};
+use crate::limits::{self, Limits, Span};
+
+/// Reads the section; a limit that is wrong keeps its default.
+pub(super) fn read(field: Field<'_>, machine: &Machine, problems: &mut Problems) -> Limits {
+    let mut limits = Limits::default();
+    if field.entry.value.is_null() {
+        return limits;
+    }
+    let Some(fields) = Fields::read(&field.entry.value, &schema::LIMITS, problems) else {
+        return limits;
+    };
+    let before = problems.count();
+    for field in fields.iter() {
+        let mut limit = Limit {
+            field,
+            machine,
+            problems,
+        };
+        match field.key.name {
+            "memory" => set(&mut limits.memory, limit.memory()),
+            "cpu" => set(&mut limits.cpu, limit.time()),
+            "wall" => set_span(&mut limits.wall, limit.time()),
+            "idle" => set_span(&mut limits.idle, limit.time()),
+            "request_head" => limits.request_head = limit.head().unwrap_or(limits.request_head),
+            "request_body" => set(&mut limits.request_body, limit.size()),
+            "concurrency" => set(&mut limits.concurrency, limit.processes()),
+            "children" => set(&mut limits.children, limit.processes()),
+            "depth" => set(&mut limits.depth, limit.count()),
+            name => debug_assert!(false, "{name} is in the table but not read"),
+        }
+    }
+    if problems.count() == before {
+        warn(&fields, &limits, machine, problems);
+    }
+    limits
+}
+
+/// `read` is `None` where the value is wrong, `Some(None)` for `none`.
+fn set<T>(limit: &mut Option<T>, read: Option<Option<T>>) {
+    if let Some(read) = read {
+        *limit = read;
+    }
+}
+
+fn set_span(limit: &mut Span, read: Option<Option<Duration>>) {
+    if let Some(read) = read {
+        *limit = read.map_or(Span::None, Span::Of);
+    }
+}
+
+/// One limit of the file. Its methods report what is wrong and then return `None`.
+struct Limit<'t, 'p> {
+    field: Field<'t>,
+    machine: &'p Machine,
+    problems: &'p mut Problems,
+}
+
+impl Limit<'_, '_> {
+    fn memory(&mut self) -> Option<Option<u64>> {
+        let size = self.size()?;
+        let Some(bytes) = size else {
+            return Some(None);
+        };
+        let least = limits::MEMORY_MIN;
+        if bytes < least {
+            let why = "is less than one page of WebAssembly memory";
+            return self.wrong(&codes::LIMIT_VALUE, why, &at_least(least));
+        }
+        if bytes > limits::MEMORY_MAX {
+            let why = "is more than a WebAssembly memory can have";
+            return self.wrong(&codes::LIMIT_MACHINE, why, &at_most(limits::MEMORY_MAX));
+        }
+        match self.machine.memory {
+            Some(has) if bytes > has => {
+                let why = format!("is more than this machine has: {}", units::about_size(has));
+                self.wrong(&codes::LIMIT_MACHINE, &why, "write a smaller limit")
+            }
+            _ => Some(size),
+        }
+    }
+
+    fn head(&mut self) -> Option<u32> {
+        let (least, most) = (limits::REQUEST_HEAD_MIN, limits::REQUEST_HEAD_MAX);
+        match self.size()? {
+            None => {
+                let why = "is not possible, a head is held in memory";
+                self.wrong(&codes::LIMIT_VALUE, why, &at_most(most))
+            }
+            Some(bytes) if bytes < least => {
+                self.wrong(&codes::LIMIT_VALUE, "is too small", &at_least(least))
+            }
+            Some(bytes) => match u32::try_from(bytes) {
+                Ok(bytes) if u64::from(bytes) <= most => Some(bytes),
+                _ => self.wrong(&codes::LIMIT_VALUE, "is too big", &at_most(most)),
+            },
+        }
+    }
+
+    fn size(&mut self) -> Option<Option<u64>> {
+        let size = self.parse(units::size, "a size")?;
+        self.not_zero(size, 0)
+    }
+
+    fn time(&mut self) -> Option<Option<Duration>> {
+        let time = self.parse(units::time, "a time")?;
+        let time = self.not_zero(time, Duration::ZERO)?;
+        if time.is_some_and(|time| time > limits::TIME_MAX) {
+            let help = "write at most `365d`, or `none` for no limit";
+            return self.wrong(&codes::LIMIT_VALUE, "is more than a year", help);
+        }
+        Some(time)
+    }
+
+    fn count(&mut self) -> Option<Option<u32>> {
+        let count = self.parse(units::count, "a count")?;
+        let Some(count) = self.not_zero(count, 0)? else {
+            return Some(None);
+        };
+        match u32::try_from(count) {
+            Ok(count) => Some(Some(count)),
+            Err(_) => {
+                let help = format!("write at most `{}`, or `none` for no limit", u32::MAX);
+                self.wrong(&codes::LIMIT_VALUE, "is too big", &help)
+            }
+        }
+    }
+
+    /// A count of invocations, of which each is a process.
+    fn processes(&mut self) -> Option<Option<u32>> {
+        let count = self.count()?;
+        match (count, self.machine.processes) {
+            (Some(count), Some(has)) if u64::from(count) > has => {
+                let why = format!("is more processes than this machine can have: {has}");
+                self.wrong(&codes::LIMIT_MACHINE, &why, "write a smaller limit")
+            }
+            _ => Some(count),
+        }
+    }
+
+    fn parse<T>(&mut self, parse: fn(&str) -> Parsed<T>, expected: &str) -> Option<Option<T>> {
+        let name = self.field.key.name;
+        let text = self.field.scalar(expected, self.problems)?;
+        let help = match parse(text) {
+            Ok(value) => return Some(value),
+            Err(Some(instead)) => format!("write `{name}: {instead}`"),
+            Err(None) => format!("write, for example, `{}`", self.field.key.example),
+        };
+        let message = format!("{} is not {expected}, for the limit `{name}`", quote(text));
+        let problem = Problem::new(&codes::LIMIT_FORM, self.field.span(), message);
+        self.problems.push(problem.help(help));
+        None
+    }
+
+    fn not_zero<T: PartialEq>(&mut self, value: Option<T>, zero: T) -> Option<Option<T>> {
+        if value == Some(zero) {
+            let help = match self.field.key.name {
+                "request_head" => at_least(limits::REQUEST_HEAD_MIN),
+                _ => "write `none` for no limit".to_owned(),
+            };
+            return self.wrong(&codes::LIMIT_VALUE, "cannot be zero", &help);
+        }
+        Some(value)
+    }
+
+    fn wrong<T>(&mut self, code: &'static Code, why: &str, help: &str) -> Option<T> {
+        let text = self
+            .field
+            .scalar("a limit", self.problems)
+            .unwrap_or_default();
+        let message = format!("the limit `{}: {text}` {why}", self.field.key.name);
+        let problem = Problem::new(code, self.field.span(), message);
+        self.problems.push(problem.help(help));
+        None
+    }
+}
+
+fn at_least(bytes: u64) -> String {
+    format!("write at least `{}`", units::show_size(bytes))
+}
+
+fn at_most(bytes: u64) -> String {
+    format!("write at most `{}`", units::show_size(bytes))
+}
+
+/// What can be, but is hardly meant. Only limits that the file itself sets.
+fn warn(fields: &Fields<'_>, limits: &Limits, machine: &Machine, problems: &mut Problems) {
+    if let (Some(field), Some(cpu)) = (fields.get("cpu"), limits.cpu)
+        && cpu > limits::CPU_WINDOW
+    {
+        let message = "this CPU limit is never reached: it counts the CPU time in any 60 s";
+        let problem = Problem::new(&codes::CPU_WINDOW, field.span(), message);
+        problems.push(problem.help("write at most `cpu: 60s`, or `cpu: none`"));
+    }
+    let (Some(_), Some(field)) = (fields.get("memory"), fields.get("concurrency")) else {
+        return;
+    };
+    let (Some(memory), Some(count)) = (limits.memory, limits.concurrency) else {
+        return;
+    };
+    let sum = memory.saturating_mul(u64::from(count));
+    if let Some(has) = machine.memory.filter(|has| sum > *has) {
+        let message = format!(
+            "{count} invocations of {} are {}, this machine has {}",
+            units::show_size(memory),
+            units::about_size(sum),
+            units::about_size(has),
+        );
+        let problem = Problem::new(&codes::MEMORY_SUM, field.span(), message);
+        let fits = (has / memory).max(1);
+        problems.push(problem.help(format!("`concurrency: {fits}` fits when all of it is used")));
+    }
+}

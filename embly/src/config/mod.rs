@@ -1,0 +1,149 @@
+//! The project file, `embly-project.yml`: found, read, checked, and every problem shown.
+//!
+//! [`find`] looks for the file, [`load`] makes a [`Project`] of it or says all that is
+//! wrong with it. On the way: `read` (text), `yaml` (a `tree` in which everything knows its
+//! place), `fields` (the keys that `schema` knows), then `function` and `gateway` with
+//! `environment`, `limit`, `paths` (values). What is wrong goes to [`Problems`] and the rest
+//! is read on; `codes` is the table of all that can be wrong.
+
+mod codes;
+mod dotenv;
+mod environment;
+mod fields;
+mod find;
+mod function;
+mod gateway;
+mod limit;
+mod machine;
+mod names;
+mod paths;
+mod problem;
+mod project;
+mod read;
+mod render;
+mod schema;
+mod suggest;
+mod tree;
+mod units;
+mod yaml;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+pub use codes::{ALL as CODES, Code};
+pub use dotenv::{DOTENV, dotenv};
+pub use environment::Environment;
+pub use find::{NotFound, find};
+pub use machine::Machine;
+pub use problem::{Problem, Problems, Record};
+
+use crate::limits::Limits;
+
+/// Name of the file that makes a folder a project.
+pub const FILE_NAME: &str = "embly-project.yml";
+
+/// A project file in which nothing is wrong.
+#[derive(Clone, Debug)]
+pub struct Project {
+    /// The folder of the file, absolute and without links.
+    pub root: PathBuf,
+    /// The file, in `root`.
+    pub file: PathBuf,
+    /// In the order of the file; at least one.
+    pub functions: Vec<Function>,
+    /// In the order of the file.
+    pub gateways: Vec<Gateway>,
+    /// What is allowed but hardly meant.
+    pub warnings: Problems,
+}
+
+/// A unit of code.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Function {
+    /// Unique among the functions of the project.
+    pub name: String,
+    /// The folder of the crate, or the `.wasm` or `.wat` file; absolute and without links.
+    pub path: PathBuf,
+    /// The folder that a build may read, `path` is in it; absolute and without links.
+    pub context: PathBuf,
+    /// How it becomes WebAssembly.
+    pub language: Language,
+    /// The exported function that runs.
+    pub entry: String,
+    /// Environment variables, `${NAME}` replaced.
+    pub env: BTreeMap<String, String>,
+    /// What each invocation may use.
+    pub limits: Limits,
+}
+
+/// What a function is written in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Language {
+    /// A crate.
+    Rust,
+    /// A ready module, binary or text.
+    Wasm,
+}
+
+impl Language {
+    const ALL: [Language; 2] = [Language::Rust, Language::Wasm];
+
+    /// As the project file says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Language::Rust => "rust",
+            Language::Wasm => "wasm",
+        }
+    }
+}
+
+/// What starts a function from outside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gateway {
+    /// Unique among the gateways of the project.
+    pub name: String,
+    /// What it speaks.
+    pub kind: GatewayKind,
+    /// The address to listen on.
+    pub bind: IpAddr,
+    /// 0: any free one.
+    pub port: u16,
+    /// Name of a function of the project.
+    pub function: String,
+}
+
+/// What a gateway speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GatewayKind {
+    /// One invocation for each request.
+    Http,
+    /// One invocation for each connection.
+    Tcp,
+}
+
+impl GatewayKind {
+    const ALL: [GatewayKind; 2] = [GatewayKind::Http, GatewayKind::Tcp];
+
+    /// As the project file says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            GatewayKind::Http => "http",
+            GatewayKind::Tcp => "tcp",
+        }
+    }
+}
+
+/// Reads and checks a project file. The error has every problem of the file.
+pub fn load(file: &Path, environment: &Environment<'_>) -> Result<Project, Problems> {
+    load_for(file, environment, &Machine::here())
+}
+
+/// [`load`], for a machine of another size.
+pub fn load_for(
+    file: &Path,
+    environment: &Environment<'_>,
+    machine: &Machine,
+) -> Result<Project, Problems> {
+    project::read(read::text(file)?, environment, machine)
+}

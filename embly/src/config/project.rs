@@ -1,0 +1,108 @@
+//! From the text of a project file to the [`Project`].
+
+use std::path::Path;
+
+use super::codes;
+use super::environment::Environment;
+use super::fields::Fields;
+use super::function::{self, World};
+use super::gateway::{self, Taken};
+use super::machine::Machine;
+use super::names::Names;
+use super::problem::{Problem, Problems};
+use super::tree::Node;
+use super::{Function, Gateway, Project, schema, yaml};
+
+/// Checks everything, whatever is found on the way.
+pub(super) fn read(
+    mut problems: Problems,
+    environment: &Environment<'_>,
+    machine: &Machine,
+) -> Result<Project, Problems> {
+    let Some(tree) = yaml::parse(&mut problems) else {
+        problems.sort();
+        return Err(problems);
+    };
+    let folder = problems.file.parent().unwrap_or(Path::new("/"));
+    let root = match folder.canonicalize() {
+        Ok(root) => root,
+        Err(error) => {
+            let message = format!("the folder of the file cannot be read: {error}");
+            problems.push(Problem::of_file(&codes::UNREADABLE, message));
+            return Err(problems);
+        }
+    };
+    let world = World {
+        root: &root,
+        environment,
+        machine,
+    };
+    let (functions, gateways) = sections(&tree, &world, &mut problems);
+    problems.sort();
+    if problems.count().0 > 0 {
+        return Err(problems);
+    }
+    let name = problems.file.file_name().unwrap_or_default();
+    Ok(Project {
+        file: root.join(name),
+        functions,
+        gateways,
+        warnings: problems,
+        root,
+    })
+}
+
+fn sections(
+    tree: &Node,
+    world: &World<'_>,
+    problems: &mut Problems,
+) -> (Vec<Function>, Vec<Gateway>) {
+    let (mut functions, mut gateways) = (Vec::new(), Vec::new());
+    let Some(project) = Fields::read(tree, &schema::PROJECT, problems) else {
+        return (functions, gateways);
+    };
+
+    let mut names = Names::default();
+    // Gateways are not blamed for functions whose names could not be read.
+    let mut all_named = true;
+    if let Some(field) = project.get("functions") {
+        let before = problems.count();
+        let items = field.list(problems);
+        if items.is_empty() && problems.count() == before {
+            let problem = Problem::new(
+                &codes::NO_FUNCTIONS,
+                field.entry.key_span.clone(),
+                "the project has no functions",
+            );
+            problems.push(problem.help(
+                "write, for example, `- {name: hello, path: ./hello, language: rust}` below it",
+            ));
+        }
+        all_named = !items.is_empty();
+        for item in items {
+            let fields = Fields::read(item, &schema::FUNCTION, problems);
+            all_named &= fields
+                .as_ref()
+                .is_some_and(|fields| fields.get("name").is_some());
+            let Some(fields) = fields else { continue };
+            let name = fields.get("name");
+            let name = name.and_then(|field| names.take(field, "functions", problems));
+            functions.extend(function::read(&fields, name, world, problems));
+        }
+    }
+
+    let known = names.all();
+    let known = (all_named && project.get("functions").is_some()).then_some(known.as_slice());
+    let mut names = Names::default();
+    let mut taken = Taken::default();
+    let items = project.get("gateways").map(|field| field.list(problems));
+    for item in items.unwrap_or_default() {
+        let Some(fields) = Fields::read(item, &schema::GATEWAY, problems) else {
+            continue;
+        };
+        let name = fields.get("name");
+        let name = name.and_then(|field| names.take(field, "gateways", problems));
+        gateways.extend(gateway::read(&fields, name, known, &mut taken, problems));
+    }
+    (functions, gateways)
+}

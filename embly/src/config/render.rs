@@ -1,0 +1,126 @@
+//! Problems as a person reads them: message, place, the underlined piece, what to write.
+
+use std::ops::Range;
+use std::path::Path;
+
+use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+
+use super::problem::{Problem, Problems};
+
+/// Columns when the terminal's are not known.
+const WIDTH: usize = 120;
+
+/// Bytes of the file that are shown for one problem; finding the columns takes as long as
+/// they are many. Beyond it the place is only named.
+const LONGEST: usize = 16 * 1024;
+
+impl Problems {
+    /// All problems, and a last line that counts them. `width` is the terminal's, in columns.
+    pub fn render(&self, color: bool, width: Option<usize>) -> String {
+        let renderer = match color {
+            true => Renderer::styled(),
+            false => Renderer::plain(),
+        };
+        let renderer = renderer.term_width(width.unwrap_or(WIDTH));
+        let path = shown(&self.file);
+        let mut text = String::new();
+        for problem in self.iter() {
+            text.push_str(&renderer.render(&[self.group(problem, &path)]));
+            text.push_str("\n\n");
+        }
+        text.push_str(&self.summary(&path));
+        text
+    }
+
+    fn group<'a>(&'a self, problem: &'a Problem, path: &'a str) -> Group<'a> {
+        let level = match problem.code.is_warning() {
+            true => Level::WARNING,
+            false => Level::ERROR,
+        };
+        let title = level.primary_title(&problem.message).id(problem.code.id);
+        let mut group = match self.snippet(problem, path) {
+            Some(snippet) => title.element(snippet),
+            None => title.element(self.origin(problem, path)),
+        };
+        if let Some(help) = &problem.help {
+            group = group.element(Level::HELP.message(help));
+        }
+        group
+    }
+
+    /// The lines that the problem touches, and no others: a snippet is scanned whole.
+    /// `None` if there are none or too much.
+    fn snippet<'a>(
+        &'a self,
+        problem: &'a Problem,
+        path: &'a str,
+    ) -> Option<Snippet<'a, Annotation<'a>>> {
+        let span = problem.span.clone()?;
+        let mut lines = self.whole_lines(&span);
+        let related = problem.related.as_ref().filter(|(other, _)| {
+            let other = self.whole_lines(other);
+            let both = lines.start.min(other.start)..lines.end.max(other.end);
+            let shown = both.len() <= LONGEST;
+            if shown {
+                lines = both;
+            }
+            shown
+        });
+        if lines.len() > LONGEST {
+            return None;
+        }
+
+        let start = lines.start;
+        let annotation = AnnotationKind::Primary.span(span.start - start..span.end - start);
+        let mut snippet = Snippet::source(&self.text[lines])
+            .line_start(self.line_of(start) + 1)
+            .path(path)
+            .annotation(annotation);
+        if let Some((other, label)) = related {
+            let other = AnnotationKind::Context.span(other.start - start..other.end - start);
+            snippet = snippet.annotation(other.label(label));
+        }
+        Some(snippet)
+    }
+
+    fn whole_lines(&self, span: &Range<usize>) -> Range<usize> {
+        let first = self.line(self.line_of(span.start));
+        first.start..self.line(self.line_of(span.end)).end
+    }
+
+    /// The place alone.
+    fn origin<'a>(&self, problem: &Problem, path: &'a str) -> Origin<'a> {
+        let origin = Origin::path(path);
+        match problem.span.clone().map(|span| self.place(span)) {
+            Some((line, column, _)) => origin.line(line).char_column(column),
+            None => origin,
+        }
+    }
+
+    fn summary(&self, path: &str) -> String {
+        let (errors, warnings) = self.count();
+        let count = |number: usize, what: &str| match number {
+            0 => None,
+            1 => Some(format!("1 {what}")),
+            _ => Some(format!("{number} {what}s")),
+        };
+        let counts = [count(errors, "error"), count(warnings, "warning")];
+        let counts: Vec<_> = counts.into_iter().flatten().collect();
+        let shown = self.iter().count();
+        let rest = match errors + warnings > shown {
+            true => format!(", {shown} of them shown"),
+            false => String::new(),
+        };
+        format!("{path}: {}{rest}\n", counts.join(", "))
+    }
+}
+
+/// A path as the user would type it: from the current folder where it is below it.
+fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let short = here.and_then(|here| path.strip_prefix(here).ok().map(Path::to_owned));
+    short
+        .unwrap_or_else(|| path.to_owned())
+        .display()
+        .to_string()
+}

@@ -1,0 +1,137 @@
+//! What one invocation of a function may use, and the defaults.
+//!
+//! The project file changes the defaults key by key; `none` there is `None` here.
+
+use std::time::Duration;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+
+/// The CPU limit counts the CPU time used in any stretch of this length, so that a
+/// connection that lives for days is judged like a request that lives for seconds.
+pub const CPU_WINDOW: Duration = Duration::from_secs(60);
+
+/// Linear memory: room for a usual handler with its buffers, and still hundreds of
+/// invocations side by side on a small server.
+pub const MEMORY: u64 = 128 * MIB;
+
+/// A memory of wasm32 has 65,536 pages of 64 KiB; no limit above this means anything.
+pub const MEMORY_MAX: u64 = 4096 * MIB;
+
+/// One page of wasm memory; below it no module that has a memory starts.
+pub const MEMORY_MIN: u64 = 64 * KIB;
+
+/// CPU time in a [`CPU_WINDOW`]: a sixth of a core for good, or a burst of 10 s.
+pub const CPU: Duration = Duration::from_secs(10);
+
+/// Time from an HTTP request to the head of its response: what browsers and proxies
+/// in front commonly wait.
+pub const WALL_HTTP: Duration = Duration::from_secs(30);
+
+/// Time without a byte either way, for TCP connections and for HTTP after the head of
+/// the response: shorter than the idle timeouts of home routers and load balancers.
+pub const IDLE: Duration = Duration::from_secs(60);
+
+/// Request line and headers: four times what large cookies need in practice.
+pub const REQUEST_HEAD: u32 = 64 * KIB as u32;
+
+/// Smallest head limit that can be set: a browser's ordinary request fits.
+pub const REQUEST_HEAD_MIN: u64 = KIB;
+
+/// Largest head limit that can be set; a head is buffered whole before anything runs.
+pub const REQUEST_HEAD_MAX: u64 = 16 * MIB;
+
+/// Request body: photos and forms pass, uploads are a decision of the project.
+pub const REQUEST_BODY: u64 = 10 * MIB;
+
+/// Invocations of one function at the same time, each a process of its own.
+pub const CONCURRENCY: u32 = 256;
+
+/// Children of one invocation that live at the same time.
+pub const CHILDREN: u32 = 64;
+
+/// Levels below a gateway; a function that starts itself ends here.
+pub const DEPTH: u32 = 16;
+
+/// Longest time that can be set. Adding it to any clock reading cannot overflow.
+pub const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+const _: () = assert!(MEMORY <= MEMORY_MAX && MEMORY >= MEMORY_MIN);
+const _: () = assert!(REQUEST_HEAD as u64 >= REQUEST_HEAD_MIN);
+const _: () = assert!(REQUEST_HEAD as u64 <= REQUEST_HEAD_MAX);
+const _: () = assert!(CPU.as_secs() <= CPU_WINDOW.as_secs());
+
+/// The limits of one function. `None` lifts a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of linear memory, all memories together.
+    pub memory: Option<u64>,
+    /// CPU time in any [`CPU_WINDOW`].
+    pub cpu: Option<Duration>,
+    /// Time from the start: for HTTP to the head of the response, otherwise to the exit.
+    pub wall: Span,
+    /// Time without a byte in either direction.
+    pub idle: Span,
+    /// Bytes of request line and headers. Always limited: a head is held in memory.
+    pub request_head: u32,
+    /// Bytes of a request body.
+    pub request_body: Option<u64>,
+    /// Invocations at the same time.
+    pub concurrency: Option<u32>,
+    /// Live children of one invocation.
+    pub children: Option<u32>,
+    /// Levels of invocations below a gateway.
+    pub depth: Option<u32>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory: Some(MEMORY),
+            cpu: Some(CPU),
+            wall: Span::Default,
+            idle: Span::Default,
+            request_head: REQUEST_HEAD,
+            request_body: Some(REQUEST_BODY),
+            concurrency: Some(CONCURRENCY),
+            children: Some(CHILDREN),
+            depth: Some(DEPTH),
+        }
+    }
+}
+
+/// A time limit whose default depends on what started the invocation.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Span {
+    /// Not set: the starter decides ([`WALL_HTTP`], [`IDLE`], or no limit).
+    #[default]
+    Default,
+    /// Set to `none`: no limit.
+    None,
+    /// Set to this time.
+    Of(Duration),
+}
+
+impl Span {
+    /// The time that applies where `default` is the starter's own; `None` is no limit.
+    pub fn or(self, default: Option<Duration>) -> Option<Duration> {
+        match self {
+            Span::Default => default,
+            Span::None => None,
+            Span::Of(time) => Some(time),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unset_time_is_the_starters_and_none_lifts_it() {
+        assert_eq!(Span::Default.or(Some(WALL_HTTP)), Some(WALL_HTTP));
+        assert_eq!(Span::Default.or(None), None);
+        assert_eq!(Span::None.or(Some(WALL_HTTP)), None);
+        assert_eq!(Span::Of(CPU).or(None), Some(CPU));
+    }
+}

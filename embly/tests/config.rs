@@ -1,0 +1,485 @@
+//! The project file, as a user meets it: each `config/NAME.yml` is checked in a folder
+//! with a few functions, and what is said about it is compared with `config/NAME.txt`.
+//! `EMBLY_UPDATE=1` writes the expectations anew.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use embly::config::{self, Environment, Machine, Problems, Project};
+use embly::limits::{self, Limits, Span};
+
+const MACHINE: Machine = Machine {
+    memory: Some(2 << 30),
+    processes: Some(1000),
+};
+
+/// A new folder with a project to be: crates, modules, a crate outside.
+fn folder(name: &str) -> PathBuf {
+    let base = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .join("config")
+        .join(name);
+    let _ = fs::remove_dir_all(&base);
+    for package in ["project/listener", "project/hello", "shared/outside"] {
+        fs::create_dir_all(base.join(package)).unwrap();
+        fs::write(base.join(package).join("Cargo.toml"), "[package]").unwrap();
+    }
+    let project = base.join("project");
+    fs::create_dir_all(project.join("empty")).unwrap();
+    fs::write(project.join("add.wat"), "(module)").unwrap();
+    fs::write(project.join("add.wasm"), "\0asm\x01\0\0\0").unwrap();
+    fs::write(project.join("notes.txt"), "").unwrap();
+    project.canonicalize().unwrap()
+}
+
+fn environment() -> Environment<'static> {
+    let known = BTreeMap::from([("HOME_PAGE", "https://example.org"), ("EMPTY", "")]);
+    Environment::new(move |name| known.get(name).map(|value| (*value).to_owned()))
+}
+
+fn load_in(folder: &Path, yml: impl AsRef<[u8]>) -> Result<Project, Problems> {
+    let file = folder.join(config::FILE_NAME);
+    fs::write(&file, yml).unwrap();
+    config::load_for(&file, &environment(), &MACHINE)
+}
+
+fn codes(problems: &Problems) -> BTreeSet<&'static str> {
+    problems.iter().map(|problem| problem.code.id).collect()
+}
+
+/// Code, line, column and length of each problem.
+fn places(problems: &Problems) -> Vec<(&'static str, usize, usize, usize)> {
+    let place = |record: config::Record<'_>| {
+        let (line, column) = (record.line.unwrap(), record.column.unwrap());
+        (record.code, line, column, record.length.unwrap())
+    };
+    problems.records().map(place).collect()
+}
+
+fn problems(name: &str, yml: impl AsRef<[u8]>) -> Problems {
+    load_in(&folder(name), yml).unwrap_err()
+}
+
+const ONE: &str = "functions:\n  - {name: hello, path: ./hello, language: rust}\n";
+
+#[test]
+fn each_file_is_answered_as_expected() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
+    let update = std::env::var_os("EMBLY_UPDATE").is_some();
+    let mut seen = BTreeSet::new();
+    let mut different = Vec::new();
+    let mut files: Vec<_> = fs::read_dir(&here)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .collect();
+    files.sort();
+    for file in files
+        .iter()
+        .filter(|file| file.extension().is_some_and(|end| end == "yml"))
+    {
+        let name = file.file_stem().unwrap().to_str().unwrap();
+        let folder = folder(name);
+        let (answer, said) = match load_in(&folder, fs::read(file).unwrap()) {
+            Ok(project) if project.warnings.is_empty() => (String::from("ok\n"), None),
+            Ok(project) => (project.warnings.to_string(), Some(project.warnings)),
+            Err(problems) => (problems.to_string(), Some(problems)),
+        };
+        seen.extend(said.iter().flat_map(codes));
+        let root = folder.parent().unwrap().display().to_string();
+        let answer = answer.replace(&root, "ROOT");
+        let expected = file.with_extension("txt");
+        if update {
+            fs::write(&expected, &answer).unwrap();
+        } else if fs::read_to_string(&expected).unwrap_or_default() != answer {
+            different.push(format!("{name}:\n{answer}"));
+        }
+    }
+    assert!(different.is_empty(), "{}", different.join("\n"));
+
+    // What no text file can show has tests of its own below.
+    seen.extend(["E101", "E102", "E107", "E153"]);
+    let all: BTreeSet<_> = config::CODES.iter().map(|code| code.id).collect();
+    let missing: Vec<_> = all.difference(&seen).collect();
+    assert!(missing.is_empty(), "no test for {missing:?}");
+}
+
+#[test]
+fn the_smallest_project_is_complete() {
+    let folder = folder("smallest");
+    let yml = "functions:
+  - name: listener
+    path: ./listener
+    language: rust
+gateways:
+  - name: index
+    type: http
+    port: 8082
+    function: listener
+";
+    let project = load_in(&folder, yml).unwrap();
+    assert!(project.warnings.is_empty());
+    assert_eq!(project.root, folder);
+    assert_eq!(project.file, folder.join("embly-project.yml"));
+    let function = config::Function {
+        name: "listener".to_owned(),
+        path: folder.join("listener"),
+        context: folder.clone(),
+        language: config::Language::Rust,
+        entry: "_start".to_owned(),
+        env: BTreeMap::new(),
+        limits: Limits::default(),
+    };
+    assert_eq!(project.functions, [function]);
+    let gateway = config::Gateway {
+        name: "index".to_owned(),
+        kind: config::GatewayKind::Http,
+        bind: "127.0.0.1".parse().unwrap(),
+        port: 8082,
+        function: "listener".to_owned(),
+    };
+    assert_eq!(project.gateways, [gateway]);
+}
+
+#[test]
+fn every_key_is_read() {
+    let folder = folder("every-key");
+    let yml = "functions:
+  - name: outside
+    path: ./shared/outside
+    context: ..
+    language: rust
+    entry: run
+    env:
+      PAGE: \"<${HOME_PAGE}/$${x}${EMPTY}>\"
+      PORT: 08080
+      DEBUG: true
+      NOTHING: \"\"
+    limits:
+      memory: 256MiB
+      cpu: 500ms
+      wall: 1h30m
+      idle: none
+      request_head: 16KiB
+      request_body: none
+      concurrency: 8
+      children: 1
+      depth: none
+  - {name: add, path: add.wat, language: wasm}
+gateways:
+  - {name: a, type: tcp, bind: '::1', port: 0, function: add}
+  - {name: b, type: tcp, bind: ::1, port: 0, function: outside}
+";
+    let project = load_in(&folder, yml).unwrap();
+    let function = &project.functions[0];
+    let above = folder.parent().unwrap();
+    assert_eq!(function.context, above);
+    assert_eq!(function.path, above.join("shared/outside"));
+    assert_eq!(function.entry, "run");
+    let env = [
+        ("DEBUG", "true"),
+        ("NOTHING", ""),
+        ("PAGE", "<https://example.org/${x}>"),
+        ("PORT", "08080"),
+    ];
+    let env = env.map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(function.env, BTreeMap::from(env));
+    let limits = Limits {
+        memory: Some(256 << 20),
+        cpu: Some(Duration::from_millis(500)),
+        wall: Span::Of(Duration::from_secs(5400)),
+        idle: Span::None,
+        request_head: 16 << 10,
+        request_body: None,
+        concurrency: Some(8),
+        children: Some(1),
+        depth: None,
+    };
+    assert_eq!(function.limits, limits);
+    assert_eq!(project.functions[1].path, folder.join("add.wat"));
+    assert_eq!(project.functions[1].language, config::Language::Wasm);
+    assert_eq!(project.gateways[1].bind.to_string(), "::1");
+    assert_eq!(project.gateways[1].kind, config::GatewayKind::Tcp);
+}
+
+#[test]
+fn the_defaults_are_as_documented() {
+    let limits = Limits::default();
+    assert_eq!(limits.memory, Some(128 << 20));
+    assert_eq!(limits.cpu, Some(Duration::from_secs(10)));
+    assert_eq!(limits::CPU_WINDOW, Duration::from_secs(60));
+    assert_eq!((limits.wall, limits.idle), (Span::Default, Span::Default));
+    assert_eq!(limits::WALL_HTTP, Duration::from_secs(30));
+    assert_eq!(limits::IDLE, Duration::from_secs(60));
+    assert_eq!(
+        (limits.request_head, limits.request_body),
+        (65536, Some(10 << 20))
+    );
+    assert_eq!(limits.concurrency, Some(256));
+    assert_eq!((limits.children, limits.depth), (Some(64), Some(16)));
+}
+
+#[test]
+fn columns_count_characters_whatever_the_ends_of_lines() {
+    let yml = "functions:\r\n  - {name: hello, path: ./hello, language: rust, 'ü\tö': 1}\r\n\
+               # ｆｕｌｌ\r\ngateways:\r\n  - {\"größe\": 1, nme: ä, port: 1, type: http, function: hello}\r\n";
+    let found = problems("columns", yml);
+    let expected = [("E110", 2, 50, 5), ("E110", 5, 6, 7), ("E110", 5, 18, 3)];
+    assert_eq!(places(&found), expected);
+    // The text form counts as the data does.
+    let text = found.to_string();
+    for (_, line, column, _) in expected {
+        assert!(
+            text.contains(&format!("embly-project.yml:{line}:{column}\n")),
+            "{text}"
+        );
+    }
+
+    // A byte order mark is not a column.
+    let marked = problems("marked", format!("\u{feff}fuctions: 1\n{ONE}"));
+    assert_eq!(places(&marked), [("E110", 1, 1, 8)]);
+}
+
+#[test]
+fn json_has_every_problem_with_its_place() {
+    let found = problems("json", format!("{ONE}gatways: []\n"));
+    let json = serde_json::to_value(&found).unwrap();
+    let expected = serde_json::json!([{
+        "code": "E110",
+        "message": "unknown key `gatways` in a project",
+        "file": found.file(),
+        "line": 3,
+        "column": 1,
+        "length": 7,
+        "help": "did you mean `gateways`?",
+    }]);
+    assert_eq!(json, expected);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_one_problem() {
+    let folder = folder("unreadable");
+    let missing = folder.join("nothing.yml");
+    let found = config::load_for(&missing, &environment(), &MACHINE).unwrap_err();
+    assert_eq!(codes(&found), BTreeSet::from(["E101"]));
+    let text = found.to_string();
+    assert!(text.contains("No such file"), "{text}");
+    assert!(text.contains("nothing.yml"), "{text}");
+    let found = config::load_for(&folder, &environment(), &MACHINE).unwrap_err();
+    assert_eq!(codes(&found), BTreeSet::from(["E101"]));
+}
+
+#[test]
+fn a_file_that_is_not_utf8_shows_the_first_wrong_byte() {
+    let found = problems("latin1", b"functions:\n  - name: \xe4\xf6\n    path: x\n");
+    assert_eq!(places(&found), [("E102", 2, 11, 1)]);
+    assert!(found.to_string().contains("0xe4"), "{found}");
+    let found = problems("utf16", b"\xff\xfef\0u\0");
+    assert_eq!(places(&found), [("E102", 1, 1, 1)]);
+    assert!(found.to_string().contains("UTF-16"), "{found}");
+}
+
+#[test]
+fn files_too_big_or_too_deep_are_refused() {
+    let found = problems("big", format!("{ONE}{}", "# x\n".repeat(300_000)));
+    assert_eq!(codes(&found), BTreeSet::from(["E107"]));
+    let found = problems("deep", format!("functions: {}", "[".repeat(100_000)));
+    assert_eq!(codes(&found), BTreeSet::from(["E107"]));
+    let found = problems("deep-block", format!("{}x", "- ".repeat(100_000)));
+    assert_eq!(codes(&found), BTreeSet::from(["E107"]));
+}
+
+#[test]
+fn a_hopeless_file_is_answered_in_time() {
+    let keys: Vec<_> = (0..60_000).map(|number| format!("k{number}: 1")).collect();
+    for yml in [keys.join("\n"), format!("{{{}}}", keys.join(", "))] {
+        let found = problems("hopeless", yml);
+        // And `functions` is missing.
+        assert_eq!(found.count(), (60_001, 0));
+        assert_eq!(found.iter().count(), 1000);
+        assert!(
+            found
+                .to_string()
+                .ends_with("60001 errors, 1000 of them shown\n")
+        );
+    }
+}
+
+#[test]
+fn dotenv_is_below_the_environment_and_its_problems_have_places() {
+    let folder = folder("dotenv");
+    let file = folder.join(config::DOTENV);
+    assert_eq!(config::dotenv(&file).unwrap(), BTreeMap::new());
+    fs::write(&file, "# secrets\nHOME_PAGE=no\r\nexport KEY='a b'\n").unwrap();
+    let both = environment().or(config::dotenv(&file).unwrap());
+    assert_eq!(
+        both.get("HOME_PAGE").as_deref(),
+        Some("https://example.org")
+    );
+    assert_eq!(both.get("KEY").as_deref(), Some("a b"));
+    assert_eq!(both.get("A=B"), None);
+
+    fs::write(&file, "KEY\n\n  1X=y\n").unwrap();
+    let found = config::dotenv(&file).unwrap_err();
+    assert_eq!(places(&found), [("E153", 1, 1, 3), ("E153", 3, 3, 4)]);
+}
+
+#[test]
+fn the_nearest_file_upward_is_the_project() {
+    let folder = folder("find");
+    let file = folder.join(config::FILE_NAME);
+    fs::write(&file, ONE).unwrap();
+    let inner = folder.join("hello/src");
+    fs::create_dir_all(&inner).unwrap();
+    fs::write(inner.join("main.rs"), "").unwrap();
+    for start in [
+        &folder,
+        &file,
+        &inner,
+        &inner.join("main.rs"),
+        &inner.join(".."),
+    ] {
+        assert_eq!(
+            config::find(start).as_ref(),
+            Ok(&file),
+            "{}",
+            start.display()
+        );
+    }
+    // A folder of that name is not a project file.
+    fs::create_dir_all(folder.join("hello").join(config::FILE_NAME)).unwrap();
+    assert_eq!(config::find(&inner).as_ref(), Ok(&file));
+}
+
+#[test]
+fn without_a_file_every_folder_that_was_looked_in_is_named() {
+    // No folder above the system's temporary one has a project.
+    let base = std::env::temp_dir().join(format!("embly-find-{}", std::process::id()));
+    fs::create_dir_all(base.join("a/b")).unwrap();
+    let base = base.canonicalize().unwrap();
+    let text = config::find(&base.join("a/b")).unwrap_err().to_string();
+    for folder in base.join("a/b").ancestors() {
+        assert!(
+            text.contains(&format!("\n  {}\n", folder.display())),
+            "{text}"
+        );
+    }
+    assert!(
+        text.ends_with("help: give the folder of a project, or make one with `embly new NAME`")
+    );
+
+    fs::write(base.join("a/embly-project.yaml"), ONE).unwrap();
+    let text = config::find(&base.join("a/b")).unwrap_err().to_string();
+    assert!(text.contains("rename it to `embly-project.yml`"), "{text}");
+
+    let text = config::find(&base.join("c")).unwrap_err().to_string();
+    assert!(text.contains("there is nothing at"), "{text}");
+    fs::remove_dir_all(base).unwrap();
+}
+
+#[test]
+fn what_a_file_says_does_not_act_on_the_terminal() {
+    let name = "\x1b[31mred\x07\u{202e}";
+    let text = problems(
+        "terminal",
+        format!("{ONE}\"\\e[31mred\\a\": 1\n? {name}\n: 1\n"),
+    );
+    for text in [text.to_string(), text.render(false, Some(20))] {
+        let bad = text.chars().find(|c| c.is_control() && *c != '\n');
+        assert_eq!(bad, None, "{text:?}");
+    }
+}
+
+#[test]
+fn colour_and_narrow_terminals_say_the_same_words() {
+    let found = problems("colour", format!("{ONE}gatways: []\n"));
+    let colour = found.render(true, Some(80));
+    assert!(colour.contains("\x1b["));
+    let mut plain = String::new();
+    let mut rest = colour.as_str();
+    while let Some((before, after)) = rest.split_once("\x1b[") {
+        plain.push_str(before);
+        rest = after.split_once('m').unwrap().1;
+    }
+    plain.push_str(rest);
+    assert_eq!(plain, found.to_string());
+    assert!(found.render(false, Some(1)).contains("gatways"));
+}
+
+/// Small random numbers, the same in every run.
+struct Dice(u64);
+
+impl Dice {
+    fn roll(&mut self, below: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 % below as u64) as usize
+    }
+}
+
+#[test]
+fn no_file_makes_it_panic() {
+    let folder = folder("mutations");
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
+    let files = fs::read_dir(here)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let seeds: Vec<_> = files
+        .filter(|file| file.extension().is_some_and(|end| end == "yml"))
+        .map(|file| fs::read(file).unwrap())
+        .collect();
+    let pieces: [&[u8]; 22] = [
+        b"\t",
+        b"\r",
+        b"\n",
+        b"\r\n",
+        b": ",
+        b"- ",
+        b"[",
+        b"{",
+        b"}",
+        b"&a ",
+        b"*a",
+        b"!!x ",
+        b"\"",
+        b"'",
+        b"|\n",
+        b"${",
+        b"#",
+        b"---\n",
+        b"? ",
+        b"\xff",
+        "ü\u{301}🦀".as_bytes(),
+        b"\0",
+    ];
+    let mut dice = Dice(0x5eed);
+    for _ in 0..3000 {
+        let mut text = seeds[dice.roll(seeds.len())].clone();
+        for _ in 0..=dice.roll(6) {
+            let at = dice.roll(text.len() + 1);
+            let end = at + dice.roll(text.len() - at + 1).min(dice.roll(20));
+            match dice.roll(4) {
+                0 => drop(text.splice(at..at, pieces[dice.roll(pieces.len())].iter().copied())),
+                1 => drop(text.drain(at..end)),
+                2 => drop(text.splice(at..at, text[at..end].to_vec())),
+                _ => drop(text.splice(at..end, [dice.roll(256) as u8])),
+            }
+        }
+        let said = match load_in(&folder, &text) {
+            Ok(project) => project.warnings,
+            Err(problems) => {
+                assert!(!problems.is_empty());
+                problems
+            }
+        };
+        said.render(true, Some(dice.roll(200)));
+        let starts: Vec<_> = said
+            .iter()
+            .map(|p| p.span.as_ref().map(|s| s.start))
+            .collect();
+        assert!(starts.is_sorted());
+        serde_json::to_string(&said).unwrap();
+    }
+}
