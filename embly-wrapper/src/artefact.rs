@@ -45,7 +45,9 @@ pub enum Untrusted {
 /// Where the artefact of this wasm lies in the cache folder, whether or not it is there.
 pub fn path(cache: &Path, wasm: &[u8], engine: &Engine) -> PathBuf {
     let mut compatibility = Blake3Hasher(blake3::Hasher::new());
-    engine.precompile_compatibility_hash().hash(&mut compatibility);
+    engine
+        .precompile_compatibility_hash()
+        .hash(&mut compatibility);
     let wasm = blake3::hash(wasm).to_hex();
     let engine = compatibility.0.finalize().to_hex();
     folder(cache).join(format!("{}-{}.cwasm", &wasm[..32], &engine[..16]))
@@ -61,7 +63,10 @@ pub fn folder(cache: &Path) -> PathBuf {
 /// # Errors
 /// [`Untrusted`] says what is wrong with it.
 pub fn open(path: &Path) -> Result<File, Untrusted> {
-    let mut file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW).open(path)?;
+    let mut file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NOFOLLOW)
+        .open(path)?;
     let meta = file.metadata()?;
     if !meta.is_file() {
         return Err(Untrusted::NotAFile);
@@ -78,7 +83,9 @@ pub fn open(path: &Path) -> Result<File, Untrusted> {
 }
 
 fn check(file: &mut File, length: u64) -> Result<(), Untrusted> {
-    let image_length = length.checked_sub(TRAILER_BYTES).ok_or(Untrusted::Trailer)?;
+    let image_length = length
+        .checked_sub(TRAILER_BYTES)
+        .ok_or(Untrusted::Trailer)?;
     let mut hasher = blake3::Hasher::new();
     io::copy(&mut Read::take(&mut *file, image_length), &mut hasher)?;
     let mut trailer = Vec::with_capacity(TRAILER_BYTES as usize);
@@ -103,12 +110,18 @@ fn trailer_of(length: u64, hash: &blake3::Hash) -> Vec<u8> {
 /// That of the file system; nothing is left behind under the final name.
 pub fn write(path: &Path, image: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
     fs::set_permissions(folder, Permissions::from_mode(0o700))?;
     let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
     let written = (|| {
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o400).open(&temporary)?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o400)
+            .open(&temporary)?;
         file.write_all(image)?;
         file.write_all(&trailer_of(image.len() as u64, &blake3::hash(image)))?;
         file.sync_all()?;

@@ -31,7 +31,9 @@ pub enum ChannelError {
     #[error("the master sent what is no frame: {0}")]
     Frame(#[from] FrameError),
     /// The master is of another version.
-    #[error("the master speaks version {0} of the protocol, this wrapper version {PROTOCOL_VERSION}")]
+    #[error(
+        "the master speaks version {0} of the protocol, this wrapper version {PROTOCOL_VERSION}"
+    )]
     Version(u32),
     /// The socket failed.
     #[error("the connection to the master failed")]
@@ -52,7 +54,11 @@ impl Channel {
     /// # Errors
     /// When the master is not there.
     pub fn new(socket: OwnedFd, slot: Slot) -> Result<Self, ChannelError> {
-        let mut channel = Self { socket, incoming: BytesMut::new(), outgoing: BytesMut::new() };
+        let mut channel = Self {
+            socket,
+            incoming: BytesMut::new(),
+            outgoing: BytesMut::new(),
+        };
         channel.outgoing.extend_from_slice(&slot.to_bytes());
         channel.flush(|_| ())?;
         Ok(channel)
@@ -105,7 +111,11 @@ impl Channel {
 
     fn flush(&mut self, mut receive: impl FnMut(Message)) -> Result<(), ChannelError> {
         while !self.outgoing.is_empty() {
-            match send(&self.socket, &self.outgoing, SendFlags::NOSIGNAL | SendFlags::DONTWAIT) {
+            match send(
+                &self.socket,
+                &self.outgoing,
+                SendFlags::NOSIGNAL | SendFlags::DONTWAIT,
+            ) {
                 Ok(bytes) => self.outgoing.advance(bytes),
                 Err(Errno::INTR) => {}
                 Err(Errno::AGAIN) => {
@@ -122,12 +132,15 @@ impl Channel {
     }
 
     fn take_in_with(&mut self, receive: &mut impl FnMut(Message)) -> Result<(), ChannelError> {
-        while self.read(RecvFlags::DONTWAIT)? {
+        // What came in one piece with an earlier message is here already.
+        loop {
             while let Some(message) = frame::decode(&mut self.incoming)? {
                 receive(message);
             }
+            if !self.read(RecvFlags::DONTWAIT)? {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Reads once; false when there was nothing without waiting.
@@ -142,11 +155,7 @@ impl Channel {
         }
     }
 
-    fn poll(
-        &self,
-        flags: PollFlags,
-        timeout: Option<Duration>,
-    ) -> Result<PollFlags, ChannelError> {
+    fn poll(&self, flags: PollFlags, timeout: Option<Duration>) -> Result<PollFlags, ChannelError> {
         let mut fds = [PollFd::new(&self.socket, flags)];
         let timeout = timeout.map(|time| Timespec {
             tv_sec: i64::try_from(time.as_secs()).unwrap_or(i64::MAX),

@@ -21,7 +21,12 @@ pub fn run(socket: OwnedFd, slot: Slot, function: &Prepared) -> Result<(), Chann
     let invocation = loop {
         let message = channel.next()?;
         // What arrives before `startup` was for somebody else.
-        if let Body::Startup { address, parent, startup } = message.body {
+        if let Body::Startup {
+            address,
+            parent,
+            startup,
+        } = message.body
+        {
             let limits = startup.limits.unwrap_or_default();
             if startup.version != PROTOCOL_VERSION {
                 return Err(ChannelError::Version(startup.version));

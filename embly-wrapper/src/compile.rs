@@ -38,7 +38,9 @@ pub enum CompileError {
         text: String,
     },
     /// A component instead of a module.
-    #[error("it is a component (WASI preview 2), Embly runs core modules: build it for `wasm32-wasip1`")]
+    #[error(
+        "it is a component (WASI preview 2), Embly runs core modules: build it for `wasm32-wasip1`"
+    )]
     Component,
     /// Not valid wasm, or it uses what the engine does not offer.
     #[error("it is not valid WebAssembly: {0}")]
@@ -75,16 +77,23 @@ pub fn compile(wasm: &Path, cache: &Path, entry: &str) -> Result<Compiled, Compi
         .map_err(failed)?;
     let said = String::from_utf8_lossy(&output.stdout);
     match (output.status.code(), said.trim_end().split_once(' ')) {
-        (Some(0), Some((kind, path))) => {
-            Ok(Compiled { artefact: PathBuf::from(path), fresh: kind == FRESH })
-        }
+        (Some(0), Some((kind, path))) => Ok(Compiled {
+            artefact: PathBuf::from(path),
+            fresh: kind == FRESH,
+        }),
         (Some(1), _) => {
             let text = String::from_utf8_lossy(&output.stderr);
-            Err(CompileError::Preflight(text.lines().map(str::to_owned).collect()))
+            Err(CompileError::Preflight(
+                text.lines().map(str::to_owned).collect(),
+            ))
         }
         _ => {
             let text = String::from_utf8_lossy(&output.stderr);
-            Err(CompileError::Process(format!("{}: {}", output.status, text.trim())))
+            Err(CompileError::Process(format!(
+                "{}: {}",
+                output.status,
+                text.trim()
+            )))
         }
     }
 }
@@ -101,7 +110,9 @@ pub fn role(wasm: &Path, cache: &Path, entry: &str) -> Result<String, CompileErr
     let bytes = read(wasm)?;
     let path = artefact::path(cache, &bytes, &engine);
     // One that was damaged is made again.
-    let found = artefact::open(&path).ok().and_then(|file| sys::module::load(&engine, file).ok());
+    let found = artefact::open(&path)
+        .ok()
+        .and_then(|file| sys::module::load(&engine, file).ok());
     if let Some(module) = found {
         check(&engine, &module, entry)?;
         return Ok(format!("{FOUND} {}", path.display()));
@@ -112,8 +123,10 @@ pub fn role(wasm: &Path, cache: &Path, entry: &str) -> Result<String, CompileErr
     let image = module
         .serialize()
         .map_err(|error| CompileError::Process(format!("{error:#}")))?;
-    artefact::write(&path, &image)
-        .map_err(|source| CompileError::Write { path: path.clone(), source })?;
+    artefact::write(&path, &image).map_err(|source| CompileError::Write {
+        path: path.clone(),
+        source,
+    })?;
     Ok(format!("{FRESH} {}", path.display()))
 }
 
@@ -124,12 +137,19 @@ fn engine() -> wasmtime::Result<Engine> {
 fn check(engine: &Engine, module: &Module, entry: &str) -> Result<(), CompileError> {
     let problems = preflight::problems(engine, module, entry)
         .map_err(|error| CompileError::Process(format!("{error:#}")))?;
-    if problems.is_empty() { Ok(()) } else { Err(CompileError::Preflight(problems)) }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(CompileError::Preflight(problems))
+    }
 }
 
 /// The module's bytes, whether the file holds a binary or a text module.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CompileError> {
-    let error = |source| CompileError::Read { path: path.to_owned(), source };
+    let error = |source| CompileError::Read {
+        path: path.to_owned(),
+        source,
+    };
     let mut bytes = Vec::new();
     std::fs::File::open(path)
         .and_then(|mut file| file.read_to_end(&mut bytes))
@@ -142,8 +162,13 @@ pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CompileError> {
             .map(std::borrow::Cow::into_owned)
             .map_err(|mut error| {
                 error.set_path(path);
-                CompileError::Text { path: path.to_owned(), text: error.to_string() }
+                CompileError::Text {
+                    path: path.to_owned(),
+                    text: error.to_string(),
+                }
             }),
-        _ => Err(CompileError::Invalid("the file does not begin with `\\0asm`".to_owned())),
+        _ => Err(CompileError::Invalid(
+            "the file does not begin with `\\0asm`".to_owned(),
+        )),
     }
 }

@@ -74,13 +74,22 @@ pub(crate) fn send_batch(
     batch: &Batch,
     fds: &[BorrowedFd<'_>],
 ) -> io::Result<()> {
-    let bytes: Vec<u8> = batch.slots.iter().flat_map(|slot| slot.to_bytes()).collect();
+    let bytes: Vec<u8> = batch
+        .slots
+        .iter()
+        .flat_map(|slot| slot.to_bytes())
+        .collect();
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_BATCH))];
     let mut ancillary = SendAncillaryBuffer::new(&mut space);
     if fds.len() != batch.slots.len() || !ancillary.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(io::ErrorKind::InvalidInput.into());
     }
-    sendmsg(socket, &[IoSlice::new(&bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+    sendmsg(
+        socket,
+        &[IoSlice::new(&bytes)],
+        &mut ancillary,
+        SendFlags::NOSIGNAL,
+    )?;
     Ok(())
 }
 
@@ -143,7 +152,8 @@ mod tests {
 
     #[test]
     fn a_long_error_text_is_cut_at_a_character() {
-        let Some(Reply::Failed(text)) = Reply::decode(&Reply::Failed("ä".repeat(MAX_REPLY)).encode())
+        let Some(Reply::Failed(text)) =
+            Reply::decode(&Reply::Failed("ä".repeat(MAX_REPLY)).encode())
         else {
             panic!("not a failure")
         };

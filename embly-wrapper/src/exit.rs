@@ -32,7 +32,9 @@ pub struct Clues {
 /// How it ended, or `None` when the connection to the master is gone and there is nobody to
 /// tell.
 pub fn ending(result: Result<(), Error>, clues: Clues) -> Option<Ending> {
-    let Err(error) = result else { return Some(Ending::exit(0)) };
+    let Err(error) = result else {
+        return Some(Ending::exit(0));
+    };
     if error.downcast_ref::<ChannelError>().is_some() {
         return None;
     }

@@ -24,7 +24,11 @@ impl Prepared {
     pub fn new(engine: Engine, module: &Module, entry: &str) -> wasmtime::Result<Self> {
         let pre = link::linker(&engine)?.instantiate_pre(module)?;
         sys::signal::advance_epoch_on_cpu_timer(&engine)?;
-        Ok(Self { engine, pre, entry: entry.to_owned() })
+        Ok(Self {
+            engine,
+            pre,
+            entry: entry.to_owned(),
+        })
     }
 
     /// Runs one invocation to its end and says how it ended; `None` when the master has gone.
@@ -33,9 +37,12 @@ impl Prepared {
         let result = self.call(&mut store);
         let mut invocation = store.into_data();
         let mut log = std::mem::take(&mut invocation.log);
-        log.flush(|stream, line| invocation.send(None, Body::Log { stream, line })).ok()?;
-        let clues =
-            Clues { memory_refused: invocation.memory_limit.refused.take(), panic: log.panic() };
+        log.flush(|stream, line| invocation.send(None, Body::Log { stream, line }))
+            .ok()?;
+        let clues = Clues {
+            memory_refused: invocation.memory_limit.refused.take(),
+            panic: log.panic(),
+        };
         Some((exit::ending(result, clues)?, invocation))
     }
 

@@ -64,14 +64,15 @@ pub fn silence() -> Result<(), JailError> {
     dup2_stderr(&null).map_err(standard)
 }
 
-/// In each wrapper, after the fork: what is not inherited, or must not be.
+/// In each wrapper, after the fork: what is not inherited, or must not be. `keep` is its own
+/// socket and the artefact.
 ///
 /// # Errors
 /// The step that failed.
-pub fn enter_wrapper(master: i32, socket: RawFd) -> Result<(), JailError> {
+pub fn enter_wrapper(master: i32, keep: &[RawFd]) -> Result<(), JailError> {
     die_with(master).map_err(JailError::ParentDeath)?;
     // The control socket and the sockets of the rest of the batch.
-    sys::fd::close_all_but(&[socket]).map_err(JailError::Descriptors)
+    sys::fd::close_all_but(keep).map_err(JailError::Descriptors)
 }
 
 /// The name in the process list; 15 bytes at most are shown, so a long one is cut.

@@ -30,7 +30,12 @@ impl MemoryLimit {
     /// A limit in bytes; 0 for none.
     pub fn new(limit: u64) -> Self {
         let limit = if limit == 0 { u64::MAX } else { limit };
-        Self { limit, used: 0, tables: 0, refused: None }
+        Self {
+            limit,
+            used: 0,
+            tables: 0,
+            refused: None,
+        }
     }
 }
 
@@ -44,7 +49,10 @@ impl ResourceLimiter for MemoryLimit {
         let wanted = self.used + desired.saturating_sub(current) as u64;
         if wanted > self.limit {
             self.refused.get_or_insert_with(|| {
-                format!("memory limit reached: {wanted} bytes wanted, {} allowed", self.limit)
+                format!(
+                    "memory limit reached: {wanted} bytes wanted, {} allowed",
+                    self.limit
+                )
             });
             return Ok(false);
         }
@@ -64,7 +72,9 @@ impl ResourceLimiter for MemoryLimit {
         let wanted = self.tables + desired.saturating_sub(current);
         if wanted > MAX_TABLE_ELEMENTS {
             self.refused.get_or_insert_with(|| {
-                format!("table limit reached: {wanted} entries wanted, {MAX_TABLE_ELEMENTS} allowed")
+                format!(
+                    "table limit reached: {wanted} entries wanted, {MAX_TABLE_ELEMENTS} allowed"
+                )
             });
             return Ok(false);
         }
@@ -92,7 +102,12 @@ impl CpuLimit {
         let tick = Self::tick_of(limit);
         let allowed = limit.as_nanos().div_ceil(tick.as_nanos());
         let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
-        Some(Self { limit, window, ticks: VecDeque::new(), allowed })
+        Some(Self {
+            limit,
+            window,
+            ticks: VecDeque::new(),
+            allowed,
+        })
     }
 
     fn tick_of(limit: Duration) -> Duration {
@@ -109,7 +124,11 @@ impl CpuLimit {
     /// # Errors
     /// [`LimitReached`] when it was the last one allowed.
     pub fn on_tick(&mut self, now: Instant) -> Result<(), LimitReached> {
-        while self.ticks.front().is_some_and(|first| now.duration_since(*first) > self.window) {
+        while self
+            .ticks
+            .front()
+            .is_some_and(|first| now.duration_since(*first) > self.window)
+        {
             self.ticks.pop_front();
         }
         self.ticks.push_back(now);
@@ -117,7 +136,10 @@ impl CpuLimit {
             return Ok(());
         }
         let detail = format!("CPU limit reached: {:?} in {:?}", self.limit, self.window);
-        Err(LimitReached { reason: Reason::Cpu, detail })
+        Err(LimitReached {
+            reason: Reason::Cpu,
+            detail,
+        })
     }
 }
 

@@ -57,12 +57,20 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Invocation>> {
         .func_wrap(EMBLY, "_read", stream::read)?
         .func_wrap(EMBLY, "_write", stream::write)?
         .func_wrap(EMBLY, "_close", stream::close)?
-        .func_wrap(EMBLY, "_events", |guest: crate::host::Guest<'_>, a, b, c, d, e, f| {
-            stream::events(guest, (a, b, c, d, e, f))
-        })?
-        .func_wrap(EMBLY, "_status", |guest: crate::host::Guest<'_>, a, b, c, d, e, f| {
-            stream::status(guest, (a, b, c, d, e, f))
-        })?
+        .func_wrap(
+            EMBLY,
+            "_events",
+            |guest: crate::host::Guest<'_>, a, b, c, d, e, f| {
+                stream::events(guest, (a, b, c, d, e, f))
+            },
+        )?
+        .func_wrap(
+            EMBLY,
+            "_status",
+            |guest: crate::host::Guest<'_>, a, b, c, d, e, f| {
+                stream::status(guest, (a, b, c, d, e, f))
+            },
+        )?
         .func_wrap(EMBLY, "_spawn", spawn::spawn)?
         .func_wrap(EMBLY, "_spawn_with", spawn::spawn_with)?
         .func_wrap(WASI, "args_get", wasi::args_get)?
@@ -81,7 +89,9 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Invocation>> {
         .func_wrap(WASI, "fd_seek", wasi::fd_seek)?
         .func_wrap(WASI, "fd_fdstat_get", wasi::fd_fdstat_get)?;
     for (name, parameters, answer) in NOT_OFFERED {
-        let parameters = parameters.chars().map(|c| if c == 'I' { ValType::I64 } else { ValType::I32 });
+        let parameters = parameters
+            .chars()
+            .map(|c| if c == 'I' { ValType::I64 } else { ValType::I32 });
         let ty = FuncType::new(engine, parameters, [ValType::I32]);
         let answer = errno(Err(*answer));
         linker.func_new(WASI, name, ty, move |_, _, results| {
@@ -102,7 +112,10 @@ mod tests {
         let linker = linker(&engine).unwrap();
         let mut store = wasmtime::Store::new(&engine, crate::child::tests::invocation());
         // 46 names in wasi_snapshot_preview1.witx, fd_read and sock_accept among them.
-        let names = linker.iter(&mut store).filter(|(module, ..)| *module == WASI).count();
+        let names = linker
+            .iter(&mut store)
+            .filter(|(module, ..)| *module == WASI)
+            .count();
         assert_eq!(names, 46);
     }
 }

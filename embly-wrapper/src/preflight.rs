@@ -18,9 +18,14 @@ pub fn problems(engine: &Engine, module: &Module, entry: &str) -> wasmtime::Resu
             break;
         };
         let (from, name) = (unknown.module(), unknown.name());
-        found.push(format!("imports `{from}::{name}`, which Embly does not offer{}", hint(from)));
+        found.push(format!(
+            "imports `{from}::{name}`, which Embly does not offer{}",
+            hint(from)
+        ));
         // Stand in for it, to find the next one.
-        let ExternType::Func(ty) = unknown.ty() else { break };
+        let ExternType::Func(ty) = unknown.ty() else {
+            break;
+        };
         linker.func_new(from, name, ty, |_, _, _| wasmtime::bail!("never called"))?;
     }
     match module.get_export(entry) {
@@ -44,7 +49,10 @@ fn exports(module: &Module) -> String {
     if names.is_empty() {
         "; a Rust function is a program with a `main`, not a library".to_owned()
     } else {
-        format!("; name another with `entry:`, it exports {}", names.join(", "))
+        format!(
+            "; name another with `entry:`, it exports {}",
+            names.join(", ")
+        )
     }
 }
 

@@ -3,7 +3,7 @@
 use std::ffi::OsStr;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -17,8 +17,8 @@ use rustix::process::{Pid, Signal};
 use crate::control::{self, Batch, Reply};
 pub use crate::sys::process::{Reaped, Status, Which, reap};
 
-/// A fork server, seen from the master: its process and its control socket. It ends when
-/// this value is dropped; its wrappers live on.
+/// A fork server, seen from the master: its process and its control socket. It ends when the
+/// socket is closed; its wrappers live on.
 #[derive(Debug)]
 pub struct ForkServer {
     control: OwnedFd,
@@ -67,36 +67,30 @@ impl ForkServer {
         self.pid
     }
 
-    /// Asks for one wrapper per slot, which gets the descriptor beside it. At most
-    /// [`control::MAX_BATCH`] at a time.
-    ///
-    /// # Errors
-    /// `WouldBlock` when the fork server is behind, `BrokenPipe` when it has gone.
-    pub fn fork(&self, batch: &[(Slot, BorrowedFd<'_>)]) -> io::Result<()> {
-        let slots = batch.iter().map(|(slot, _)| *slot).collect();
-        let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|(_, fd)| *fd).collect();
-        control::send_batch(self.control.as_fd(), &Batch { slots }, &fds)
-    }
-
-    /// What it has said, if anything.
-    ///
-    /// # Errors
-    /// `WouldBlock` when there is nothing, `UnexpectedEof` when it has gone.
-    pub fn receive(&self) -> io::Result<Reply> {
-        control::receive_reply(self.control.as_fd())
+    /// Its control socket, to wait on and for [`fork`] and [`receive`]. The fork server ends
+    /// when it is closed.
+    pub fn into_control(self) -> OwnedFd {
+        self.control
     }
 }
 
-impl AsFd for ForkServer {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.control.as_fd()
-    }
+/// Asks a fork server for one wrapper per slot, which gets the descriptor beside it. At most
+/// [`control::MAX_BATCH`] at a time.
+///
+/// # Errors
+/// `WouldBlock` when the fork server is behind, `BrokenPipe` when it has gone.
+pub fn fork(control: BorrowedFd<'_>, batch: &[(Slot, BorrowedFd<'_>)]) -> io::Result<()> {
+    let slots = batch.iter().map(|(slot, _)| *slot).collect();
+    let fds: Vec<BorrowedFd<'_>> = batch.iter().map(|(_, fd)| *fd).collect();
+    control::send_batch(control, &Batch { slots }, &fds)
 }
 
-impl std::os::fd::AsRawFd for ForkServer {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.control.as_raw_fd()
-    }
+/// What a fork server has said, if anything.
+///
+/// # Errors
+/// `WouldBlock` when there is nothing, `UnexpectedEof` when it has gone.
+pub fn receive(control: BorrowedFd<'_>) -> io::Result<Reply> {
+    control::receive_reply(control)
 }
 
 /// `embly wrapper ROLE` in this very executable, with an empty environment.
@@ -111,8 +105,12 @@ pub(crate) fn wrapper_command(role: &str) -> Command {
 /// # Errors
 /// `EMFILE` and `ENFILE` when there are no more descriptors.
 pub fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let (ours, theirs) =
-        socketpair(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
+    let (ours, theirs) = socketpair(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )?;
     rustix::io::ioctl_fionbio(&ours, true)?;
     // The kernel itself then says who the peer is, with its first bytes.
     sockopt::set_socket_passcred(&ours, true)?;
@@ -149,7 +147,10 @@ pub fn hello(socket: BorrowedFd<'_>) -> io::Result<Hello> {
     });
     match (received.bytes, pid) {
         (0, _) => Err(io::ErrorKind::UnexpectedEof.into()),
-        (Slot::BYTES, Some(pid)) => Ok(Hello { slot: Slot::from_bytes(bytes), pid }),
+        (Slot::BYTES, Some(pid)) => Ok(Hello {
+            slot: Slot::from_bytes(bytes),
+            pid,
+        }),
         // Eight bytes on a fresh socket are never split by the kernel.
         _ => Err(io::ErrorKind::InvalidData.into()),
     }

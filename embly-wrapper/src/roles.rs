@@ -57,7 +57,8 @@ fn compile(wasm: &Path, cache: &Path, entry: &OsString) -> RoleResult {
 fn serve(arguments: &[OsString]) -> RoleResult {
     let value = |name: &str| {
         let at = arguments.iter().position(|argument| argument == name);
-        at.and_then(|at| arguments.get(at + 1)).ok_or_else(|| format!("{name} is missing"))
+        at.and_then(|at| arguments.get(at + 1))
+            .ok_or_else(|| format!("{name} is missing"))
     };
     let text = |name: &str| {
         value(name).and_then(|value| value.to_str().ok_or_else(|| format!("{name} is not UTF-8")))
@@ -77,8 +78,7 @@ fn serve(arguments: &[OsString]) -> RoleResult {
 /// `EMBLY_ADDR` is the slot number (decimal), `EMBLY_SOCKET_FD` the descriptor, `EMBLY_MODULE`
 /// the wasm file.
 fn exec() -> RoleResult {
-    let variable =
-        |name: &str| std::env::var(name).map_err(|error| format!("{name}: {error}"));
+    let variable = |name: &str| std::env::var(name).map_err(|error| format!("{name}: {error}"));
     let slot = Slot(variable("EMBLY_ADDR")?.parse()?);
     let socket = sys::fd::take(variable("EMBLY_SOCKET_FD")?.parse()?)?;
     let module = compile::read(Path::new(&variable("EMBLY_MODULE")?))?;

@@ -2,7 +2,7 @@
 //! It never runs guest code and has one thread, so that its children are whole.
 
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
@@ -58,10 +58,9 @@ pub enum ServerError {
 /// What kept it from serving; the master was told.
 pub fn serve(options: &Options) -> Result<(), ServerError> {
     // A duplicate: number 0 becomes /dev/null.
-    let control = sys::fd::take(0)
-        .and_then(|fd| Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?))
-        .map_err(ServerError::Control)?;
-    let prepared = match prepare(options, &control) {
+    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
+        .map_err(|error| ServerError::Control(error.into()))?;
+    let (function, artefact) = match prepare(options, &control) {
         Ok(prepared) => prepared,
         Err(error) => {
             // The master learns why; if it cannot be told it sees the socket close.
@@ -72,17 +71,22 @@ pub fn serve(options: &Options) -> Result<(), ServerError> {
     control::send_reply(control.as_fd(), &Reply::Ready).map_err(ServerError::Control)?;
     while let Some(batch) = receive(&control).map_err(ServerError::Control)? {
         for (slot, socket) in batch {
-            fork(options.master, &control, slot, socket, &prepared)
-                .map_err(ServerError::Control)?;
+            let keep = [socket.as_raw_fd(), artefact];
+            let run = || wrapper(options.master, keep, slot, socket, &function);
+            fork(&control, slot, run).map_err(ServerError::Control)?;
         }
     }
     Ok(())
 }
 
-fn prepare(options: &Options, control: &OwnedFd) -> Result<Prepared, ServerError> {
+/// The function, and the descriptor of its artefact, which the engine maps memory from later.
+fn prepare(options: &Options, control: &OwnedFd) -> Result<(Prepared, RawFd), ServerError> {
     jail::enter_server(options.master, &options.function, control)?;
-    let file = artefact::open(&options.artefact)
-        .map_err(|source| ServerError::Artefact { path: options.artefact.clone(), source })?;
+    let file = artefact::open(&options.artefact).map_err(|source| ServerError::Artefact {
+        path: options.artefact.clone(),
+        source,
+    })?;
+    let artefact = file.as_raw_fd();
     let engine = engine::engine()?;
     let module = sys::module::load(&engine, file)?;
     let prepared = Prepared::new(engine, &module, &options.entry)?;
@@ -91,7 +95,7 @@ fn prepare(options: &Options, control: &OwnedFd) -> Result<Prepared, ServerError
         return Err(ServerError::Threads(threads));
     }
     jail::silence()?;
-    Ok(prepared)
+    Ok((prepared, artefact))
 }
 
 fn receive(control: &OwnedFd) -> io::Result<Option<Vec<(Slot, OwnedFd)>>> {
@@ -104,18 +108,12 @@ fn receive(control: &OwnedFd) -> io::Result<Option<Vec<(Slot, OwnedFd)>>> {
     }
 }
 
-fn fork(
-    master: i32,
-    control: &OwnedFd,
-    slot: Slot,
-    socket: OwnedFd,
-    function: &Prepared,
-) -> io::Result<()> {
+/// Forks a child that does `run` and ends.
+fn fork(control: &OwnedFd, slot: Slot, run: impl FnOnce()) -> io::Result<()> {
     match clone_sibling() {
         Ok(Fork::Child) => {
             // Nothing of the fork server's may run in the child, not even while unwinding.
-            let result = catch_unwind(AssertUnwindSafe(|| wrapper(master, slot, socket, function)));
-            exit_now(i32::from(result.is_err()))
+            exit_now(i32::from(catch_unwind(AssertUnwindSafe(run)).is_err()))
         }
         Ok(Fork::Parent) => Ok(()),
         Err(error) => {
@@ -125,9 +123,9 @@ fn fork(
     }
 }
 
-fn wrapper(master: i32, slot: Slot, socket: OwnedFd, function: &Prepared) {
+fn wrapper(master: i32, keep: [RawFd; 2], slot: Slot, socket: OwnedFd, function: &Prepared) {
     // Without its jail a wrapper does not run, and the master sees the socket close.
-    if jail::enter_wrapper(master, socket.as_raw_fd()).is_ok() {
+    if jail::enter_wrapper(master, &keep).is_ok() {
         // A failure here means that the master has gone.
         let _ = child::run(socket, slot, function);
     }
@@ -136,7 +134,11 @@ fn wrapper(master: i32, slot: Slot, socket: OwnedFd, function: &Prepared) {
 /// Dies with the thread of the master that started us; fails when that is gone already.
 pub(crate) fn die_with(master: i32) -> io::Result<()> {
     rustix::process::set_parent_process_death_signal(Some(Signal::KILL))?;
-    if rustix::process::getppid().map(Pid::as_raw_nonzero).map(std::num::NonZero::get) == Some(master) {
+    if rustix::process::getppid()
+        .map(Pid::as_raw_nonzero)
+        .map(std::num::NonZero::get)
+        == Some(master)
+    {
         Ok(())
     } else {
         Err(io::ErrorKind::NotFound.into())

@@ -112,8 +112,12 @@ impl Streams {
     /// Takes in what the master said. What is for an address that is not known here (any
     /// more), or is not for a running invocation, is dropped.
     pub fn receive(&mut self, message: Message) {
-        let Some(id) = message.from.and_then(|from| self.ids.get(&from)).copied() else { return };
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(id) = message.from.and_then(|from| self.ids.get(&from)).copied() else {
+            return;
+        };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         match message.body {
             Body::Data(data) => {
                 stream.unread += data.len();
@@ -144,7 +148,9 @@ impl Streams {
     }
 
     fn end(&mut self, id: u32, ending: Ending) {
-        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return;
+        };
         if stream.ending.is_some() {
             return;
         }
@@ -194,7 +200,10 @@ impl Streams {
         let stream = self.get(id)?;
         if stream.unread == 0 {
             return if stream.read_closed {
-                Ok(Read { bytes: 0, report: None })
+                Ok(Read {
+                    bytes: 0,
+                    report: None,
+                })
             } else {
                 Err(Errno::AGAIN)
             };
@@ -213,13 +222,20 @@ impl Streams {
         stream.unread -= copied;
         let empty = stream.unread == 0;
         // `copied` is at most what the window held.
-        let mut report = stream.taken.take(u32::try_from(copied).unwrap_or(u32::MAX), empty);
+        let mut report = stream
+            .taken
+            .take(u32::try_from(copied).unwrap_or(u32::MAX), empty);
         if empty && stream.ending.is_some() {
             report = Some(report.unwrap_or(0) + stream.taken.flush().unwrap_or(0));
         }
-        let report = report.filter(|bytes| *bytes > 0).map(|bytes| (stream.address, bytes));
+        let report = report
+            .filter(|bytes| *bytes > 0)
+            .map(|bytes| (stream.address, bytes));
         self.forget_if_done(id);
-        Ok(Read { bytes: copied, report })
+        Ok(Read {
+            bytes: copied,
+            report,
+        })
     }
 
     /// How much of `length` may be written now, and to whom. The credit is taken.
@@ -261,7 +277,9 @@ impl Streams {
 
     /// Whether a read would answer without waiting for the master.
     pub fn readable(&self, id: u32) -> bool {
-        self.streams.get(&id).is_none_or(|stream| stream.unread > 0 || stream.read_closed)
+        self.streams
+            .get(&id)
+            .is_none_or(|stream| stream.unread > 0 || stream.read_closed)
     }
 
     fn forget_if_done(&mut self, id: u32) {
@@ -282,7 +300,6 @@ impl Streams {
     }
 }
 
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -292,7 +309,11 @@ mod tests {
     }
 
     fn from(n: u64, body: Body) -> Message {
-        Message { to: Some(address(1)), from: Some(address(n)), body }
+        Message {
+            to: Some(address(1)),
+            from: Some(address(n)),
+            body,
+        }
     }
 
     fn events(streams: &mut Streams, room: usize) -> Vec<u32> {
@@ -307,7 +328,13 @@ mod tests {
         let mut buffer = [0; 8];
         assert_eq!(streams.read(PARENT, &mut buffer), Err(Errno::AGAIN));
         streams.receive(from(9, Body::HalfClose));
-        assert_eq!(streams.read(PARENT, &mut buffer), Ok(Read { bytes: 0, report: None }));
+        assert_eq!(
+            streams.read(PARENT, &mut buffer),
+            Ok(Read {
+                bytes: 0,
+                report: None
+            })
+        );
         assert_eq!(streams.read(7, &mut buffer), Err(Errno::BADF));
     }
 
@@ -325,7 +352,9 @@ mod tests {
     #[test]
     fn an_event_is_told_once_and_what_does_not_fit_is_kept() {
         let mut streams = Streams::new(address(9));
-        let ids: Vec<u32> = (100..120).map(|n| streams.open(address(n)).unwrap()).collect();
+        let ids: Vec<u32> = (100..120)
+            .map(|n| streams.open(address(n)).unwrap())
+            .collect();
         for n in 100..120 {
             streams.receive(from(n, Body::Data("x".into())));
             streams.receive(from(n, Body::Data("y".into())));
@@ -361,7 +390,13 @@ mod tests {
         assert_eq!(streams.write(id, 1), Err(Errno::PIPE));
         let mut buffer = [0; 8];
         let read = streams.read(id, &mut buffer).unwrap();
-        assert_eq!(read, Read { bytes: 4, report: Some((address(100), 4)) });
+        assert_eq!(
+            read,
+            Read {
+                bytes: 4,
+                report: Some((address(100), 4))
+            }
+        );
         assert_eq!(streams.read(id, &mut buffer).unwrap().bytes, 0);
         assert_eq!(streams.status(id).unwrap().code, 3);
     }
@@ -375,7 +410,11 @@ mod tests {
         }
         assert_eq!(streams.status(2), Err(Errno::BADF));
         assert!(streams.status(3).is_ok());
-        assert!(streams.status(PARENT).is_err_and(|errno| errno == Errno::AGAIN));
+        assert!(
+            streams
+                .status(PARENT)
+                .is_err_and(|errno| errno == Errno::AGAIN)
+        );
     }
 
     #[test]

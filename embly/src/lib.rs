@@ -1,4 +1,14 @@
-//! embly
+//! Embly: functions as WebAssembly, each invocation in a process of its own.
 
+#![forbid(unsafe_code)]
+
+pub mod cli;
 pub mod config;
+pub mod gateway;
 pub mod limits;
+pub mod master;
+pub mod pool;
+pub mod report;
+pub mod router;
+pub mod switchboard;
+pub mod wrapper;

@@ -59,7 +59,11 @@ impl LogLines {
     pub fn panic(&mut self) -> Option<String> {
         let Panic { place, message } = self.panic.take()?;
         let message = message.unwrap_or_default();
-        Some(if message.is_empty() { place } else { format!("{place} {message}") })
+        Some(if message.is_empty() {
+            place
+        } else {
+            format!("{place} {message}")
+        })
     }
 
     fn take(&mut self, stream: u8) -> String {
@@ -75,7 +79,10 @@ impl LogLines {
     fn note_panic(&mut self, line: &str) {
         let cut = |text: &str| text[..text.floor_char_boundary(MAX_PANIC)].to_owned();
         if let Some(at) = line.find("panicked at ") {
-            self.panic = Some(Panic { place: cut(&line[at..]), message: None });
+            self.panic = Some(Panic {
+                place: cut(&line[at..]),
+                message: None,
+            });
         } else if let Some(panic) = &mut self.panic
             && panic.message.is_none()
         {
@@ -92,7 +99,10 @@ mod tests {
         let mut log = LogLines::default();
         let mut out = Vec::new();
         for (stream, text) in writes {
-            log.write(*stream, text.as_bytes(), |s, l| Ok::<_, ()>(out.push((s, l)))).unwrap();
+            log.write(*stream, text.as_bytes(), |s, l| {
+                Ok::<_, ()>(out.push((s, l)))
+            })
+            .unwrap();
         }
         log.flush(|s, l| Ok::<_, ()>(out.push((s, l)))).unwrap();
         (out, log.panic())
@@ -108,13 +118,21 @@ mod tests {
     #[test]
     fn a_long_line_is_cut() {
         let (out, _) = lines(&[(1, &"x".repeat(MAX_LINE + 1)), (1, "\n")]);
-        assert_eq!(out.iter().map(|(_, l)| l.len()).collect::<Vec<_>>(), [MAX_LINE, 1]);
+        assert_eq!(
+            out.iter().map(|(_, l)| l.len()).collect::<Vec<_>>(),
+            [MAX_LINE, 1]
+        );
     }
 
     #[test]
     fn message_and_place_of_a_panic_are_kept() {
-        let (_, panic) =
-            lines(&[(2, "\nthread 'main' (1) panicked at src/main.rs:3:5:\nno luck\nnote: run\n")]);
-        assert_eq!(panic.as_deref(), Some("panicked at src/main.rs:3:5: no luck"));
+        let (_, panic) = lines(&[(
+            2,
+            "\nthread 'main' (1) panicked at src/main.rs:3:5:\nno luck\nnote: run\n",
+        )]);
+        assert_eq!(
+            panic.as_deref(),
+            Some("panicked at src/main.rs:3:5: no luck")
+        );
     }
 }

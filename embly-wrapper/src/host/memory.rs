@@ -49,7 +49,11 @@ pub fn slice_mut(memory: &mut [u8], pointer: i32, length: i32) -> wasmtime::Resu
 ///
 /// # Errors
 /// Outside the memory.
-pub fn put<const N: usize>(memory: &mut [u8], pointer: i32, bytes: [u8; N]) -> wasmtime::Result<()> {
+pub fn put<const N: usize>(
+    memory: &mut [u8],
+    pointer: i32,
+    bytes: [u8; N],
+) -> wasmtime::Result<()> {
     let length = i32::try_from(N).map_err(|_| outside(pointer, i32::MAX))?;
     slice_mut(memory, pointer, length)?.copy_from_slice(&bytes);
     Ok(())

@@ -48,7 +48,11 @@ impl Invocation {
     /// # Errors
     /// When the connection is gone.
     pub fn send(&mut self, to: Option<Address>, body: protos::Body) -> Result<(), ChannelError> {
-        let message = Message { to, from: Some(self.address), body };
+        let message = Message {
+            to,
+            from: Some(self.address),
+            body,
+        };
         self.channel.send(message, &mut self.streams)
     }
 }

@@ -58,7 +58,14 @@ fn start(
         Ok(id) => id,
         Err(error) => return Ok(Err(error)),
     };
-    invocation.send(None, Body::Spawn { name: name.to_owned(), address, options })?;
+    invocation.send(
+        None,
+        Body::Spawn {
+            name: name.to_owned(),
+            address,
+            options,
+        },
+    )?;
     Ok(Ok(id))
 }
 

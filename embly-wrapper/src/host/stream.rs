@@ -95,7 +95,9 @@ pub fn events(
 ) -> HostResult {
     let (memory, invocation) = memory::split(&mut guest)?;
     let bytes = ids_len.cast_unsigned().checked_mul(4).map(u32::cast_signed);
-    let Some(bytes) = bytes.filter(|_| ids_len > 0) else { return Ok(errno(Err(Errno::INVAL))) };
+    let Some(bytes) = bytes.filter(|_| ids_len > 0) else {
+        return Ok(errno(Err(Errno::INVAL)));
+    };
     memory::slice_mut(memory, ids, bytes)?;
     let (Ok(seconds), Ok(nanos)) = (u64::try_from(timeout_s), u32::try_from(timeout_ns)) else {
         return Ok(errno(Err(Errno::INVAL)));

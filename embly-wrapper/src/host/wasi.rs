@@ -167,13 +167,21 @@ pub fn fd_fdstat_get(mut guest: Guest<'_>, fd: i32, stat: i32) -> HostResult {
 
 /// `fd_close(fd)`: closing a standard descriptor changes nothing. EBADF for others.
 pub fn fd_close(_: Guest<'_>, fd: i32) -> HostResult {
-    Ok(errno(if (STDIN..=STDERR).contains(&fd) { Ok(()) } else { Err(Errno::BADF) }))
+    Ok(errno(if (STDIN..=STDERR).contains(&fd) {
+        Ok(())
+    } else {
+        Err(Errno::BADF)
+    }))
 }
 
 /// `fd_seek(fd, offset, whence, *position)`: ESPIPE for the standard descriptors.
 pub fn fd_seek(_: Guest<'_>, fd: i32, _: i64, _: i32, _: i32) -> HostResult {
     let standard = (STDIN..=STDERR).contains(&fd);
-    Ok(errno(Err(if standard { Errno::SPIPE } else { Errno::BADF })))
+    Ok(errno(Err(if standard {
+        Errno::SPIPE
+    } else {
+        Errno::BADF
+    })))
 }
 
 /// A subscription of `poll_oneoff` that was read.
@@ -205,7 +213,13 @@ pub fn poll_oneoff(
     }
     let now = Instant::now();
     let subscriptions = (0..count)
-        .map(|n| subscription(memory, memory::offset(subscriptions, n * SUBSCRIPTION)?, now))
+        .map(|n| {
+            subscription(
+                memory,
+                memory::offset(subscriptions, n * SUBSCRIPTION)?,
+                now,
+            )
+        })
         .collect::<wasmtime::Result<Vec<_>>>()?;
     sleep_until_first(invocation, &subscriptions, now)?;
     let now = Instant::now();
@@ -231,7 +245,8 @@ fn subscription(memory: &[u8], at: i32, now: Instant) -> wasmtime::Result<Subscr
     const CLOCK: u8 = 0;
     const ABSOLUTE: u16 = 1;
     let bytes: [u8; SUBSCRIPTION as usize] = memory::get(memory, at)?;
-    let word = |at: usize| i32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+    let word =
+        |at: usize| i32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
     let long = |at: usize| {
         u64::from(word(at).cast_unsigned()) | u64::from(word(at + 4).cast_unsigned()) << 32
     };
@@ -242,16 +257,28 @@ fn subscription(memory: &[u8], at: i32, now: Instant) -> wasmtime::Result<Subscr
         match clock::clock(word(16)) {
             Ok(id) => {
                 let absolute = flags & ABSOLUTE != 0;
-                let left = if absolute { timeout.saturating_sub(clock::now(id)) } else { timeout };
+                let left = if absolute {
+                    timeout.saturating_sub(clock::now(id))
+                } else {
+                    timeout
+                };
                 now.checked_add(left).map_or(Due::Never, Due::At)
             }
             Err(error) => Due::Now(error),
         }
     } else {
         let standard = (STDIN..=STDERR).contains(&word(16));
-        Due::Now(if standard { Errno::SUCCESS } else { Errno::BADF })
+        Due::Now(if standard {
+            Errno::SUCCESS
+        } else {
+            Errno::BADF
+        })
     };
-    Ok(Subscription { userdata: long(0), kind, due })
+    Ok(Subscription {
+        userdata: long(0),
+        kind,
+        due,
+    })
 }
 
 fn sleep_until_first(

@@ -22,7 +22,10 @@ pub fn take(fd: RawFd) -> io::Result<OwnedFd> {
 /// # Errors
 /// That of `close_range` (Linux 5.9).
 pub fn close_all_but(keep: &[RawFd]) -> io::Result<()> {
-    let mut keep: Vec<u32> = keep.iter().filter_map(|fd| u32::try_from(*fd).ok()).collect();
+    let mut keep: Vec<u32> = keep
+        .iter()
+        .filter_map(|fd| u32::try_from(*fd).ok())
+        .collect();
     keep.sort_unstable();
     let mut first = 3;
     for fd in keep {

@@ -97,7 +97,8 @@ pub fn reap(which: Which) -> io::Result<Option<Reaped>> {
 
 fn reaped(pid: i32, status: i32, usage: &libc::rusage) -> Reaped {
     let time = |t: libc::timeval| {
-        Duration::from_secs(t.tv_sec.unsigned_abs()) + Duration::from_micros(t.tv_usec.unsigned_abs())
+        Duration::from_secs(t.tv_sec.unsigned_abs())
+            + Duration::from_micros(t.tv_usec.unsigned_abs())
     };
     Reaped {
         pid,

@@ -12,7 +12,13 @@ use wasmtime::Engine;
 /// # Errors
 /// That of `sigaction`.
 pub fn ignore_terminal() -> io::Result<()> {
-    for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGPIPE] {
+    for signal in [
+        libc::SIGINT,
+        libc::SIGTERM,
+        libc::SIGHUP,
+        libc::SIGQUIT,
+        libc::SIGPIPE,
+    ] {
         install(signal, libc::SIG_IGN)?;
     }
     Ok(())
@@ -47,7 +53,10 @@ pub fn start_cpu_timer(interval: Duration) -> io::Result<()> {
         tv_sec: libc::time_t::try_from(interval.as_secs()).unwrap_or(libc::time_t::MAX),
         tv_usec: interval.subsec_micros().into(),
     };
-    let timer = libc::itimerval { it_interval: time, it_value: time };
+    let timer = libc::itimerval {
+        it_interval: time,
+        it_value: time,
+    };
     // SAFETY: `timer` is a live itimerval; the old value is not asked for.
     match unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut()) } {
         0 => Ok(()),

@@ -1,0 +1,90 @@
+//! The access line of one request: written when its answer is complete, or lost.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use http::HeaderValue;
+use protos::{Address, Reason};
+
+use super::super::Gateway;
+use super::connection::Client;
+use crate::report::{self, Event};
+
+/// The status that is logged where the client left before there was one, as nginx does.
+const CLIENT_GONE: u16 = 499;
+
+/// Collects what is known of a request, and reports it when dropped.
+#[derive(Debug)]
+pub struct Access {
+    gateway: Arc<Gateway>,
+    client: Client,
+    method: String,
+    path: String,
+    function: Arc<str>,
+    request_id: HeaderValue,
+    since: Instant,
+    /// The invocation.
+    pub address: Option<Address>,
+    /// The status that was sent.
+    pub status: Option<u16>,
+    /// Bytes of body that were handed out.
+    pub bytes: u64,
+    /// Why it is not the function's own complete answer. Client gone, until it is complete.
+    pub reason: Option<Reason>,
+}
+
+impl Access {
+    /// A request that has just come.
+    pub fn new<T>(
+        gateway: &Arc<Gateway>,
+        client: &Client,
+        function: Arc<str>,
+        request: &http::Request<T>,
+        request_id: HeaderValue,
+    ) -> Self {
+        Self {
+            gateway: Arc::clone(gateway),
+            client: client.clone(),
+            method: request.method().to_string(),
+            path: request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            function,
+            request_id,
+            since: Instant::now(),
+            address: None,
+            status: None,
+            bytes: 0,
+            reason: Some(Reason::ClientGone),
+        }
+    }
+}
+
+impl Drop for Access {
+    fn drop(&mut self) {
+        let access = report::Access {
+            gateway: &self.gateway.name,
+            client: self.client.at.to_string(),
+            method: &self.method,
+            path: &self.path,
+            status: self.status.unwrap_or(CLIENT_GONE),
+            bytes: self.bytes,
+            total_us: u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX),
+            function: &self.function,
+            address: self.address,
+            request_id: self.request_id.to_str().unwrap_or_default(),
+            reason: self.reason,
+        };
+        self.gateway.switchboard.reporter().event(&Event::Access(access));
+    }
+}
+
+impl Access {
+    /// Warns about this request's function, later and from elsewhere.
+    pub fn warner(&self) -> impl Fn(&str) + Send + 'static {
+        let reporter = self.gateway.switchboard.reporter().clone();
+        let (function, address) = (Arc::clone(&self.function), self.address);
+        move |text| {
+            let address = address.map(|address| address.to_string()).unwrap_or_default();
+            reporter.info(format!("{function} {address}: {text}"));
+        }
+    }
+}

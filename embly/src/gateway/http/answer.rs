@@ -1,0 +1,201 @@
+//! The body of a response on its way to the client.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body_util::Full;
+use hyper::body::{Frame, SizeHint};
+use protos::{Ending, Reason};
+use tokio::time::timeout;
+
+use super::access::Access;
+use super::decode::Framing;
+use crate::report::describe;
+use crate::switchboard::{ExchangeEvent, Source};
+
+/// How long a function may go on after its response is complete. Then it is ended.
+const AFTER_RESPONSE: Duration = Duration::from_secs(10);
+
+/// What hyper sends.
+#[derive(Debug)]
+pub enum Body {
+    /// The gateway's own words.
+    Full(Full<Bytes>),
+    /// The function's.
+    Answer(Box<Answer>),
+}
+
+impl Body {
+    /// The gateway's own words.
+    pub fn full(bytes: Bytes) -> Self {
+        Self::Full(Full::new(bytes))
+    }
+}
+
+/// The response is not complete, so the client must not take it for one: the connection is cut.
+#[derive(Debug, thiserror::Error)]
+#[error("the response was cut short: {0}")]
+pub struct Cut(String);
+
+/// A function's body: decoded, checked, and counted.
+#[derive(Debug)]
+pub struct Answer {
+    framing: Framing,
+    bytes: BytesMut,
+    /// Until the response is complete; then it is drained elsewhere.
+    source: Option<Source>,
+    access: Access,
+}
+
+impl Answer {
+    /// The body that begins with `bytes` and goes on with what `source` brings.
+    pub fn new(framing: Framing, bytes: BytesMut, source: Source, access: Access) -> Self {
+        let mut answer = Self { framing, bytes, source: Some(source), access };
+        if answer.framing.is_complete() {
+            answer.complete();
+        }
+        answer
+    }
+
+    /// The response is complete: the function may go on for a while.
+    fn complete(&mut self) {
+        self.access.reason = None;
+        if let Some(source) = self.source.take() {
+            let extra = self.bytes.len();
+            let discarded = matches!(self.framing, Framing::None);
+            let warn = self.access.warner();
+            tokio::spawn(drain(source, extra, discarded, warn));
+        }
+    }
+
+    fn cut(&mut self, ending: &Ending) -> Cut {
+        self.access.reason = Some(ending.reason);
+        self.source = None;
+        Cut(describe(ending))
+    }
+
+    fn cut_because(&mut self, reason: Reason, detail: &str) -> Cut {
+        if let Some(source) = &self.source {
+            source.stop(reason, detail);
+        }
+        self.cut(&Ending::new(reason, detail))
+    }
+
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        loop {
+            match self.framing.next(&mut self.bytes) {
+                Ok(Some(data)) => {
+                    self.access.bytes += data.len() as u64;
+                    if self.framing.is_complete() {
+                        self.complete();
+                    }
+                    return Poll::Ready(Some(Ok(data)));
+                }
+                Ok(None) if self.framing.is_complete() => {
+                    self.complete();
+                    return Poll::Ready(None);
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    let cut = self.cut_because(Reason::BadResponse, &error.to_string());
+                    return Poll::Ready(Some(Err(cut)));
+                }
+            }
+            let Some(source) = &mut self.source else { return Poll::Ready(None) };
+            match std::task::ready!(source.poll_next(context)) {
+                Some(ExchangeEvent::Data(data)) if self.bytes.is_empty() => {
+                    // The only reference to its memory is ours, so this copies nothing.
+                    self.bytes = BytesMut::from(data);
+                }
+                Some(ExchangeEvent::Data(data)) => self.bytes.extend_from_slice(&data),
+                Some(ExchangeEvent::HalfClose) if self.framing == Framing::UntilEnd => {
+                    self.complete();
+                    return Poll::Ready(None);
+                }
+                Some(ExchangeEvent::HalfClose) => {
+                    let cut = self.cut_because(Reason::BadResponse, "its response breaks off");
+                    return Poll::Ready(Some(Err(cut)));
+                }
+                Some(ExchangeEvent::Ended(mut finished)) => {
+                    let whole = self.framing == Framing::UntilEnd;
+                    if whole && finished.ending.reason == Reason::Ok {
+                        self.access.reason = None;
+                        self.source = None;
+                        return Poll::Ready(None);
+                    }
+                    finished.amend(Reason::BadResponse, "its response breaks off");
+                    return Poll::Ready(Some(Err(self.cut(&finished.ending))));
+                }
+                None => {
+                    let lost = Ending::new(Reason::Lost, "the exchange broke off");
+                    return Poll::Ready(Some(Err(self.cut(&lost))));
+                }
+            }
+        }
+    }
+}
+
+/// Takes what a function says after its response, and drops it.
+async fn drain(mut source: Source, mut extra: usize, discarded: bool, warn: impl Fn(&str)) {
+    let to_the_end = async {
+        loop {
+            match source.next().await {
+                Some(ExchangeEvent::Data(data)) => extra += data.len(),
+                Some(ExchangeEvent::HalfClose) => {}
+                Some(ExchangeEvent::Ended(_)) | None => return,
+            }
+        }
+    };
+    let late = timeout(AFTER_RESPONSE, to_the_end).await.is_err();
+    if late {
+        let detail = format!("still running {AFTER_RESPONSE:?} after its response");
+        source.stop(Reason::Wall, &detail);
+        // Its report is made when the end arrives.
+        while let Some(event) = source.next().await {
+            if matches!(event, ExchangeEvent::Ended(_)) {
+                break;
+            }
+        }
+    }
+    // The body of a HEAD is expected and dropped without a word.
+    if extra > 0 && !discarded {
+        warn(&format!("{extra} bytes after the end of the response were dropped"));
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = Cut;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
+        match self.get_mut() {
+            Self::Full(full) => {
+                Pin::new(full).poll_frame(context).map_err(|never| match never {})
+            }
+            Self::Answer(answer) => answer.poll(context).map(|data| Some(data?.map(Frame::data))),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Full(full) => full.is_end_stream(),
+            Self::Answer(answer) => answer.framing.is_complete(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Full(full) => full.size_hint(),
+            Self::Answer(answer) => match answer.framing {
+                Framing::None => SizeHint::with_exact(0),
+                Framing::Length(left) => SizeHint::with_exact(left),
+                Framing::Chunked(_) | Framing::UntilEnd => SizeHint::default(),
+            },
+        }
+    }
+}

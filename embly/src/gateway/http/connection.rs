@@ -1,0 +1,139 @@
+//! One client connection, with its requests one after the other.
+
+use std::io::{self, IoSlice};
+use std::net::SocketAddr;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
+use tokio::net::TcpStream;
+use tokio::sync::watch;
+
+use super::super::{Gateway, closed};
+use super::exchange;
+use crate::limits::REQUEST_HEAD;
+
+/// A client gets this long for the head of a request, and as long between two requests.
+const HEAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// The least buffer that hyper takes, in bytes.
+const LEAST_BUFFER: usize = 8 * 1024;
+
+/// The client of a connection: who it is, and whether it has reset the connection.
+#[derive(Debug, Clone)]
+pub struct Client {
+    /// Its address and port.
+    pub at: SocketAddr,
+    stream: Arc<TcpStream>,
+}
+
+impl Client {
+    /// Returns when the client has reset the connection. One that only ended its own side is
+    /// still answered, and shows at the next write if it has gone.
+    pub async fn reset(&self) {
+        // An error of the poll itself means that the connection is of no more use.
+        let _ = self.stream.ready(Interest::ERROR).await;
+    }
+}
+
+/// Serves one connection until it ends, or until `closing` and its last answer.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    stream: TcpStream,
+    at: SocketAddr,
+    mut closing: watch::Receiver<bool>,
+) {
+    let stream = Arc::new(stream);
+    let client = Client { at, stream: Arc::clone(&stream) };
+    let function = gateway.switchboard.functions().get(&gateway.function());
+    let head_limit = function.map_or(REQUEST_HEAD, |function| function.limits.request_head);
+    let service = service_fn(|request| exchange::handle(&gateway, &client, request));
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_WITHIN)
+        .half_close(true)
+        .pipeline_flush(true)
+        .max_buf_size(LEAST_BUFFER.max(head_limit as usize));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(Shared(stream)), service));
+    // Whatever ends a connection early is the client's doing, and its request says so.
+    tokio::select! {
+        _ = connection.as_mut() => return,
+        () = closed(&mut closing) => connection.as_mut().graceful_shutdown(),
+    }
+    let _ = connection.await;
+}
+
+/// A stream that hyper reads and writes while we watch it for errors.
+struct Shared(Arc<TcpStream>);
+
+impl AsyncRead for Shared {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.0.poll_read_ready(context))?;
+            match self.0.try_read(buffer.initialize_unfilled()) {
+                Ok(bytes) => {
+                    buffer.advance(bytes);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+}
+
+impl Shared {
+    fn poll_with(
+        &self,
+        context: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.0.poll_write_ready(context))?;
+            match write(&self.0) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+}
+
+impl AsyncWrite for Shared {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_with(context, |stream| stream.try_write(bytes))
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        self.poll_with(context, |stream| stream.try_write_vectored(slices))
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(rustix::net::shutdown(&*self.0, rustix::net::Shutdown::Write)?))
+    }
+}

@@ -1,0 +1,252 @@
+//! One request: the function is started, the request is sent to it, its response is checked
+//! and sent on.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+use http::{HeaderValue, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::{Body as _, Incoming};
+use protos::{Ending, Errno, Reason};
+
+use super::super::Gateway;
+use super::access::Access;
+use super::answer::{Answer, Body};
+use super::connection::Client;
+use super::head::{self, Head, REQUEST_ID, RequestBody};
+use super::refuse;
+use crate::limits::{IDLE, WALL_HTTP};
+use crate::pool::Function;
+use crate::switchboard::{Exchange, ExchangeEvent, Origin, Sink, Source, Times};
+
+/// Answers one request, in any case.
+pub async fn handle(
+    gateway: &Arc<Gateway>,
+    client: &Client,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Infallible> {
+    let request_id = new_request_id();
+    let name = gateway.function();
+    let mut access = Access::new(gateway, client, name, &request, request_id.clone());
+    let headers = request.headers().clone();
+    let answered = answer(gateway, client, request, &request_id, &mut access).await;
+    Ok(match answered {
+        Ok((head, body, source)) => {
+            let mut response = Response::new(());
+            *response.status_mut() = head.status;
+            *response.headers_mut() = head.headers;
+            response.headers_mut().insert(REQUEST_ID, request_id);
+            access.status = Some(head.status.as_u16());
+            response.map(|()| Body::Answer(Box::new(Answer::new(head.framing, body, source, access))))
+        }
+        Err(Refusal { ending, status }) => {
+            let response = match status {
+                Some(status) => refuse::answer(status, &ending, &headers, &request_id, gateway.dev),
+                None => refuse::response(&ending, &headers, &request_id, gateway.dev),
+            };
+            access.status = Some(response.status().as_u16());
+            access.reason = Some(ending.reason);
+            access.bytes = response.body().len() as u64;
+            response.map(Body::full)
+        }
+    })
+}
+
+/// Why a request does not get the function's answer.
+struct Refusal {
+    ending: Ending,
+    /// Another status than that of the ending's reason.
+    status: Option<StatusCode>,
+}
+
+impl From<Ending> for Refusal {
+    fn from(ending: Ending) -> Self {
+        Self { ending, status: None }
+    }
+}
+
+/// UUID version 7: sorts by time.
+fn new_request_id() -> HeaderValue {
+    HeaderValue::try_from(uuid::Uuid::now_v7().to_string())
+        .unwrap_or(HeaderValue::from_static("unknown"))
+}
+
+type Answered = (Head, BytesMut, Source);
+
+async fn answer(
+    gateway: &Arc<Gateway>,
+    client: &Client,
+    request: Request<Incoming>,
+    request_id: &HeaderValue,
+    access: &mut Access,
+) -> Result<Answered, Refusal> {
+    let name = gateway.function();
+    let function = gateway.switchboard.functions().get(&name).ok_or_else(|| {
+        Ending::refused(Errno::NOENT, format!("there is no function `{name}`"))
+    })?;
+    check_size(&request, &function)?;
+    let permit = function.try_permit().ok_or_else(|| {
+        Ending::new(Reason::Overloaded, format!("limit `concurrency` of `{name}` reached"))
+    })?;
+    let limits = &function.limits;
+    let times = Times {
+        wall: limits.wall.or(Some(WALL_HTTP)),
+        idle: limits.idle.or(Some(IDLE)),
+        head: true,
+    };
+    let origin = Origin {
+        gateway: Some(Arc::clone(&gateway.name)),
+        request_id: request_id.to_str().ok().map(Arc::from),
+    };
+    let body_limit = limits.request_body.unwrap_or(u64::MAX);
+    let Exchange { sink, mut source } =
+        gateway.switchboard.start(function, permit, origin, times)?;
+    access.address = Some(source.address());
+    let was_head = request.method() == http::Method::HEAD;
+    tokio::spawn(upload(request, request_id.clone(), sink, body_limit));
+    let (head, body) = tokio::select! {
+        answered = receive_head(&mut source, was_head) => answered?,
+        () = client.reset() => {
+            source.stop(Reason::ClientGone, "the client reset the connection");
+            return Err(Ending::new(Reason::ClientGone, "").into());
+        }
+    };
+    source.head_received();
+    Ok((head, body, source))
+}
+
+fn check_size(request: &Request<Incoming>, function: &Function) -> Result<(), Refusal> {
+    let limit = function.limits.request_head as usize;
+    let size = head::size(request);
+    if size > limit {
+        let detail = format!("limit `request_head` reached: {size} bytes, {limit} allowed");
+        let status = Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
+        return Err(Refusal { ending: Ending::new(Reason::TooLarge, detail), status });
+    }
+    match (request.body().size_hint().exact(), function.limits.request_body) {
+        (Some(bytes), Some(limit)) if bytes > limit => Err(body_too_large(limit).into()),
+        _ => Ok(()),
+    }
+}
+
+fn body_too_large(limit: u64) -> Ending {
+    Ending::new(Reason::TooLarge, format!("limit `request_body` reached: {limit} bytes"))
+}
+
+/// Sends head and body to the function, as far as it takes them. Nothing is read from the
+/// client that the function has no room for.
+async fn upload(
+    request: Request<Incoming>,
+    request_id: HeaderValue,
+    mut sink: Sink,
+    limit: u64,
+) {
+    let (parts, mut body) = request.into_parts();
+    let framing = match body.size_hint().exact() {
+        Some(0) if !parts.headers.contains_key(http::header::CONTENT_LENGTH) => RequestBody::None,
+        Some(length) => RequestBody::Length(length),
+        None => RequestBody::Chunked,
+    };
+    let head = head::request(&Request::from_parts(parts, ()), framing, &request_id);
+    if sink.send(head).await.is_err() {
+        return;
+    }
+    let mut left = limit;
+    let mut trailers = None;
+    while sink.ready().await.is_ok() {
+        let frame = tokio::select! {
+            frame = body.frame() => frame,
+            () = sink.ended() => return,
+        };
+        let data = match frame {
+            None => break,
+            // A body that breaks off must never look complete.
+            Some(Err(_)) => return sink.stop(Reason::ClientGone, "the request's body broke off"),
+            Some(Ok(frame)) => match frame.into_data() {
+                Ok(data) => data,
+                Err(frame) => {
+                    trailers = frame.into_trailers().ok();
+                    continue;
+                }
+            },
+        };
+        let Some(rest) = left.checked_sub(data.len() as u64) else {
+            let ending = body_too_large(limit);
+            return sink.stop(ending.reason, &ending.detail);
+        };
+        left = rest;
+        if data.is_empty() {
+            continue;
+        }
+        let piece = match framing {
+            RequestBody::Chunked => chunk(&data),
+            RequestBody::None | RequestBody::Length(_) => data,
+        };
+        if sink.send(piece).await.is_err() {
+            return;
+        }
+    }
+    if framing == RequestBody::Chunked && sink.send(last_chunk(trailers.as_ref())).await.is_err() {
+        return;
+    }
+    sink.finish();
+}
+
+fn chunk(data: &[u8]) -> Bytes {
+    [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat().into()
+}
+
+fn last_chunk(trailers: Option<&http::HeaderMap>) -> Bytes {
+    let mut out = b"0\r\n".to_vec();
+    for (name, value) in trailers.into_iter().flatten() {
+        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(piece);
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    out.into()
+}
+
+/// Waits for the head of the response; what followed it comes along.
+async fn receive_head(source: &mut Source, was_head: bool) -> Result<(Head, BytesMut), Ending> {
+    let mut bytes = BytesMut::new();
+    loop {
+        match source.next().await {
+            Some(ExchangeEvent::Data(data)) => {
+                bytes.extend_from_slice(&data);
+                match head::response(&mut bytes, was_head) {
+                    Ok(Some(head)) => return Ok((head, bytes)),
+                    Ok(None) => {}
+                    Err(error) => return Err(bad(source, error.to_string())),
+                }
+            }
+            Some(ExchangeEvent::HalfClose) => return Err(no_head(source, &bytes)),
+            Some(ExchangeEvent::Ended(mut finished)) => {
+                let (reason, detail) = without_head(&bytes);
+                finished.amend(reason, detail);
+                return Err(finished.ending.clone());
+            }
+            None => return Err(Ending::new(Reason::Lost, "the exchange broke off")),
+        }
+    }
+}
+
+fn without_head(bytes: &[u8]) -> (Reason, &'static str) {
+    if bytes.is_empty() {
+        (Reason::NoResponse, "it ended without a response")
+    } else {
+        (Reason::BadResponse, "its response breaks off in the head")
+    }
+}
+
+fn no_head(source: &Source, bytes: &[u8]) -> Ending {
+    let (reason, detail) = without_head(bytes);
+    source.stop(reason, detail);
+    Ending::new(reason, detail)
+}
+
+fn bad(source: &Source, detail: String) -> Ending {
+    source.stop(Reason::BadResponse, &detail);
+    Ending::new(Reason::BadResponse, detail)
+}

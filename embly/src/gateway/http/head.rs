@@ -1,0 +1,231 @@
+//! Heads: a request's as bytes for the function, a response's from its bytes.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
+    TRANSFER_ENCODING, UPGRADE,
+};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+
+use super::decode::Framing;
+
+/// The header with the id of a request.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Names that begin so are Embly's own and never come from a client.
+const OWN_PREFIX: &str = "embly-";
+
+/// The longest head of a response, in bytes.
+pub const RESPONSE_HEAD: usize = 64 * 1024;
+
+/// The most headers of a response.
+const RESPONSE_HEADERS: usize = 128;
+
+/// How the body of a request is sent to the function.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RequestBody {
+    /// There is none.
+    None,
+    /// This many bytes.
+    Length(u64),
+    /// Chunked coding, with trailers.
+    Chunked,
+}
+
+/// The head of a request as the function sees it: HTTP/1.1, no hop-by-hop headers, the body's
+/// framing as given.
+pub fn request(parts: &Request<()>, body: RequestBody, request_id: &HeaderValue) -> Bytes {
+    let mut out = BytesMut::with_capacity(512);
+    let path = parts.uri().path_and_query().map_or("/", |path| path.as_str());
+    for piece in [parts.method().as_str(), " ", path, " HTTP/1.1\r\n"] {
+        out.put_slice(piece.as_bytes());
+    }
+    let headers = parts.headers();
+    if !headers.contains_key(HOST)
+        && let Some(authority) = parts.uri().authority()
+    {
+        put(&mut out, "host", authority.as_str().as_bytes());
+    }
+    let listed = listed(headers);
+    for (name, value) in headers {
+        let dropped = hop_by_hop(name)
+            || listed.iter().any(|listed| listed.eq_ignore_ascii_case(name.as_str()))
+            || *name == CONTENT_LENGTH
+            || *name == EXPECT
+            || *name == REQUEST_ID
+            || name.as_str().starts_with(OWN_PREFIX);
+        if !dropped {
+            put(&mut out, name.as_str(), value.as_bytes());
+        }
+    }
+    put(&mut out, REQUEST_ID.as_str(), request_id.as_bytes());
+    match body {
+        RequestBody::None => {}
+        RequestBody::Length(length) => {
+            put(&mut out, "content-length", length.to_string().as_bytes());
+        }
+        RequestBody::Chunked => put(&mut out, "transfer-encoding", b"chunked"),
+    }
+    out.put_slice(b"\r\n");
+    out.freeze()
+}
+
+fn put(out: &mut BytesMut, name: &str, value: &[u8]) {
+    for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
+        out.put_slice(piece);
+    }
+}
+
+/// Headers that are for the next hop only (RFC 9110, section 7.6.1).
+fn hop_by_hop(name: &HeaderName) -> bool {
+    [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
+        .contains(name)
+        || name == "keep-alive"
+        || name == "proxy-connection"
+}
+
+/// The names that `Connection` lists.
+fn listed(headers: &HeaderMap) -> Vec<&str> {
+    headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+/// How large a head is on the wire, about: what the limit `request_head` counts.
+pub fn size<T>(request: &Request<T>) -> usize {
+    let line = request.method().as_str().len() + request.uri().to_string().len() + 12;
+    let header = |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+    line + request.headers().iter().map(header).sum::<usize>()
+}
+
+/// The head of a response.
+#[derive(Debug)]
+pub struct Head {
+    /// Its status, from 200 up.
+    pub status: StatusCode,
+    /// Its headers, without those for the next hop and those of the framing.
+    pub headers: HeaderMap,
+    /// How the body is framed.
+    pub framing: Framing,
+}
+
+/// Why bytes are not the head of a response.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BadHead {
+    /// Not HTTP.
+    #[error("it does not begin with an HTTP/1.1 response: {0}")]
+    NotHttp(httparse::Error),
+    /// Over [`RESPONSE_HEAD`].
+    #[error("its head is longer than {RESPONSE_HEAD} bytes")]
+    TooLong,
+    /// A status that a function cannot give.
+    #[error("status {0} is not a function's to give")]
+    Status(u16),
+    /// A name or a value that HTTP does not allow.
+    #[error("the header `{0}` is not allowed in HTTP")]
+    Header(String),
+    /// Two lengths, or a length that is none.
+    #[error("`Content-Length` must be given once, as a number")]
+    Length,
+    /// A coding that is not understood.
+    #[error("`Transfer-Encoding` must be `chunked` alone, without `Content-Length`")]
+    Coding,
+}
+
+/// Takes the head off the front of `bytes`, or `None` when it is not all there. Interim
+/// responses (1xx) are passed over.
+///
+/// # Errors
+/// See [`BadHead`].
+pub fn response(bytes: &mut BytesMut, request_was_head: bool) -> Result<Option<Head>, BadHead> {
+    loop {
+        let mut headers = [httparse::EMPTY_HEADER; RESPONSE_HEADERS];
+        let mut parsed = httparse::Response::new(&mut headers);
+        let length = match parsed.parse(bytes) {
+            Ok(httparse::Status::Complete(length)) => length,
+            Ok(httparse::Status::Partial) if bytes.len() > RESPONSE_HEAD => {
+                return Err(BadHead::TooLong);
+            }
+            Ok(httparse::Status::Partial) => return Ok(None),
+            Err(error) => return Err(BadHead::NotHttp(error)),
+        };
+        if length > RESPONSE_HEAD {
+            return Err(BadHead::TooLong);
+        }
+        let code = parsed.code.unwrap_or_default();
+        let head = match code {
+            // Switching protocols is the gateway's to offer.
+            101 => return Err(BadHead::Status(code)),
+            100..200 => None,
+            _ => Some(head(code, parsed.headers, request_was_head)?),
+        };
+        let _ = bytes.split_to(length);
+        if head.is_some() {
+            return Ok(head);
+        }
+    }
+}
+
+fn head(
+    code: u16,
+    raw: &[httparse::Header<'_>],
+    request_was_head: bool,
+) -> Result<Head, BadHead> {
+    let status = StatusCode::from_u16(code)
+        .ok()
+        .filter(|_| code >= 200)
+        .ok_or(BadHead::Status(code))?;
+    let mut headers = HeaderMap::with_capacity(raw.len());
+    for header in raw {
+        let bad = || BadHead::Header(header.name.to_owned());
+        let name = HeaderName::from_bytes(header.name.as_bytes()).map_err(|_| bad())?;
+        let value = HeaderValue::from_bytes(header.value).map_err(|_| bad())?;
+        headers.append(name, value);
+    }
+    let framing = framing(&headers)?;
+    for name in listed(&headers).into_iter().map(str::to_owned).collect::<Vec<_>>() {
+        headers.remove(name);
+    }
+    for name in hop_by_hop_names(&headers) {
+        headers.remove(name);
+    }
+    let bodiless = request_was_head
+        || status == StatusCode::NO_CONTENT
+        || status == StatusCode::NOT_MODIFIED;
+    // hyper writes the framing; only a HEAD or 304 may promise a length without a body.
+    if !bodiless || status == StatusCode::NO_CONTENT {
+        headers.remove(CONTENT_LENGTH);
+    }
+    Ok(Head { status, headers, framing: if bodiless { Framing::None } else { framing } })
+}
+
+fn hop_by_hop_names(headers: &HeaderMap) -> Vec<HeaderName> {
+    headers.keys().filter(|name| hop_by_hop(name)).cloned().collect()
+}
+
+fn framing(headers: &HeaderMap) -> Result<Framing, BadHead> {
+    let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
+    let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
+    match (lengths.next(), lengths.next(), codings.next(), codings.next()) {
+        (None, _, None, _) => Ok(Framing::UntilEnd),
+        (Some(length), None, None, _) => {
+            let digits = length.to_str().ok().filter(|text| {
+                !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
+            });
+            digits
+                .and_then(|digits| digits.parse().ok())
+                .map(Framing::Length)
+                .ok_or(BadHead::Length)
+        }
+        (Some(_), Some(_), None, _) => Err(BadHead::Length),
+        (None, _, Some(coding), None) if coding.as_bytes().eq_ignore_ascii_case(b"chunked") => {
+            Ok(Framing::chunked())
+        }
+        _ => Err(BadHead::Coding),
+    }
+}

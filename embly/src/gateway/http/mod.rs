@@ -1,0 +1,42 @@
+//! The HTTP gateway: hyper towards the client, HTTP/1.1 bytes towards the function.
+
+mod access;
+mod answer;
+mod connection;
+mod decode;
+mod exchange;
+mod head;
+mod refuse;
+
+use std::io;
+use std::sync::Arc;
+
+use tokio::sync::watch;
+use tokio_util::task::TaskTracker;
+
+use super::{Gateway, Listener, closed};
+
+/// Serves until `closing`, and then until the last connection is done.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    listener: Arc<Listener>,
+    mut closing: watch::Receiver<bool>,
+) {
+    let connections = TaskTracker::new();
+    let reporter = gateway.switchboard.reporter().clone();
+    let complain = |error: &io::Error| {
+        reporter.warn(format!("gateway `{}`: cannot accept a connection: {error}", gateway.name));
+    };
+    loop {
+        tokio::select! {
+            (stream, client) = listener.accept(complain) => {
+                let task = connection::serve(Arc::clone(&gateway), stream, client, closing.clone());
+                connections.spawn(task);
+            }
+            () = closed(&mut closing) => break,
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}

@@ -1,0 +1,86 @@
+//! Answers that are the gateway's own: small, in HTML or JSON, with the reason in a header.
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
+use protos::{Ending, Reason};
+
+use super::head::REQUEST_ID;
+use crate::report::describe;
+
+/// The header with the reason.
+const ERROR: HeaderName = HeaderName::from_static("embly-error");
+
+/// A client that is asked to come back waits so long, in seconds.
+const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
+
+/// The answer for an invocation that ended so, before its head was sent.
+///
+/// What went wrong inside (a trap's text, a path) is for the log; `dev` shows it to the
+/// developer as well.
+pub fn response(
+    ending: &Ending,
+    request: &HeaderMap,
+    request_id: &HeaderValue,
+    dev: bool,
+) -> Response<Bytes> {
+    let status = ending.reason.http_status().unwrap_or(500);
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    answer(status, ending, request, request_id, dev)
+}
+
+/// The same with a status of its own: 431 for a head that is too large.
+pub fn answer(
+    status: StatusCode,
+    ending: &Ending,
+    request: &HeaderMap,
+    request_id: &HeaderValue,
+    dev: bool,
+) -> Response<Bytes> {
+    let reason = ending.reason;
+    let id = request_id.to_str().unwrap_or_default();
+    let detail = dev.then(|| describe(ending));
+    let title = status.canonical_reason().unwrap_or("Error");
+    let (kind, body) = if wants_json(request) {
+        let mut body = serde_json::json!({
+            "error": reason.name(), "status": status.as_u16(), "request_id": id,
+        });
+        if let Some(detail) = detail {
+            body["detail"] = detail.into();
+        }
+        ("application/json", body.to_string())
+    } else {
+        let detail = detail.map(|text| format!("<pre>{}</pre>\n", escape(&text)));
+        let code = status.as_u16();
+        let body = format!(
+            "<!doctype html>\n<meta charset=\"utf-8\">\n<title>{code} {title}</title>\n\
+             <h1>{code} {title}</h1>\n{}<p><small>{reason} · request {}</small></p>\n",
+            detail.unwrap_or_default(),
+            escape(id),
+        );
+        ("text/html; charset=utf-8", body)
+    };
+    let mut response = Response::new(Bytes::from(body));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(kind));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(ERROR, HeaderValue::from_static(reason.name()));
+    headers.insert(REQUEST_ID, request_id.clone());
+    if reason.retry() || reason == Reason::Shutdown {
+        headers.insert(RETRY_AFTER, RETRY_SECONDS);
+    }
+    response
+}
+
+fn wants_json(request: &HeaderMap) -> bool {
+    request
+        .get_all(ACCEPT)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .any(|value| value.contains("json") && !value.contains("text/html"))
+}
+
+fn escape(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+}

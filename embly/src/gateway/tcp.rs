@@ -1,0 +1,147 @@
+//! The TCP gateway: one invocation per connection, bytes both ways, half-close both ways.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use bytes::BytesMut;
+use protos::Reason;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio_util::task::TaskTracker;
+
+use super::{Gateway, Listener, closed};
+use crate::limits::IDLE;
+use crate::pool::Function;
+use crate::switchboard::{Exchange, ExchangeEvent, Origin, Sink, Times};
+
+/// How much to read from a client at once, in bytes.
+const READ_BYTES: usize = 64 * 1024;
+
+/// Serves until `closing`, and then until the last connection is done.
+pub async fn serve(
+    gateway: Arc<Gateway>,
+    listener: Arc<Listener>,
+    mut closing: watch::Receiver<bool>,
+) {
+    let connections = TaskTracker::new();
+    let reporter = gateway.switchboard.reporter().clone();
+    let complain = |error: &io::Error| {
+        reporter.warn(format!("gateway `{}`: cannot accept a connection: {error}", gateway.name));
+    };
+    loop {
+        // Room first, then a client: at the limit, clients wait in the kernel's queue.
+        let next = async {
+            let (function, permit) = room(&gateway).await;
+            let (stream, client) = listener.accept(complain).await;
+            (function, permit, stream, client)
+        };
+        tokio::select! {
+            (function, permit, stream, client) = next => {
+                connections.spawn(connection(Arc::clone(&gateway), function, permit, stream, client));
+            }
+            () = closed(&mut closing) => break,
+        }
+    }
+    drop(listener);
+    connections.close();
+    connections.wait().await;
+}
+
+/// The function of the gateway, with a permit to start it. A function that is replaced while
+/// its place is waited for is looked up again by the next round.
+async fn room(gateway: &Gateway) -> (Arc<Function>, OwnedSemaphorePermit) {
+    loop {
+        if let Some(function) = gateway.switchboard.functions().get(&gateway.function())
+            && let Some(permit) = function.permit().await
+        {
+            return (function, permit);
+        }
+        // Only between two steps of a reload.
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn connection(
+    gateway: Arc<Gateway>,
+    function: Arc<Function>,
+    permit: OwnedSemaphorePermit,
+    stream: TcpStream,
+    client: SocketAddr,
+) {
+    let origin = Origin { gateway: Some(Arc::clone(&gateway.name)), request_id: None };
+    let times = Times {
+        wall: function.limits.wall.or(None),
+        idle: function.limits.idle.or(Some(IDLE)),
+        head: false,
+    };
+    match gateway.switchboard.start(Arc::clone(&function), permit, origin, times) {
+        Ok(exchange) => talk(stream, exchange).await,
+        Err(ending) => {
+            let reporter = gateway.switchboard.reporter();
+            let why = crate::report::describe(&ending);
+            reporter.warn(format!("gateway `{}`: {client} was turned away: {why}", gateway.name));
+            reset(&stream);
+        }
+    }
+}
+
+async fn talk(stream: TcpStream, Exchange { sink, mut source }: Exchange) {
+    let (reader, mut writer) = stream.into_split();
+    let upload = tokio::spawn(upload(reader, sink));
+    let mut clean = false;
+    loop {
+        match source.next().await {
+            Some(ExchangeEvent::Data(data)) => {
+                if writer.write_all(&data).await.is_err() {
+                    source.stop(Reason::ClientGone, "the client is gone");
+                }
+            }
+            // A client that has gone shows when it is written to.
+            Some(ExchangeEvent::HalfClose) => drop(writer.shutdown().await),
+            Some(ExchangeEvent::Ended(finished)) => {
+                clean = finished.ending.reason == Reason::Ok;
+                break;
+            }
+            None => break,
+        }
+    }
+    upload.abort();
+    close(writer, clean).await;
+}
+
+/// The client's bytes to the function, as far as it takes them.
+async fn upload(mut reader: OwnedReadHalf, mut sink: Sink) {
+    let mut buffer = BytesMut::new();
+    // Nothing is read that the function has no room for: the client is held back by TCP.
+    while sink.ready().await.is_ok() {
+        buffer.reserve(READ_BYTES);
+        match reader.read_buf(&mut buffer).await {
+            Ok(0) => return sink.finish(),
+            Ok(_) => {
+                if sink.send(buffer.split().freeze()).await.is_err() {
+                    return;
+                }
+            }
+            Err(_) => return sink.stop(Reason::ClientGone, "the client reset the connection"),
+        }
+    }
+}
+
+/// Ends the connection: in order after exit 0, with a reset otherwise, so that what was cut
+/// short does not look whole.
+async fn close(mut writer: OwnedWriteHalf, clean: bool) {
+    if clean {
+        // A client that has gone does not mind.
+        let _ = writer.shutdown().await;
+    } else {
+        reset(writer.as_ref());
+    }
+}
+
+fn reset(stream: &TcpStream) {
+    // Fails for a connection that is gone, which is what is wanted.
+    let _ = stream.set_zero_linger();
+}

@@ -1,0 +1,25 @@
+//! What the machine has, and how much of it may be used.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Credit given out in all may be this part of the machine's memory.
+const BUDGET_PART: u64 = 4;
+
+/// Where the machine does not say how much memory it has, in bytes.
+const BUDGET_UNKNOWN: u64 = 256 << 20;
+
+/// Every live invocation takes a descriptor, so as many as are allowed are taken.
+pub fn raise_descriptor_limit() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    // What is not granted shows when descriptors run out, with an error of its own.
+    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+}
+
+/// Bytes of credit that may be given out in all.
+pub fn byte_budget() -> u64 {
+    let kibibytes = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
+        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+    });
+    kibibytes.map_or(BUDGET_UNKNOWN, |kibibytes| kibibytes * 1024 / BUDGET_PART)
+}

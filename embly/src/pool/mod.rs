@@ -1,0 +1,153 @@
+//! From a function version to a wrapper that is ready to run it.
+//!
+//! Each invocation gets a fresh process. The fork server of a version is started when it is
+//! first needed and again when it has died; requests that were under way to it are repeated,
+//! since their guests had not begun.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+
+use crate::limits::Limits;
+use crate::wrapper::{Nursery, Reaper, Server, Slots, StartError, Wrapper};
+
+/// How often a wrapper is asked for before the request is given up. Between two attempts the
+/// fork server is started anew.
+const ATTEMPTS: usize = 3;
+
+/// What all pools share.
+#[derive(Debug)]
+pub struct Processes {
+    /// Starts fork servers.
+    pub nursery: Nursery,
+    /// Ends and reaps.
+    pub reaper: Arc<Reaper>,
+    /// Numbers connections.
+    pub slots: Slots,
+}
+
+/// One version of a function: what to run, and its fork server.
+#[derive(Debug)]
+pub struct Function {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Its native code.
+    pub artefact: PathBuf,
+    /// The exported function to run.
+    pub entry: String,
+    /// Its environment.
+    pub env: BTreeMap<String, String>,
+    /// Its limits.
+    pub limits: Limits,
+    /// One permit per invocation that may run at once.
+    permits: Arc<Semaphore>,
+    server: Mutex<Option<Arc<Server>>>,
+}
+
+impl Function {
+    /// A version that nobody has called yet.
+    pub fn new(
+        name: &str,
+        artefact: PathBuf,
+        entry: String,
+        env: BTreeMap<String, String>,
+        limits: Limits,
+    ) -> Self {
+        let concurrency = limits
+            .concurrency
+            .and_then(|count| usize::try_from(count).ok())
+            .map_or(Semaphore::MAX_PERMITS, |count| count.min(Semaphore::MAX_PERMITS));
+        Self {
+            name: name.into(),
+            artefact,
+            entry,
+            env,
+            limits,
+            permits: Arc::new(Semaphore::new(concurrency)),
+            server: Mutex::default(),
+        }
+    }
+
+    /// Whether another version differs in nothing that an invocation could see.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.artefact == other.artefact
+            && self.entry == other.entry
+            && self.env == other.env
+            && self.limits == other.limits
+    }
+
+    /// Room for one more invocation, or `None` at the limit `concurrency`.
+    pub fn try_permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).try_acquire_owned().ok()
+    }
+
+    /// Waits for room.
+    pub async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.permits).acquire_owned().await.ok()
+    }
+
+    /// A wrapper that has said hello.
+    ///
+    /// # Errors
+    /// The last one, when every attempt failed.
+    pub async fn wrapper(&self, processes: &Processes) -> Result<Wrapper, StartError> {
+        let mut last = StartError::Gone;
+        for _ in 0..ATTEMPTS {
+            match self.server(processes).await?.fork(&processes.slots).await {
+                Ok(wrapper) => return Ok(wrapper),
+                // No descriptors, no processes: the fork server is not to blame.
+                Err(error @ (StartError::Connection(_) | StartError::Fork(_))) => return Err(error),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+
+    /// The fork server, started if need be. Whoever comes meanwhile waits for the same one.
+    async fn server(&self, processes: &Processes) -> Result<Arc<Server>, StartError> {
+        let mut server = self.server.lock().await;
+        if let Some(server) = server.as_ref().filter(|server| !server.is_gone()) {
+            return Ok(Arc::clone(server));
+        }
+        let (nursery, reaper) = (&processes.nursery, &processes.reaper);
+        let started =
+            Server::start(&self.name, &self.artefact, &self.entry, nursery, reaper).await?;
+        Ok(Arc::clone(server.insert(Arc::new(started))))
+    }
+}
+
+/// The functions of the project by name; replaced as a whole, never in part.
+#[derive(Debug, Default)]
+pub struct Functions {
+    by_name: RwLock<HashMap<Arc<str>, Arc<Function>>>,
+}
+
+impl Functions {
+    /// The current version of a function.
+    pub fn get(&self, name: &str) -> Option<Arc<Function>> {
+        self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+    }
+
+    /// Replaces all functions. A version that stays the same keeps its fork server; the others
+    /// live on until their last invocation has ended.
+    pub fn replace(&self, functions: impl IntoIterator<Item = Function>) {
+        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        let new = functions.into_iter().map(|new| {
+            let kept = by_name.get(&new.name).filter(|old| old.same_as(&new));
+            let version = kept.cloned().unwrap_or_else(|| Arc::new(new));
+            (Arc::clone(&version.name), version)
+        });
+        *by_name = new.collect();
+    }
+
+    /// The names, sorted.
+    pub fn names(&self) -> Vec<Arc<str>> {
+        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        let mut names: Vec<_> = by_name.keys().cloned().collect();
+        names.sort();
+        names
+    }
+}

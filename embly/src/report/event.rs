@@ -1,0 +1,187 @@
+//! The events. Their JSON is documented in `docs/reference.md`; names never change.
+
+use protos::{Address, Ending, Reason};
+use serde::{Serialize, Serializer};
+
+/// How much a line matters to an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Level {
+    /// For whoever looks for a mistake.
+    Debug,
+    /// The ordinary course of things.
+    Info,
+    /// To be looked at in working hours.
+    Warn,
+    /// To be looked at now.
+    Error,
+}
+
+/// How far a build is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum BuildState {
+    /// Compiled now.
+    Compiled,
+    /// Nothing had changed.
+    Unchanged,
+    /// It does not compile.
+    Failed,
+}
+
+/// One request that was answered, or not.
+#[derive(Debug, Clone, Serialize)]
+pub struct Access<'a> {
+    /// Name of the gateway.
+    pub gateway: &'a str,
+    /// The client's address and port.
+    pub client: String,
+    /// Method.
+    pub method: &'a str,
+    /// Path and query.
+    pub path: &'a str,
+    /// Status; 499 where the client left before there was one.
+    pub status: u16,
+    /// Bytes of the response's body.
+    pub bytes: u64,
+    /// From the request's head to the end of the response, in microseconds.
+    pub total_us: u64,
+    /// The function.
+    pub function: &'a str,
+    /// The invocation, if it came to one.
+    #[serde(serialize_with = "show_option_address")]
+    pub address: Option<Address>,
+    /// The request's id.
+    pub request_id: &'a str,
+    /// Why it was not the function's own answer, or not all of it.
+    #[serde(serialize_with = "show_option_reason")]
+    pub reason: Option<Reason>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+#[expect(missing_docs, reason = "the fields are named as they are shown")]
+pub enum Event<'a> {
+    /// A gateway is open.
+    Listening {
+        gateway: &'a str,
+        url: &'a str,
+        #[serde(serialize_with = "show_address")]
+        address: Address,
+        function: &'a str,
+    },
+    /// A function was built, or could not be.
+    Build {
+        function: &'a str,
+        state: BuildState,
+        elapsed_ms: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<&'a str>,
+    },
+    /// A function begins.
+    InvocationStarted {
+        #[serde(serialize_with = "show_address")]
+        address: Address,
+        #[serde(serialize_with = "show_address")]
+        parent: Address,
+        function: &'a str,
+        gateway: Option<&'a str>,
+        request_id: Option<&'a str>,
+    },
+    /// A function is over.
+    InvocationEnded {
+        #[serde(serialize_with = "show_address")]
+        address: Address,
+        function: &'a str,
+        #[serde(serialize_with = "show_reason")]
+        reason: Reason,
+        code: i32,
+        detail: &'a str,
+        queue_us: u64,
+        start_us: u64,
+        run_us: u64,
+        cpu_us: u64,
+        memory_bytes: u64,
+        bytes_in: u64,
+        bytes_out: u64,
+        request_id: Option<&'a str>,
+    },
+    /// A function wrote a line.
+    Log {
+        function: &'a str,
+        #[serde(serialize_with = "show_address")]
+        address: Address,
+        stream: &'static str,
+        line: &'a str,
+        request_id: Option<&'a str>,
+    },
+    /// A request was answered.
+    Access(Access<'a>),
+    /// Words.
+    Message { level: Level, text: &'a str },
+    /// The master has stopped.
+    Stopped { reason: &'a str },
+}
+
+impl Event<'_> {
+    /// How much it matters.
+    pub fn level(&self) -> Level {
+        match self {
+            Self::Listening { .. }
+            | Self::Log { .. }
+            | Self::Access(_)
+            | Self::Stopped { .. } => Level::Info,
+            Self::Build { state: BuildState::Failed, .. } => Level::Error,
+            Self::Build { .. } => Level::Info,
+            Self::InvocationStarted { .. } => Level::Debug,
+            Self::InvocationEnded { reason, .. } => match reason {
+                Reason::Ok
+                | Reason::ClientGone
+                | Reason::ParentEnded
+                | Reason::Shutdown
+                | Reason::Replaced => Level::Debug,
+                // The function's own doing, which its author wants to see.
+                _ => Level::Info,
+            },
+            Self::Message { level, .. } => *level,
+        }
+    }
+}
+
+/// An ending as words: the reason, what it means, the text.
+pub fn describe(ending: &Ending) -> String {
+    let Ending { reason, code, detail } = ending;
+    let mut text = match reason {
+        Reason::Exit => format!("exit {code}"),
+        _ => reason.to_string(),
+    };
+    if !detail.is_empty() {
+        text.push_str(": ");
+        text.push_str(detail);
+    }
+    text
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde wants")]
+fn show_address<S: Serializer>(address: &Address, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(address)
+}
+
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "as serde wants")]
+fn show_option_address<S: Serializer>(address: &Option<Address>, to: S) -> Result<S::Ok, S::Error> {
+    to.collect_str(&address.map_or_else(String::new, |address| address.to_string()))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde wants")]
+fn show_reason<S: Serializer>(reason: &Reason, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(reason.name())
+}
+
+#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "as serde wants")]
+fn show_option_reason<S: Serializer>(reason: &Option<Reason>, to: S) -> Result<S::Ok, S::Error> {
+    match reason {
+        Some(reason) => to.serialize_some(reason.name()),
+        None => to.serialize_none(),
+    }
+}

@@ -1,0 +1,147 @@
+//! Events as lines for people.
+
+use std::fmt::Write;
+use std::time::Duration;
+
+use anstyle::{AnsiColor, Style};
+use protos::{Ending, Reason};
+
+use super::event::{Access, BuildState, Event, Level, describe};
+
+const DIM: Style = Style::new().dimmed();
+const BOLD: Style = Style::new().bold();
+const RED: Style = AnsiColor::Red.on_default().bold();
+const YELLOW: Style = AnsiColor::Yellow.on_default();
+const GREEN: Style = AnsiColor::Green.on_default();
+const CYAN: Style = AnsiColor::Cyan.on_default();
+
+struct Paint(bool);
+
+impl Paint {
+    fn on(&self, style: Style, text: impl std::fmt::Display) -> String {
+        if self.0 { format!("{style}{text}{style:#}") } else { text.to_string() }
+    }
+}
+
+/// The line, or `None` for an event that has none.
+pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
+    let paint = Paint(color);
+    let line = match event {
+        Event::Listening { url, function, .. } => {
+            format!("{} → {function}", paint.on(BOLD, url))
+        }
+        Event::Build { function, state, elapsed_ms, detail } => {
+            let time = elapsed(Duration::from_millis(*elapsed_ms));
+            match state {
+                BuildState::Compiled => {
+                    format!("{} {function} in {time}", paint.on(GREEN, "built"))
+                }
+                BuildState::Unchanged => format!("{} {function}", paint.on(DIM, "unchanged")),
+                BuildState::Failed => {
+                    let detail = detail.unwrap_or_default();
+                    format!("{} `{function}` was not built: {detail}", paint.on(RED, "error:"))
+                }
+            }
+        }
+        Event::InvocationStarted { address, function, parent, .. } => {
+            let text = format!("{address} started by {parent}");
+            format!("{} {}", paint.on(CYAN, function), paint.on(DIM, text))
+        }
+        Event::InvocationEnded { address, function, reason, code, detail, run_us, cpu_us, .. } => {
+            let ending = Ending { reason: *reason, code: *code, detail: (*detail).to_owned() };
+            let run = elapsed(Duration::from_micros(*run_us));
+            let cpu = elapsed(Duration::from_micros(*cpu_us));
+            let style = if *reason == Reason::Ok { DIM } else { YELLOW };
+            let text = paint.on(style, format!("{address} ended after {run} ({cpu} CPU)"));
+            format!("{} {text}: {}", paint.on(CYAN, function), describe(&ending))
+        }
+        Event::Log { function, stream, line, .. } => {
+            let style = if *stream == "stderr" { YELLOW } else { CYAN };
+            format!("{} {}", paint.on(style, format_args!("{function} |")), escape(line))
+        }
+        Event::Access(access) => access_line(access, &paint),
+        Event::Message { level, text } => match level {
+            Level::Error => format!("{} {text}", paint.on(RED, "error:")),
+            Level::Warn => format!("{} {text}", paint.on(YELLOW, "warning:")),
+            Level::Info | Level::Debug => (*text).to_owned(),
+        },
+        Event::Stopped { reason } => format!("stopped: {reason}"),
+    };
+    Some(line)
+}
+
+/// As the common log format, with what matters here behind it.
+fn access_line(access: &Access<'_>, paint: &Paint) -> String {
+    let style = match access.status {
+        0..400 => GREEN,
+        400..500 => YELLOW,
+        _ => RED,
+    };
+    let time = jiff::Zoned::now().strftime("%d/%b/%Y:%H:%M:%S %z").to_string();
+    let total = elapsed(Duration::from_micros(access.total_us));
+    let mut line = format!(
+        "{} {} \"{} {}\" {} {} {} {}",
+        access.client,
+        paint.on(DIM, format_args!("[{time}]")),
+        access.method,
+        escape(access.path),
+        paint.on(style, access.status),
+        access.bytes,
+        total,
+        paint.on(CYAN, access.function),
+    );
+    if let Some(address) = access.address {
+        // Writing to a string cannot fail.
+        let _ = write!(line, " {}", paint.on(DIM, address));
+    }
+    let _ = write!(line, " {}", paint.on(DIM, access.request_id));
+    if let Some(reason) = access.reason {
+        let _ = write!(line, " {}", paint.on(RED, reason));
+    }
+    line
+}
+
+/// A function must not move the cursor of whoever reads its log.
+fn escape(text: &str) -> String {
+    if !text.chars().any(|c| c.is_control() && c != '\t') {
+        return text.to_owned();
+    }
+    let escape = |c: char| {
+        if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() }
+    };
+    text.chars().map(escape).collect()
+}
+
+/// A time as people say it.
+pub fn elapsed(time: Duration) -> String {
+    match time.as_micros() {
+        micros @ 0..1_000 => format!("{micros}µs"),
+        micros @ 1_000..1_000_000 => format!("{:.1}ms", micros as f64 / 1e3),
+        micros => format!("{:.1}s", micros as f64 / 1e6),
+    }
+}
+
+/// The line for lines that were dropped.
+pub fn dropped(lines: u64) -> String {
+    format!("warning: {lines} lines were dropped, whoever reads them is too slow")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_line_cannot_steer_the_terminal() {
+        let address = protos::Address::new(1).unwrap();
+        let line = "\x1b[2Jhello\tyou";
+        let event = Event::Log { function: "f", address, stream: "stdout", line, request_id: None };
+        assert_eq!(render(&event, false).unwrap(), "f | \\u{1b}[2Jhello\tyou");
+    }
+
+    #[test]
+    fn times_are_short() {
+        assert_eq!(elapsed(Duration::from_micros(7)), "7µs");
+        assert_eq!(elapsed(Duration::from_micros(1_250)), "1.2ms");
+        assert_eq!(elapsed(Duration::from_millis(61_000)), "61.0s");
+    }
+}

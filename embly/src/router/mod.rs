@@ -1,0 +1,486 @@
+//! Who may say what to whom: the routing table, credit, and the state of each invocation.
+//!
+//! Pure: messages in, effects out, no I/O and no clock. The switchboard carries the effects
+//! out, in their order.
+
+mod budget;
+mod link;
+mod table;
+
+use std::collections::{BTreeSet, HashMap};
+
+use bytes::Bytes;
+use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
+
+pub use budget::Budget;
+use link::{Link, Pair};
+pub use table::{Kind, State, Verdict, markdown, verdict};
+
+/// Streams of ended children that their parent has not read to the end: no more than this, so
+/// that what it leaves unread is bounded.
+pub const MAX_UNREAD_ENDED: usize = 1024;
+
+/// The same in bytes.
+pub const MAX_UNREAD_ENDED_BYTES: u64 = 16 * 1024 * 1024;
+
+/// What an invocation may start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SpawnLimits {
+    /// Live children; `None` for no limit.
+    pub children: Option<u32>,
+    /// Levels below the gateway, this one included, that a chain of spawns may have.
+    pub depth: Option<u32>,
+}
+
+/// Something that the switchboard is to do.
+#[derive(Debug, PartialEq)]
+pub enum Effect {
+    /// Hand this to the receiver it names.
+    Deliver(Message),
+    /// Start a function for an invocation that is now in the state `Starting`.
+    Start {
+        /// Its address.
+        address: Address,
+        /// Who asked.
+        parent: Address,
+        /// Name of the function.
+        name: String,
+        /// What is to differ from the project file.
+        options: Option<Box<SpawnOptions>>,
+        /// Its level; 1 is started by a gateway.
+        level: u32,
+    },
+    /// End the process of this invocation; this will be its ending.
+    Stop(Address, Ending),
+    /// The wrapper says that the function is done, and how.
+    Exiting(Address, Ending),
+    /// A line for the log.
+    Log {
+        /// Whose.
+        address: Address,
+        /// 1 or 2.
+        stream: u8,
+        /// The line.
+        line: String,
+    },
+    /// A frame was refused: worth a line for whoever looks for the mistake.
+    Refused {
+        /// Who sent it.
+        from: Address,
+        /// What it wanted.
+        what: String,
+    },
+}
+
+/// The routing table.
+#[derive(Debug)]
+pub struct Router {
+    nodes: HashMap<Address, Node>,
+    links: HashMap<Pair, Link>,
+    /// Bytes that a parent has not read of children that have ended.
+    unread: HashMap<(Address, Address), u32>,
+    budget: Budget,
+}
+
+#[derive(Debug)]
+enum Node {
+    Invocation(Invocation),
+    /// A gateway's side of a request or connection.
+    Gate(Option<Address>),
+}
+
+#[derive(Debug)]
+struct Invocation {
+    parent: Address,
+    state: State,
+    level: u32,
+    limits: SpawnLimits,
+    children: BTreeSet<Address>,
+    /// Sum and number of what stands in `unread` for this one.
+    unread_bytes: u64,
+    unread_streams: usize,
+}
+
+/// How many things the table holds; all 0 when nothing runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Size {
+    /// Invocations and gateway sides.
+    pub addresses: usize,
+    /// Streams.
+    pub links: usize,
+    /// Streams of ended children that are not read to the end.
+    pub unread: usize,
+    /// Bytes of the budget in use.
+    pub bytes: u64,
+}
+
+impl Router {
+    /// An empty table that may give out so much credit.
+    pub fn new(budget: Budget) -> Self {
+        Self { nodes: HashMap::new(), links: HashMap::new(), unread: HashMap::new(), budget }
+    }
+
+    /// How full it is.
+    pub fn size(&self) -> Size {
+        Size {
+            addresses: self.nodes.len(),
+            links: self.links.len(),
+            unread: self.unread.len(),
+            bytes: self.budget.used(),
+        }
+    }
+
+    /// Whether the address names somebody.
+    pub fn knows(&self, address: Address) -> bool {
+        self.nodes.contains_key(&address)
+    }
+
+    /// Adds a gateway's side and the invocation that it starts, with a stream between them.
+    ///
+    /// # Errors
+    /// The ending to answer with: `overloaded` when there is no credit left to give, or
+    /// `starting` for an address that is taken (which randomness excludes).
+    pub fn open(
+        &mut self,
+        gate: Address,
+        address: Address,
+        limits: SpawnLimits,
+    ) -> Result<(), Ending> {
+        if gate == address || self.knows(gate) || self.knows(address) {
+            return Err(Ending::new(Reason::Starting, "the address is taken"));
+        }
+        self.connect(gate, address)?;
+        self.nodes.insert(gate, Node::Gate(Some(address)));
+        self.add(address, gate, 1, limits);
+        Ok(())
+    }
+
+    /// Sets what the invocation may start, once its function is known.
+    pub fn set_limits(&mut self, address: Address, limits: SpawnLimits) {
+        if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&address) {
+            invocation.limits = limits;
+        }
+    }
+
+    fn add(&mut self, address: Address, parent: Address, level: u32, limits: SpawnLimits) {
+        let invocation = Invocation {
+            parent,
+            state: State::Starting,
+            level,
+            limits,
+            children: BTreeSet::new(),
+            unread_bytes: 0,
+            unread_streams: 0,
+        };
+        self.nodes.insert(address, Node::Invocation(invocation));
+    }
+
+    fn connect(&mut self, parent: Address, child: Address) -> Result<(), Ending> {
+        let link = Link::open(&mut self.budget)
+            .ok_or_else(|| Ending::new(Reason::Overloaded, "too many bytes are under way"))?;
+        self.links.insert(Pair::new(parent, child), link);
+        Ok(())
+    }
+
+    /// The state of an invocation, or `None` for an address that names none (any more).
+    pub fn state(&self, address: Address) -> Option<State> {
+        match self.nodes.get(&address)? {
+            Node::Invocation(invocation) => Some(invocation.state),
+            Node::Gate(_) => None,
+        }
+    }
+
+    fn set_state(&mut self, address: Address, state: State) {
+        if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&address) {
+            invocation.state = state;
+        }
+    }
+
+    /// Its `startup` is on the way: it may speak.
+    pub fn started(&mut self, address: Address) {
+        if self.state(address) == Some(State::Starting) {
+            self.set_state(address, State::Running);
+        }
+    }
+
+    /// Takes what the wrapper of `sender` said.
+    pub fn wrapper_says(&mut self, sender: Address, message: Message, effects: &mut Vec<Effect>) {
+        let Some(state) = self.state(sender) else { return };
+        match verdict(state, Kind::of(&message.body)) {
+            Verdict::Discard => {}
+            Verdict::Violation => {
+                let detail = format!("sent `{}` while {state}", message.body.name());
+                self.violation(sender, detail, effects);
+            }
+            Verdict::Route if message.from != Some(sender) => {
+                let claimed = message.from.map_or("nobody".to_owned(), |from| from.to_string());
+                self.violation(sender, format!("sent a frame in the name of {claimed}"), effects);
+            }
+            Verdict::Route => self.route(sender, message, effects),
+        }
+    }
+
+    /// Takes bytes that are no message, or a frame too long.
+    pub fn violation(&mut self, sender: Address, detail: String, effects: &mut Vec<Effect>) {
+        self.stop(sender, Ending::new(Reason::Violation, detail), effects);
+    }
+
+    fn route(&mut self, from: Address, message: Message, effects: &mut Vec<Effect>) {
+        match message.body {
+            Body::Data(data) => self.data(from, message.to, data, effects),
+            Body::HalfClose => self.half_close(from, message.to, effects),
+            Body::Credit(bytes) => self.taken(from, message.to, bytes, effects),
+            Body::Spawn { name, address, options } => {
+                self.spawn(from, name, address, options, effects);
+            }
+            Body::Kill => self.kill(from, message.to, effects),
+            Body::Exit(ending) => {
+                self.set_state(from, State::Exiting);
+                effects.push(Effect::Exiting(from, ending));
+            }
+            Body::Log { stream, line } => effects.push(Effect::Log { address: from, stream, line }),
+            // Not for a wrapper to say: the table above has called them violations.
+            Body::Startup { .. } | Body::Ending(_) | Body::Error(_) | Body::Warning(_) => {}
+        }
+    }
+
+    /// Moves data from `from`, an invocation or a gateway's side.
+    pub fn data(
+        &mut self,
+        from: Address,
+        to: Option<Address>,
+        data: Bytes,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some((to, link)) = self.link(from, to, effects) else { return };
+        // A frame is at most MAX_MESSAGE_BYTES, so this always fits.
+        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        match link.direction(from, to).send(length) {
+            Ok(()) => self.pass(from, to, Body::Data(data), effects),
+            Err(problem) => self.violation(from, format!("{problem} to {to}"), effects),
+        }
+    }
+
+    /// Passes the end of what `from` writes to `to`.
+    pub fn half_close(&mut self, from: Address, to: Option<Address>, effects: &mut Vec<Effect>) {
+        let Some((to, link)) = self.link(from, to, effects) else { return };
+        if link.direction(from, to).close() {
+            self.pass(from, to, Body::HalfClose, effects);
+        }
+    }
+
+    /// `reader` has taken bytes of what `writer` wrote: gives the writer credit for as many, and
+    /// for more while its window grows.
+    pub fn taken(
+        &mut self,
+        reader: Address,
+        writer: Option<Address>,
+        bytes: u32,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(writer) = writer else { return };
+        if self.take_unread(reader, writer, bytes) {
+            return;
+        }
+        // The writer has ended: nobody needs the credit.
+        let Some(link) = self.links.get_mut(&Pair::new(reader, writer)) else { return };
+        match link.direction(writer, reader).take(bytes, &mut self.budget) {
+            Ok(0) => {}
+            Ok(credit) => self.pass(reader, writer, Body::Credit(credit), effects),
+            Err(problem) => self.violation(reader, format!("{problem} from {writer}"), effects),
+        }
+    }
+
+    fn take_unread(&mut self, reader: Address, writer: Address, bytes: u32) -> bool {
+        let Some(left) = self.unread.get_mut(&(reader, writer)) else { return false };
+        let taken = bytes.min(*left);
+        *left -= taken;
+        let done = *left == 0;
+        if done {
+            self.unread.remove(&(reader, writer));
+        }
+        if let Some(Node::Invocation(reader)) = self.nodes.get_mut(&reader) {
+            reader.unread_bytes -= u64::from(taken);
+            reader.unread_streams -= usize::from(done);
+        }
+        true
+    }
+
+    /// The stream between two, if there is one; otherwise `from` is told that there is not.
+    fn link(
+        &mut self,
+        from: Address,
+        to: Option<Address>,
+        effects: &mut Vec<Effect>,
+    ) -> Option<(Address, &mut Link)> {
+        let Some(to) = to else {
+            self.violation(from, "sent data to nobody".to_owned(), effects);
+            return None;
+        };
+        if !self.links.contains_key(&Pair::new(from, to)) {
+            let errno = if self.knows(to) { Errno::ACCES } else { Errno::PIPE };
+            if errno == Errno::ACCES {
+                let what = format!("{to} is neither its parent nor its child");
+                effects.push(Effect::Refused { from, what });
+            }
+            self.pass(to, from, Body::Error(errno), effects);
+            return None;
+        }
+        self.links.get_mut(&Pair::new(from, to)).map(|link| (to, link))
+    }
+
+    /// Delivers to a receiver that can still read; the ending of one that cannot is on its way
+    /// to the sender.
+    fn pass(&self, from: Address, to: Address, body: Body, effects: &mut Vec<Effect>) {
+        let listens = match self.nodes.get(&to) {
+            Some(Node::Invocation(invocation)) => invocation.state.listens(),
+            Some(Node::Gate(_)) => true,
+            None => false,
+        };
+        if listens {
+            effects.push(Effect::Deliver(Message { to: Some(to), from: Some(from), body }));
+        }
+    }
+
+    fn spawn(
+        &mut self,
+        parent: Address,
+        name: String,
+        address: Address,
+        options: Option<Box<SpawnOptions>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.admit(parent, address) {
+            Ok(level) => {
+                let nothing = SpawnLimits { children: Some(0), depth: Some(0) };
+                self.add(address, parent, level, nothing);
+                if let Some(Node::Invocation(parent)) = self.nodes.get_mut(&parent) {
+                    parent.children.insert(address);
+                }
+                effects.push(Effect::Start { address, parent, name, options, level });
+            }
+            Err(ending) => {
+                let what = format!("spawn of `{name}`: {}", ending.detail);
+                effects.push(Effect::Refused { from: parent, what });
+                self.pass(address, parent, Body::Ending(ending), effects);
+            }
+        }
+    }
+
+    fn admit(&mut self, parent: Address, address: Address) -> Result<u32, Ending> {
+        let Some(Node::Invocation(invocation)) = self.nodes.get(&parent) else {
+            return Err(Ending::refused(Errno::PERM, "the spawner has ended"));
+        };
+        let SpawnLimits { children, depth } = invocation.limits;
+        let level = invocation.level + 1;
+        if self.knows(address) || self.unread.contains_key(&(parent, address)) {
+            return Err(Ending::refused(Errno::EXIST, "the address is taken"));
+        }
+        if depth.is_some_and(|depth| level > depth) {
+            let detail = format!("limit `depth` reached: level {level}");
+            return Err(Ending::refused(Errno::PERM, detail));
+        }
+        let count = invocation.children.len();
+        if children.is_some_and(|children| count >= children as usize) {
+            let detail = format!("limit `children` reached: {count} are alive");
+            return Err(Ending::refused(Errno::AGAIN, detail));
+        }
+        if invocation.unread_streams >= MAX_UNREAD_ENDED
+            || invocation.unread_bytes >= MAX_UNREAD_ENDED_BYTES
+        {
+            let detail = "too many children have ended whose output was not read";
+            return Err(Ending::refused(Errno::AGAIN, detail));
+        }
+        self.connect(parent, address)
+            .map_err(|ending| Ending::refused(Errno::AGAIN, ending.detail))?;
+        Ok(level)
+    }
+
+    fn kill(&mut self, parent: Address, child: Option<Address>, effects: &mut Vec<Effect>) {
+        let is_child = |child: &Address| match self.nodes.get(&parent) {
+            Some(Node::Invocation(parent)) => parent.children.contains(child),
+            _ => false,
+        };
+        match child {
+            Some(child) if is_child(&child) => {
+                self.stop(child, Ending::new(Reason::Killed, "killed by its parent"), effects);
+            }
+            // One that has just ended needs no killing.
+            Some(other) if self.knows(other) => {
+                let what = format!("kill of {other}, which is not its child");
+                effects.push(Effect::Refused { from: parent, what });
+                self.pass(other, parent, Body::Error(Errno::PERM), effects);
+            }
+            _ => {}
+        }
+    }
+
+    /// Has an invocation ended, with this ending. The first reason wins.
+    pub fn stop(&mut self, address: Address, ending: Ending, effects: &mut Vec<Effect>) {
+        if self.state(address).is_some_and(State::can_be_stopped) {
+            self.set_state(address, State::Ending);
+            effects.push(Effect::Stop(address, ending));
+        }
+    }
+
+    /// An invocation is over: its process is reaped and all it said was taken. Whoever waits is
+    /// told, its children are ended, and the address means nothing from now on.
+    pub fn ended(&mut self, address: Address, ending: &Ending, effects: &mut Vec<Effect>) {
+        let Some(Node::Invocation(invocation)) = self.nodes.remove(&address) else { return };
+        let parent = invocation.parent;
+        self.forget_unread_of(address, invocation.unread_streams);
+        for child in invocation.children {
+            self.disconnect(address, child);
+            self.stop(child, Ending::new(Reason::ParentEnded, "its parent ended"), effects);
+        }
+        let unread = self.disconnect(parent, address);
+        match self.nodes.get_mut(&parent) {
+            Some(Node::Invocation(parent_invocation)) => {
+                parent_invocation.children.remove(&address);
+                if unread > 0 {
+                    parent_invocation.unread_bytes += u64::from(unread);
+                    parent_invocation.unread_streams += 1;
+                    self.unread.insert((parent, address), unread);
+                }
+            }
+            Some(Node::Gate(child)) => *child = None,
+            None => {}
+        }
+        self.pass(address, parent, Body::Ending(ending.clone()), effects);
+    }
+
+    /// A gateway's side is done. Its invocation, if it runs, is ended with this ending.
+    pub fn close_gate(&mut self, gate: Address, ending: Ending, effects: &mut Vec<Effect>) {
+        if let Some(Node::Gate(child)) = self.nodes.remove(&gate)
+            && let Some(child) = child
+        {
+            self.disconnect(gate, child);
+            self.stop(child, ending, effects);
+        }
+    }
+
+    /// Takes a stream away; the bytes that the first of the two had not read of the second.
+    fn disconnect(&mut self, reader: Address, writer: Address) -> u32 {
+        let Some(mut link) = self.links.remove(&Pair::new(reader, writer)) else { return 0 };
+        let unread = link.direction(writer, reader).unread();
+        link.close(&mut self.budget);
+        unread
+    }
+
+    fn forget_unread_of(&mut self, reader: Address, streams: usize) {
+        if streams > 0 {
+            self.unread.retain(|(who, _), _| *who != reader);
+        }
+    }
+
+    /// Every invocation there is.
+    pub fn invocations(&self) -> Vec<Address> {
+        let invocation = |(address, node): (&Address, &Node)| {
+            matches!(node, Node::Invocation(_)).then_some(*address)
+        };
+        self.nodes.iter().filter_map(invocation).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

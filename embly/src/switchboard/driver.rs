@@ -1,0 +1,385 @@
+//! One task per invocation: gets a wrapper, speaks with it until both are done, and says how
+//! it ended. The ending is published when the socket is drained and the process is reaped.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Buf, BytesMut};
+use embly_wrapper::process::{Reaped, Status};
+use protos::frame;
+use protos::{Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, SpawnOptions, Startup};
+use tokio::io::Interest;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Finished, Record, Switchboard, Times};
+use crate::limits::CPU_WINDOW;
+use crate::pool::Function;
+use crate::wrapper::{StartError, Wrapper};
+
+/// A process that is still there so long after it said that it exits, or after it closed its
+/// socket, is killed.
+const EXIT_WITHIN: Duration = Duration::from_millis(100);
+
+/// How much to read at once, in bytes.
+const READ_BYTES: usize = 64 * 1024;
+
+/// What others want of an invocation.
+#[derive(Debug)]
+pub enum Order {
+    /// A message for it.
+    Deliver(Message),
+    /// The gateway has the head of the response.
+    HeadReceived,
+    /// It said that it exits, and how.
+    Exiting(Ending),
+    /// It is to be ended, and this is to be its ending.
+    Stop(Ending),
+}
+
+/// Drives one invocation.
+#[derive(Debug)]
+pub struct Driver {
+    pub switchboard: Arc<Switchboard>,
+    pub function: Arc<Function>,
+    pub address: Address,
+    pub parent: Address,
+    pub level: u32,
+    pub options: Option<Box<SpawnOptions>>,
+    pub times: Times,
+    pub orders: mpsc::UnboundedReceiver<Order>,
+    pub record: Record,
+}
+
+/// Where a run stands.
+struct Run {
+    wrapper: Wrapper,
+    reaped: oneshot::Receiver<Reaped>,
+    outgoing: BytesMut,
+    incoming: BytesMut,
+    /// The other side reads no more.
+    deaf: bool,
+    stopped: Option<Ending>,
+    said: Option<Ending>,
+    wall: Option<Instant>,
+    idle: Option<Duration>,
+    last_byte: Instant,
+    exit_by: Option<Instant>,
+}
+
+impl Driver {
+    /// Runs to the end.
+    pub async fn run(mut self) {
+        let ending = match self.wrapper().await {
+            Ok(wrapper) => self.with(wrapper).await,
+            Err(ending) => ending,
+        };
+        let finished = Finished::new(ending, self.record, self.switchboard.reporter.clone());
+        self.switchboard.ended(finished);
+    }
+
+    /// A wrapper, unless the invocation is stopped or runs out of time before there is one.
+    async fn wrapper(&mut self) -> Result<(Wrapper, Vec<Order>), Ending> {
+        let function = Arc::clone(&self.function);
+        let switchboard = Arc::clone(&self.switchboard);
+        let wrapper = function.wrapper(&switchboard.processes);
+        tokio::pin!(wrapper);
+        let mut early = Vec::new();
+        let deadline = self.times.wall.map(|wall| Instant::now() + wall);
+        loop {
+            tokio::select! {
+                wrapper = &mut wrapper => {
+                    return wrapper.map(|wrapper| (wrapper, early)).map_err(not_started);
+                }
+                order = self.orders.recv() => match order {
+                    Some(Order::Stop(ending)) => return Err(ending),
+                    Some(order) => early.push(order),
+                    None => return Err(Ending::new(Reason::Lost, "the switchboard has gone")),
+                },
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    return Err(self.wall_reached());
+                }
+            }
+        }
+    }
+
+    fn wall_reached(&self) -> Ending {
+        let limit = self.times.wall.unwrap_or_default();
+        Ending::new(Reason::Wall, format!("limit `wall` reached: {limit:?}"))
+    }
+
+    async fn with(&mut self, (wrapper, early): (Wrapper, Vec<Order>)) -> Ending {
+        let reaper = Arc::clone(&self.switchboard.processes.reaper);
+        let now = Instant::now();
+        let mut run = Run {
+            reaped: reaper.watch(wrapper.pid),
+            wrapper,
+            outgoing: BytesMut::new(),
+            incoming: BytesMut::new(),
+            deaf: false,
+            stopped: None,
+            said: None,
+            wall: self.times.wall.map(|wall| now + wall),
+            idle: if self.times.head { None } else { self.times.idle },
+            last_byte: now,
+            exit_by: None,
+        };
+        self.record.started = Some(now.into_std());
+        self.switchboard.lock().router.started(self.address);
+        self.push(&mut run, self.startup());
+        for order in early {
+            self.obey(&mut run, order);
+        }
+        self.talk(&mut run).await;
+        // What it said last may have come in the same read as the end.
+        while let Ok(order) = self.orders.try_recv() {
+            match order {
+                Order::Exiting(ending) => drop(run.said.get_or_insert(ending)),
+                Order::Stop(ending) => drop(run.stopped.get_or_insert(ending)),
+                Order::Deliver(_) | Order::HeadReceived => {}
+            }
+        }
+        if run.stopped.is_some() {
+            reaper.kill(run.wrapper.pid);
+        }
+        let reaped = match timeout(EXIT_WITHIN, &mut run.reaped).await {
+            Ok(reaped) => reaped.ok(),
+            Err(_) => {
+                reaper.kill(run.wrapper.pid);
+                (&mut run.reaped).await.ok()
+            }
+        };
+        if let Some(reaped) = &reaped {
+            self.record.cpu = reaped.cpu;
+            self.record.memory = reaped.memory;
+        }
+        ending(run.stopped, run.said, reaped.map(|reaped| reaped.status))
+    }
+
+    fn startup(&self) -> Message {
+        let limits = &self.function.limits;
+        let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        let mut startup = Startup {
+            version: PROTOCOL_VERSION,
+            args: vec![self.function.name.to_string()],
+            env: self.function.env.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+            limits: Some(protos::Limits {
+                memory: limits.memory.unwrap_or(0),
+                cpu: limits.cpu.map_or(0, micros),
+                cpu_window: micros(CPU_WINDOW),
+                children: limits.children.unwrap_or(0),
+                depth_left: limits.depth.map_or(0, |depth| depth.saturating_sub(self.level) + 1),
+            }),
+            address_prefix: 0,
+            address_prefix_bits: 0,
+        };
+        if let Some(options) = &self.options {
+            apply(options, &mut startup);
+        }
+        Message {
+            to: Some(self.address),
+            from: None,
+            body: Body::Startup {
+                address: self.address,
+                parent: self.parent,
+                startup: Box::new(startup),
+            },
+        }
+    }
+
+    /// Until the socket is drained or the invocation is stopped.
+    async fn talk(&mut self, run: &mut Run) {
+        while run.stopped.is_none() {
+            self.write(run);
+            let interest = if run.outgoing.is_empty() || run.deaf {
+                Interest::READABLE
+            } else {
+                Interest::READABLE | Interest::WRITABLE
+            };
+            let deadline = run.deadline();
+            tokio::select! {
+                biased;
+                order = self.orders.recv() => {
+                    if let Some(order) = order {
+                        self.obey(run, order);
+                    }
+                    // All that waits goes out in one write.
+                    while let Ok(order) = self.orders.try_recv() {
+                        self.obey(run, order);
+                    }
+                }
+                ready = run.wrapper.socket.ready(interest) => {
+                    let readable = ready.is_ok_and(|ready| ready.is_readable() || ready.is_read_closed());
+                    if readable && !self.read(run) {
+                        return;
+                    }
+                }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    self.on_deadline(run);
+                }
+            }
+        }
+    }
+
+    fn obey(&mut self, run: &mut Run, order: Order) {
+        match order {
+            Order::Deliver(message) => {
+                if let Body::Data(data) = &message.body {
+                    self.record.bytes_in += data.len() as u64;
+                    run.last_byte = Instant::now();
+                }
+                self.push(run, message);
+            }
+            Order::HeadReceived => {
+                run.wall = None;
+                run.idle = self.times.idle;
+                run.last_byte = Instant::now();
+            }
+            Order::Exiting(ending) => {
+                run.said.get_or_insert(ending);
+                run.exit_by.get_or_insert(Instant::now() + EXIT_WITHIN);
+            }
+            Order::Stop(ending) => drop(run.stopped.get_or_insert(ending)),
+        }
+    }
+
+    fn push(&self, run: &mut Run, message: Message) {
+        if run.deaf {
+            return;
+        }
+        let name = message.body.name();
+        if let Err(error) = frame::encode(message, &mut run.outgoing) {
+            // Environment and arguments of the project file can be this long, nothing else.
+            let detail = format!("cannot send `{name}`: {error}");
+            run.stopped.get_or_insert(Ending::new(Reason::Starting, detail));
+        }
+    }
+
+    fn write(&self, run: &mut Run) {
+        while !run.outgoing.is_empty() && !run.deaf {
+            match run.wrapper.socket.try_write(&run.outgoing) {
+                Ok(bytes) => run.outgoing.advance(bytes),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // It exits without reading all; what it wrote before is still to be read.
+                Err(_) => {
+                    run.deaf = true;
+                    run.outgoing.clear();
+                }
+            }
+        }
+    }
+
+    /// Reads what is there; false at the end.
+    fn read(&mut self, run: &mut Run) -> bool {
+        run.incoming.reserve(READ_BYTES);
+        match run.wrapper.socket.try_read_buf(&mut run.incoming) {
+            Ok(0) => return false,
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+            // A reset after data is an end: it left unread what we had sent.
+            Err(_) => return false,
+        }
+        loop {
+            match frame::decode(&mut run.incoming) {
+                Ok(Some(message)) => {
+                    if let Body::Data(data) = &message.body {
+                        self.record.bytes_out += data.len() as u64;
+                        run.last_byte = Instant::now();
+                    }
+                    self.switchboard.wrapper_says(self.address, message);
+                }
+                Ok(None) => return true,
+                Err(error) => {
+                    let address = self.address;
+                    self.switchboard.with_router(|router, effects| {
+                        router.violation(address, error.to_string(), effects);
+                    });
+                    // Nothing after it can be told apart; the order to stop is under way.
+                    run.incoming.clear();
+                    return true;
+                }
+            }
+        }
+    }
+
+    fn on_deadline(&mut self, run: &mut Run) {
+        let now = Instant::now();
+        let ending = if run.exit_by.is_some_and(|time| time <= now) {
+            // It had its time; its ending is what it said.
+            run.exit_by = None;
+            return self.switchboard.processes.reaper.kill(run.wrapper.pid);
+        } else if run.wall.is_some_and(|time| time <= now) {
+            run.wall = None;
+            self.wall_reached()
+        } else if run.idle.is_some_and(|idle| run.last_byte + idle <= now) {
+            let idle = run.idle.take().unwrap_or_default();
+            Ending::new(Reason::Idle, format!("limit `idle` reached: {idle:?} without a byte"))
+        } else {
+            return;
+        };
+        // By way of the router, so that its state is right.
+        self.switchboard.stop(self.address, ending);
+    }
+}
+
+impl Run {
+    fn deadline(&self) -> Option<Instant> {
+        let idle = self.idle.map(|idle| self.last_byte + idle);
+        [self.exit_by, self.wall, idle].into_iter().flatten().min()
+    }
+}
+
+/// What the spawner asked for; limits only lower.
+fn apply(options: &SpawnOptions, startup: &mut Startup) {
+    startup.args.extend(options.args.iter().cloned());
+    for variable in &options.env {
+        let key = variable.split_once('=').map_or(variable.as_str(), |(key, _)| key);
+        startup.env.retain(|old| old.split_once('=').is_none_or(|(old, _)| old != key));
+        startup.env.push(variable.clone());
+    }
+    if let (Some(limits), Some(asked)) = (&mut startup.limits, &options.limits) {
+        let lower = |limit: &mut u64, asked: u64| {
+            if asked != 0 && (*limit == 0 || asked < *limit) {
+                *limit = asked;
+            }
+        };
+        lower(&mut limits.memory, asked.memory);
+        lower(&mut limits.cpu, asked.cpu);
+        if asked.children != 0 && (limits.children == 0 || asked.children < limits.children) {
+            limits.children = asked.children;
+        }
+    }
+}
+
+fn not_started(error: StartError) -> Ending {
+    use std::error::Error as _;
+    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    Ending::new(Reason::Starting, format!("{error}{cause}"))
+}
+
+/// The first that knows: the master, the wrapper, the kernel.
+fn ending(stopped: Option<Ending>, said: Option<Ending>, status: Option<Status>) -> Ending {
+    if let Some(ending) = stopped {
+        return ending;
+    }
+    match (said, status) {
+        (Some(ending), _) if ending.reason.wrapper_may_claim() => ending,
+        (Some(ending), _) => {
+            let detail = format!("claimed the reason `{}`, which is not its to say", ending.reason);
+            Ending::new(Reason::Violation, detail)
+        }
+        (None, Some(Status::Signaled(libc_signal))) => killed(libc_signal),
+        (None, Some(Status::Exited(code))) => {
+            Ending::new(Reason::Lost, format!("the process exited with {code} without a word"))
+        }
+        (None, None) => Ending::new(Reason::Lost, "the process is gone without a trace"),
+    }
+}
+
+fn killed(signal: i32) -> Ending {
+    /// The kernel's answer to a call that the jail does not allow.
+    const SIGSYS: i32 = 31;
+    let reason = if signal == SIGSYS { Reason::Violation } else { Reason::Killed };
+    Ending::new(reason, format!("the process was ended by signal {signal}"))
+}

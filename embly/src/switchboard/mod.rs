@@ -1,0 +1,377 @@
+//! Carries out what the router decides: moves messages between wrappers and gateways, starts
+//! and ends invocations.
+//!
+//! One lock guards the routing table and the ports; it is held for the time of a table look-up
+//! and never across a wait. Order is kept because effects are carried out under it.
+
+mod driver;
+mod exchange;
+mod record;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
+use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+
+use crate::pool::{Function, Functions, Processes};
+use crate::report::{Event, Reporter};
+use crate::router::{Budget, Effect, Router, Size, SpawnLimits};
+use driver::{Driver, Order};
+pub use exchange::{Exchange, ExchangeEvent, Sink, Source};
+use exchange::{Gate, Port};
+pub use record::{Finished, Origin};
+use record::Record;
+
+/// Where the messages to one address go.
+#[derive(Debug)]
+enum Receiver {
+    Invocation(Box<Driven>),
+    Gate(Port),
+}
+
+/// An invocation, as others see it.
+#[derive(Debug)]
+struct Driven {
+    orders: mpsc::UnboundedSender<Order>,
+    function: Arc<str>,
+    request_id: Option<Arc<str>>,
+}
+
+#[derive(Debug)]
+struct Core {
+    router: Router,
+    receivers: HashMap<Address, Receiver>,
+}
+
+/// The middle of the master.
+#[derive(Debug)]
+pub struct Switchboard {
+    core: Mutex<Core>,
+    functions: Functions,
+    processes: Processes,
+    reporter: Reporter,
+    stopping: AtomicBool,
+    /// Told each time an invocation has ended.
+    ended: Notify,
+}
+
+/// When the time limits of an invocation that a gateway starts apply.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// Until the head of the response (HTTP) or the end.
+    pub wall: Option<Duration>,
+    /// Without a byte either way.
+    pub idle: Option<Duration>,
+    /// Whether `idle` takes the place of `wall` once the head was received.
+    pub head: bool,
+}
+
+impl Switchboard {
+    /// Nothing runs yet.
+    pub fn new(processes: Processes, reporter: Reporter, budget: u64) -> Arc<Self> {
+        let core = Core { router: Router::new(Budget::new(budget)), receivers: HashMap::new() };
+        Arc::new(Self {
+            core: Mutex::new(core),
+            functions: Functions::default(),
+            processes,
+            reporter,
+            stopping: AtomicBool::new(false),
+            ended: Notify::new(),
+        })
+    }
+
+    /// The functions that can be started.
+    pub fn functions(&self) -> &Functions {
+        &self.functions
+    }
+
+    /// Where to report.
+    pub fn reporter(&self) -> &Reporter {
+        &self.reporter
+    }
+
+    /// The processes of the master.
+    pub fn processes(&self) -> &Processes {
+        &self.processes
+    }
+
+    /// How much the routing table holds.
+    pub fn size(&self) -> Size {
+        self.lock().router.size()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        // A panic under the lock would be a defect of the router; the table is still whole
+        // enough to end what runs.
+        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Starts a function for a gateway.
+    ///
+    /// # Errors
+    /// The ending to answer with.
+    pub fn start(
+        self: &Arc<Self>,
+        function: Arc<Function>,
+        permit: OwnedSemaphorePermit,
+        origin: Origin,
+        times: Times,
+    ) -> Result<Exchange, Ending> {
+        if self.stopping.load(Ordering::Relaxed) {
+            return Err(Ending::new(Reason::Shutdown, "the master is stopping"));
+        }
+        let (gate, address) = (random_address(), random_address());
+        let (port, exchange) = exchange::pair(Gate::new(gate, address, Arc::clone(self)));
+        {
+            let mut core = self.lock();
+            core.router.open(gate, address, spawn_limits(&function))?;
+            core.receivers.insert(gate, Receiver::Gate(port));
+            self.drive(&mut core, address, gate, function, permit, origin, times, 1, None);
+        }
+        Ok(exchange)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "all that an invocation begins with")]
+    fn drive(
+        self: &Arc<Self>,
+        core: &mut Core,
+        address: Address,
+        parent: Address,
+        function: Arc<Function>,
+        permit: OwnedSemaphorePermit,
+        origin: Origin,
+        times: Times,
+        level: u32,
+        options: Option<Box<SpawnOptions>>,
+    ) {
+        let (orders, inbox) = mpsc::unbounded_channel();
+        let driven = Driven {
+            orders,
+            function: Arc::clone(&function.name),
+            request_id: origin.request_id.clone(),
+        };
+        core.receivers.insert(address, Receiver::Invocation(Box::new(driven)));
+        self.reporter.event(&Event::InvocationStarted {
+            address,
+            parent,
+            function: &function.name,
+            gateway: origin.gateway.as_deref(),
+            request_id: origin.request_id.as_deref(),
+        });
+        let record = Record::new(address, Arc::clone(&function.name), origin);
+        let driver = Driver {
+            switchboard: Arc::clone(self),
+            function,
+            address,
+            parent,
+            level,
+            options,
+            times,
+            orders: inbox,
+            record,
+        };
+        tokio::spawn(async move {
+            driver.run().await;
+            drop(permit);
+        });
+    }
+
+    /// Takes what a wrapper said.
+    fn wrapper_says(self: &Arc<Self>, sender: Address, message: Message) {
+        self.with_router(|router, effects| router.wrapper_says(sender, message, effects));
+    }
+
+    fn with_router(self: &Arc<Self>, change: impl FnOnce(&mut Router, &mut Vec<Effect>)) {
+        let mut effects = Vec::new();
+        let mut core = self.lock();
+        change(&mut core.router, &mut effects);
+        for effect in effects {
+            self.carry_out(&mut core, effect);
+        }
+    }
+
+    fn carry_out(self: &Arc<Self>, core: &mut Core, effect: Effect) {
+        match effect {
+            Effect::Deliver(message) => {
+                match message.to.and_then(|to| core.receivers.get(&to)) {
+                    Some(Receiver::Invocation(driven)) => driven.order(Order::Deliver(message)),
+                    Some(Receiver::Gate(port)) => port.deliver(message.body),
+                    None => {}
+                }
+            }
+            Effect::Start { address, parent, name, options, level } => {
+                self.start_child(core, address, parent, &name, options, level);
+            }
+            Effect::Stop(address, ending) => core.order(address, Order::Stop(ending)),
+            Effect::Exiting(address, ending) => core.order(address, Order::Exiting(ending)),
+            Effect::Log { address, stream, line } => {
+                let Some(Receiver::Invocation(driven)) = core.receivers.get(&address) else { return };
+                self.reporter.event(&Event::Log {
+                    function: &driven.function,
+                    address,
+                    stream: if stream == 2 { "stderr" } else { "stdout" },
+                    line: &line,
+                    request_id: driven.request_id.as_deref(),
+                });
+            }
+            Effect::Refused { from, what } => {
+                let Some(Receiver::Invocation(driven)) = core.receivers.get(&from) else { return };
+                self.reporter.info(format!("{} {from} was refused: {what}", driven.function));
+            }
+        }
+    }
+
+    fn start_child(
+        self: &Arc<Self>,
+        core: &mut Core,
+        address: Address,
+        parent: Address,
+        name: &str,
+        options: Option<Box<SpawnOptions>>,
+        level: u32,
+    ) {
+        let admitted = match self.functions.get(name) {
+            None => Err(Ending::refused(Errno::NOENT, unknown(name, &self.functions))),
+            Some(function) => match function.try_permit() {
+                Some(permit) => Ok((function, permit)),
+                None => {
+                    let detail = format!("limit `concurrency` of `{name}` reached");
+                    Err(Ending::refused(Errno::AGAIN, detail))
+                }
+            },
+        };
+        let (function, permit) = match admitted {
+            Ok(admitted) => admitted,
+            Err(ending) => {
+                let what = format!("spawn of `{name}`: {}", ending.detail);
+                self.carry_out(core, Effect::Refused { from: parent, what });
+                let mut effects = Vec::new();
+                core.router.ended(address, &ending, &mut effects);
+                return effects.into_iter().for_each(|effect| self.carry_out(core, effect));
+            }
+        };
+        core.router.set_limits(address, spawn_limits(&function));
+        let request_id = match core.receivers.get(&parent) {
+            Some(Receiver::Invocation(driven)) => driven.request_id.clone(),
+            _ => None,
+        };
+        let origin = Origin { gateway: None, request_id };
+        // It ends with its parent; `idle` and `wall` apply where the project file sets them.
+        let times = Times {
+            wall: function.limits.wall.or(None),
+            idle: function.limits.idle.or(None),
+            head: false,
+        };
+        self.drive(core, address, parent, function, permit, origin, times, level, options);
+    }
+
+    /// Has an invocation ended with this ending, unless it has one already.
+    pub fn stop(self: &Arc<Self>, address: Address, ending: Ending) {
+        self.with_router(|router, effects| router.stop(address, ending, effects));
+    }
+
+    /// The head of the response was received: from now on `idle` applies.
+    fn head_received(&self, address: Address) {
+        self.lock().order(address, Order::HeadReceived);
+    }
+
+    /// An invocation is over; tells whoever waits.
+    fn ended(self: &Arc<Self>, finished: Finished) {
+        let (address, ending) = (finished.address(), finished.ending.clone());
+        let mut finished = Some(finished);
+        let mut effects = Vec::new();
+        let mut core = self.lock();
+        core.router.ended(address, &ending, &mut effects);
+        core.receivers.remove(&address);
+        for effect in effects {
+            if let Effect::Deliver(Message { to: Some(to), body: Body::Ending(_), .. }) = &effect
+                && let Some(Receiver::Gate(port)) = core.receivers.get(to)
+                && let Some(finished) = finished.take()
+            {
+                port.ended(finished);
+            } else {
+                self.carry_out(&mut core, effect);
+            }
+        }
+        drop(core);
+        self.ended.notify_waiters();
+    }
+
+    fn close_gate(self: &Arc<Self>, gate: Address, ending: Ending) {
+        self.with_router(|router, effects| router.close_gate(gate, ending, effects));
+        self.lock().receivers.remove(&gate);
+    }
+
+    /// Refuses new work from now on.
+    pub fn refuse_new(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// How many invocations there are.
+    pub fn running(&self) -> usize {
+        self.lock().router.invocations().len()
+    }
+
+    /// Waits until nothing runs.
+    pub async fn idle(&self) {
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            // Counts endings from here on, so that none is missed.
+            ended.as_mut().enable();
+            if self.lock().router.invocations().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Ends everything that runs.
+    pub fn stop_all(self: &Arc<Self>, reason: Reason, detail: &str) {
+        self.with_router(|router, effects| {
+            for address in router.invocations() {
+                router.stop(address, Ending::new(reason, detail), effects);
+            }
+        });
+    }
+}
+
+impl Core {
+    fn order(&self, address: Address, order: Order) {
+        if let Some(Receiver::Invocation(driven)) = self.receivers.get(&address) {
+            driven.order(order);
+        }
+    }
+}
+
+impl Driven {
+    fn order(&self, order: Order) {
+        // A driver that has gone has ended its invocation; the table is about to forget it.
+        let _ = self.orders.send(order);
+    }
+}
+
+fn spawn_limits(function: &Function) -> SpawnLimits {
+    SpawnLimits { children: function.limits.children, depth: function.limits.depth }
+}
+
+fn unknown(name: &str, functions: &Functions) -> String {
+    if name.contains('/') {
+        return format!("there is no service `{name}`");
+    }
+    let names: Vec<String> =
+        functions.names().iter().map(|name| format!("`{name}`")).collect();
+    format!("there is no function `{name}`; the project has {}", names.join(", "))
+}
+
+/// A random address, from the system's random source.
+pub fn random_address() -> Address {
+    loop {
+        if let Some(address) = Address::new(rand::random()) {
+            return address;
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! What is known of one invocation, and its report at the end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use protos::{Address, Ending, Reason};
+
+use crate::report::{Event, Reporter};
+
+/// What started an invocation.
+#[derive(Debug, Clone, Default)]
+pub struct Origin {
+    /// The gateway, where it was one.
+    pub gateway: Option<Arc<str>>,
+    /// The request that it belongs to.
+    pub request_id: Option<Arc<str>>,
+}
+
+/// Times and amounts of one invocation.
+#[derive(Debug)]
+pub struct Record {
+    pub address: Address,
+    pub function: Arc<str>,
+    pub origin: Origin,
+    pub created: Instant,
+    /// When `startup` was sent.
+    pub started: Option<Instant>,
+    pub cpu: Duration,
+    pub memory: u64,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+impl Record {
+    pub fn new(address: Address, function: Arc<str>, origin: Origin) -> Self {
+        Self {
+            address,
+            function,
+            origin,
+            created: Instant::now(),
+            started: None,
+            cpu: Duration::ZERO,
+            memory: 0,
+            bytes_in: 0,
+            bytes_out: 0,
+        }
+    }
+}
+
+/// An invocation that is over. Reports itself when it is dropped, so that whoever started it
+/// can still say what its output was worth.
+#[derive(Debug)]
+pub struct Finished {
+    /// How it ended.
+    pub ending: Ending,
+    record: Record,
+    finished: Instant,
+    reporter: Reporter,
+}
+
+impl Finished {
+    pub(super) fn new(ending: Ending, record: Record, reporter: Reporter) -> Self {
+        Self { ending, record, finished: Instant::now(), reporter }
+    }
+
+    /// Whose end it is.
+    pub fn address(&self) -> Address {
+        self.record.address
+    }
+
+    /// Exit 0 is not enough: its output was not what its gateway needs.
+    pub fn amend(&mut self, reason: Reason, detail: &str) {
+        if self.ending.reason == Reason::Ok {
+            self.ending = Ending::new(reason, detail);
+        }
+    }
+}
+
+impl Drop for Finished {
+    fn drop(&mut self) {
+        let Record { address, function, origin, created, started, cpu, memory, bytes_in, bytes_out } =
+            &self.record;
+        let started = started.unwrap_or(self.finished);
+        self.reporter.event(&Event::InvocationEnded {
+            address: *address,
+            function,
+            reason: self.ending.reason,
+            code: self.ending.code,
+            detail: &self.ending.detail,
+            queue_us: 0,
+            start_us: micros(started.duration_since(*created)),
+            run_us: micros(self.finished.duration_since(started)),
+            cpu_us: micros(*cpu),
+            memory_bytes: *memory,
+            bytes_in: *bytes_in,
+            bytes_out: *bytes_out,
+            request_id: origin.request_id.as_deref(),
+        });
+    }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}

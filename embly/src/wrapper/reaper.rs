@@ -1,0 +1,130 @@
+//! The end of processes: reaps them in batches by process group, with what they used.
+//!
+//! A number cannot be used again before its process is reaped, and killing and reaping hold
+//! the same lock, so that a kill never meets a stranger.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use embly_wrapper::process::{self, Reaped, Which};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, oneshot};
+
+/// A process that ended before anybody had asked for it is remembered this long. Its wrapper's
+/// hello is then in the socket already, and its driver asks as soon as it has read it.
+const UNCLAIMED_KEPT: Duration = Duration::from_secs(2);
+
+/// Reaps the children of the master.
+#[derive(Debug, Default)]
+pub struct Reaper {
+    inner: Mutex<Inner>,
+    /// Told each time that something was reaped.
+    reaped: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    groups: HashSet<i32>,
+    waiting: HashMap<i32, oneshot::Sender<Reaped>>,
+    unclaimed: HashMap<i32, (Reaped, Instant)>,
+}
+
+impl Reaper {
+    /// Starts reaping, on each SIGCHLD.
+    ///
+    /// # Errors
+    /// When the signal cannot be taken.
+    pub fn start() -> io::Result<Arc<Self>> {
+        let reaper = Arc::new(Self::default());
+        let mut signals = signal(SignalKind::child())?;
+        let task = Arc::clone(&reaper);
+        tokio::spawn(async move {
+            while signals.recv().await.is_some() {
+                task.reap();
+            }
+        });
+        Ok(reaper)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // Nothing in here panics between two changes that belong together.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Reaps the fork server `pid` and the group that it leads, from now on.
+    pub fn add_group(&self, pid: i32) {
+        self.lock().groups.insert(pid);
+    }
+
+    /// How `pid`, a wrapper that has said hello, ends.
+    pub fn watch(&self, pid: i32) -> oneshot::Receiver<Reaped> {
+        let (send, receive) = oneshot::channel();
+        let mut inner = self.lock();
+        match inner.unclaimed.remove(&pid) {
+            Some((reaped, _)) => drop(send.send(reaped)),
+            None => drop(inner.waiting.insert(pid, send)),
+        }
+        receive
+    }
+
+    /// Kills a process that is being watched and was not reaped.
+    pub fn kill(&self, pid: i32) {
+        let inner = self.lock();
+        if inner.waiting.contains_key(&pid) {
+            // It is our child and not reaped, so it exists.
+            let _ = process::kill(pid);
+        }
+    }
+
+    /// How many processes are there: fork servers and watched wrappers.
+    pub fn processes(&self) -> (usize, usize) {
+        let inner = self.lock();
+        (inner.groups.len(), inner.waiting.len())
+    }
+
+    /// Waits until no fork server and no wrapper is left.
+    pub async fn none_left(&self) {
+        loop {
+            let reaped = self.reaped.notified();
+            tokio::pin!(reaped);
+            // Counts from here on, so that none is missed.
+            reaped.as_mut().enable();
+            if self.lock().groups.is_empty() {
+                return;
+            }
+            reaped.await;
+        }
+    }
+
+    /// Reaps all that have ended.
+    pub fn reap(&self) {
+        let mut inner = self.lock();
+        let now = Instant::now();
+        inner.unclaimed.retain(|_, (_, since)| now.duration_since(*since) < UNCLAIMED_KEPT);
+        for leader in inner.groups.clone() {
+            loop {
+                // A fork server that died before it led a group is reaped by its own number.
+                let reaped = process::reap(Which::Group(leader))
+                    .or_else(|_| process::reap(Which::Process(leader)));
+                match reaped {
+                    Ok(Some(reaped)) if reaped.pid == leader => {}
+                    Ok(Some(reaped)) => match inner.waiting.remove(&reaped.pid) {
+                        // A driver that has gone does not want to know.
+                        Some(driver) => drop(driver.send(reaped)),
+                        None => drop(inner.unclaimed.insert(reaped.pid, (reaped, now))),
+                    },
+                    Ok(None) => break,
+                    // Neither the leader nor any of its group is left.
+                    Err(_) => {
+                        inner.groups.remove(&leader);
+                        break;
+                    }
+                }
+            }
+        }
+        drop(inner);
+        self.reaped.notify_waiters();
+    }
+}

@@ -1,0 +1,174 @@
+//! A fork server that runs: its control socket and the requests on their way to it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use embly_wrapper::control::{MAX_BATCH, Reply};
+use embly_wrapper::process::{self, Hello};
+use protos::Slot;
+use tokio::io::Interest;
+use tokio::net::UnixStream;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::{Nursery, Reaper, Slots, Wrapper};
+
+/// Loading an artefact takes milliseconds; a machine under heavy load gets this much.
+const READY_WITHIN: Duration = Duration::from_secs(10);
+
+/// The same for a fork.
+const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+/// Why there is no fork server, or no wrapper.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The process could not be started.
+    #[error("cannot start a fork server")]
+    Process(#[source] io::Error),
+    /// It started and could not load the function.
+    #[error("the fork server cannot load the function: {0}")]
+    Load(String),
+    /// It said nothing in time.
+    #[error("the fork server was not ready within {READY_WITHIN:?}")]
+    Slow,
+    /// No descriptors for a connection.
+    #[error("cannot open a connection for a wrapper")]
+    Connection(#[source] io::Error),
+    /// The kernel refused the fork.
+    #[error("cannot fork a wrapper")]
+    Fork(#[source] io::Error),
+    /// It ended before the wrapper said hello; another attempt may succeed.
+    #[error("the wrapper ended before it said hello")]
+    Gone,
+}
+
+/// A running fork server. It ends when the last clone of its `Arc` is dropped.
+#[derive(Debug)]
+pub struct Server {
+    requests: mpsc::UnboundedSender<(Slot, OwnedFd)>,
+    /// The errno of the last fork that failed, by slot.
+    fork_failures: Arc<Mutex<Vec<(Slot, i32)>>>,
+    pid: i32,
+}
+
+impl Server {
+    /// Starts a fork server and waits until it has loaded the artefact.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(
+        function: &str,
+        artefact: &Path,
+        entry: &str,
+        nursery: &Nursery,
+        reaper: &Reaper,
+    ) -> Result<Self, StartError> {
+        let server = nursery
+            .start(function.to_owned(), artefact.to_owned(), entry.to_owned())
+            .await
+            .map_err(StartError::Process)?;
+        let pid = server.pid();
+        reaper.add_group(pid);
+        // It keeps packets apart, which only the calls that read and write need to know.
+        let control = std::os::unix::net::UnixStream::from(server.into_control());
+        let control = UnixStream::from_std(control).map_err(StartError::Process)?;
+        match timeout(READY_WITHIN, receive(&control)).await {
+            Ok(Ok(Reply::Ready)) => {}
+            Ok(Ok(Reply::Failed(text))) => return Err(StartError::Load(text)),
+            Ok(Ok(Reply::ForkFailed(..)) | Err(_)) => {
+                return Err(StartError::Load("it ended while loading".to_owned()));
+            }
+            Err(_) => return Err(StartError::Slow),
+        }
+        let (requests, inbox) = mpsc::unbounded_channel();
+        let fork_failures = Arc::default();
+        tokio::spawn(serve(control, inbox, Arc::clone(&fork_failures)));
+        Ok(Self { requests, fork_failures, pid })
+    }
+
+    /// Its process.
+    pub fn pid(&self) -> i32 {
+        self.pid
+    }
+
+    /// Whether its process has gone.
+    pub fn is_gone(&self) -> bool {
+        self.requests.is_closed()
+    }
+
+    /// Forks a wrapper and waits for its hello.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn fork(&self, slots: &Slots) -> Result<Wrapper, StartError> {
+        let slot = slots.next();
+        let (ours, theirs) = process::pair().map_err(StartError::Connection)?;
+        self.requests.send((slot, theirs)).map_err(|_| StartError::Gone)?;
+        let socket =
+            UnixStream::from_std(ours.into()).map_err(StartError::Connection)?;
+        let hello = socket.async_io(Interest::READABLE, || process::hello(socket.as_fd()));
+        match timeout(HELLO_WITHIN, hello).await {
+            Ok(Ok(Hello { slot: named, pid })) if named == slot => Ok(Wrapper { socket, pid }),
+            _ => Err(self.fork_failure(slot).await),
+        }
+    }
+
+    async fn fork_failure(&self, slot: Slot) -> StartError {
+        // The report of a failed fork is sent before the connection is closed, on another
+        // socket: give its reader a turn.
+        tokio::task::yield_now().await;
+        let mut failures = self.fork_failures.lock().unwrap_or_else(PoisonError::into_inner);
+        match failures.iter().position(|(failed, _)| *failed == slot) {
+            Some(at) => {
+                let (_, errno) = failures.swap_remove(at);
+                StartError::Fork(io::Error::from_raw_os_error(errno))
+            }
+            None => StartError::Gone,
+        }
+    }
+}
+
+/// The next thing that a fork server says.
+async fn receive(control: &UnixStream) -> io::Result<Reply> {
+    control.async_io(Interest::READABLE, || process::receive(control.as_fd())).await
+}
+
+/// Passes requests on, as many as there are in one message, until either side is done.
+async fn serve(
+    control: UnixStream,
+    mut inbox: mpsc::UnboundedReceiver<(Slot, OwnedFd)>,
+    failures: Arc<Mutex<Vec<(Slot, i32)>>>,
+) {
+    let mut batch = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            reply = receive(&control) => match reply {
+                Ok(Reply::ForkFailed(slot, errno)) => {
+                    let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
+                    failures.push((slot, errno));
+                }
+                // It is gone, or talks nonsense. Requests under way close with their sockets.
+                _ => return,
+            },
+            count = inbox.recv_many(&mut batch, MAX_BATCH) => {
+                if count == 0 {
+                    return;
+                }
+                let sent = control
+                    .async_io(Interest::WRITABLE, || {
+                        let fds: Vec<_> = batch.iter().map(|(slot, fd)| (*slot, fd.as_fd())).collect();
+                        process::fork(control.as_fd(), &fds)
+                    })
+                    .await;
+                batch.clear();
+                if sent.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
