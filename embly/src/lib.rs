@@ -1,1 +1,3 @@
 //! embly
+
+pub mod build;

@@ -1,0 +1,9 @@
+//! From source to wasm: the toolchain, the cargo calls, and the watching of what went into them.
+//!
+//! Everything here is synchronous and runs on the thread that calls it; what takes long takes a [`Cancel`].
+
+mod event;
+mod process;
+pub mod toolchain;
+
+pub use event::{BuildEvent, Cancel, Observer};
