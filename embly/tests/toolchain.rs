@@ -1,5 +1,7 @@
 //! The wasm target: installed into the cache, trusted only when whole.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod common;
 
 use std::fs;

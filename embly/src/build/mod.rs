@@ -3,7 +3,9 @@
 //! Everything here is synchronous and runs on the thread that calls it; what takes long takes a [`Cancel`].
 
 mod event;
+mod folder;
 mod process;
+pub mod rust;
 pub mod toolchain;
 
 pub use event::{BuildEvent, Cancel, Observer};

@@ -68,7 +68,7 @@ pub(super) fn trusted(folder: &Path) -> Option<PathBuf> {
     for line in lines {
         let (size, name) = line.split_once(' ')?;
         let meta = fs::symlink_metadata(folder.join(name)).ok()?;
-        (meta.is_file() && meta.len() == size.parse().ok()?).then_some(())?;
+        (meta.is_file() && meta.len() == size.parse::<u64>().ok()?).then_some(())?;
     }
     has_std(&libdir(folder)).then(|| folder.to_owned())
 }
