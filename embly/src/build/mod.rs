@@ -7,5 +7,6 @@ mod folder;
 mod process;
 pub mod rust;
 pub mod toolchain;
+pub mod watch;
 
 pub use event::{BuildEvent, Cancel, Observer};
