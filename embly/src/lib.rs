@@ -1,3 +1,4 @@
 //! embly
 
 pub mod build;
+pub mod scaffold;
