@@ -40,7 +40,7 @@ fn a_new_folder_holds_the_whole_project_and_nothing_lies_beside_it() {
     );
     let sdk = fs::read_to_string(created.folder.join("vendor/embly-sdk/Cargo.toml")).unwrap();
     assert!(
-        sdk.contains("name = \"embly-sdk\"") && !sdk.contains("workspace"),
+        sdk.contains("name = \"embly-sdk\"") && !sdk.contains("workspace = true"),
         "{sdk}"
     );
 }
