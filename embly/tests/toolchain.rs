@@ -4,7 +4,8 @@
 
 mod common;
 
-use std::fs;
+use std::fs::{self, DirBuilder};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::Path;
 
 use embly::build::Cancel;
@@ -83,7 +84,6 @@ fn a_damaged_installation_is_not_trusted() {
 
 #[test]
 fn an_installation_that_others_can_write_to_is_not_trusted() {
-    use std::os::unix::fs::PermissionsExt;
     let Some(toolchain) = common::toolchain() else {
         return;
     };
@@ -102,7 +102,11 @@ fn an_installation_that_others_can_write_to_is_not_trusted() {
 
 /// A copy of a folder tree, of hard links to its files.
 fn link_tree(from: &Path, to: &Path) {
-    fs::create_dir_all(to).unwrap();
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(to)
+        .unwrap();
     for entry in fs::read_dir(from).unwrap().map(Result::unwrap) {
         let target = to.join(entry.file_name());
         if entry.file_type().unwrap().is_dir() {

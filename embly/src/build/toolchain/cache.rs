@@ -15,6 +15,8 @@ use crate::build::Cancel;
 const COMPLETE: &str = "complete";
 /// First line of [`COMPLETE`]; another one means another layout.
 const FORMAT: &str = "embly toolchain 1";
+/// How the folder of an installation that is under way begins.
+const PARTIAL: &str = "partial-";
 /// Tells the stand-in where rustc is.
 pub(super) const REAL_RUSTC: &str = "EMBLY_RUSTC";
 /// Calls rustc, and lets it find the std that lies beside this file when it compiles for the wasm target.
@@ -75,8 +77,8 @@ pub(super) fn trusted(folder: &Path) -> Option<PathBuf> {
 
 /// The right to install into the cache, held by one process at a time.
 pub(super) struct Slot {
-    root: PathBuf,
     folder: PathBuf,
+    partial: PathBuf,
     _lock: File,
 }
 
@@ -118,23 +120,29 @@ impl Slot {
                 }
             }
         }
+        // A killed installation leaves its folder, and for a moment processes that still write to it: each has its own.
+        for entry in fs::read_dir(&root).map_err(at(&root))?.flatten() {
+            if entry.file_name().to_string_lossy().starts_with(PARTIAL) {
+                let _ = fs::remove_dir_all(entry.path());
+            }
+        }
         let slot = Self {
             folder: folder(cache, rust),
-            root,
+            partial: root.join(format!("{PARTIAL}{}", std::process::id())),
             _lock: lock,
         };
-        slot.clear().map_err(at(&slot.partial()))?;
+        remove(&slot.partial).map_err(at(&slot.partial))?;
         Ok(slot)
     }
 
     /// Scratch space on the same file system; removed with the slot.
     pub(super) fn work(&self) -> PathBuf {
-        self.partial().join("work")
+        self.partial.join("work")
     }
 
     /// The folder to fill before [`Slot::commit`].
     pub(super) fn sysroot(&self) -> PathBuf {
-        self.partial().join("sysroot")
+        self.partial.join("sysroot")
     }
 
     /// Makes the empty folders and the stand-in for rustc.
@@ -165,19 +173,11 @@ impl Slot {
         fs::rename(&sysroot, &self.folder)?;
         Ok(self.folder.clone())
     }
-
-    fn partial(&self) -> PathBuf {
-        self.root.join("partial")
-    }
-
-    fn clear(&self) -> io::Result<()> {
-        remove(&self.partial())
-    }
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let _ = self.clear();
+        let _ = fs::remove_dir_all(&self.partial);
     }
 }
 

@@ -14,6 +14,24 @@ use crate::build::process::{self, Captured};
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// For one apt or dpkg call; the largest package has 45 MB.
 const LIMIT: Duration = Duration::from_secs(300);
+/// Read after the machine's own settings. No preferences, no programs that the machine starts after an update (they would
+/// clear its caches), no translations or indexes of contents; an update that does not reach the mirror is an error.
+const SETTINGS: &str = r#"
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+Dir::Etc::sourceparts "/dev/null";
+Dir::Etc::preferences "/dev/null";
+Dir::Etc::preferencesparts "/dev/null";
+APT::Sandbox::User "root";
+APT::Update::Error-Mode "any";
+Acquire::Languages "none";
+Acquire::Retries "1";
+Acquire::http::Timeout "30";
+Acquire::https::Timeout "30";
+Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled "false";
+Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
+"#;
 
 /// A Debian mirror and the release of this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,6 +183,7 @@ impl<'a> Packages<'a> {
             .and_then(|()| fs::create_dir_all(apt.join("cache/archives/partial")))
             .and_then(|()| fs::write(apt.join("status"), ""))
             .and_then(|()| fs::write(apt.join("list"), line))
+            .and_then(|()| fs::write(apt.join("conf"), SETTINGS))
             .map_err(|error| format!("{}: {error}", apt.display()))?;
         finish(self.apt(suite).arg("update"), self.cancel).map(drop)
     }
@@ -188,23 +207,7 @@ impl<'a> Packages<'a> {
             option.push(root.join(name));
             command.arg("-o").arg(option);
         }
-        let settings = [
-            "Dir::Etc::sourceparts=/dev/null",
-            "Dir::Etc::preferences=/dev/null",
-            "Dir::Etc::preferencesparts=/dev/null",
-            "APT::Sandbox::User=root",
-            "Acquire::Languages=none",
-            "Acquire::Retries=2",
-            "Acquire::http::Timeout=30",
-            "Acquire::https::Timeout=30",
-            "Acquire::IndexTargets::deb::Contents-deb::DefaultEnabled=false",
-            "Acquire::IndexTargets::deb::DEP-11::DefaultEnabled=false",
-            // An update that cannot reach the mirror is only a warning otherwise.
-            "APT::Update::Error-Mode=any",
-        ];
-        for setting in settings {
-            command.arg("-o").arg(setting);
-        }
+        command.arg("-c").arg(root.join("conf"));
         command.arg("-qq");
         command
     }
@@ -218,8 +221,25 @@ pub(super) fn finish(command: &mut Command, cancel: &Cancel) -> Result<Captured,
     let name = format!("`{}`", command.get_program().to_string_lossy());
     match process::capture(command, LIMIT, cancel) {
         Ok(done) if done.status.success() => Ok(done),
-        Ok(done) => Err(format!("{name} failed ({})\n{}", done.status, done.tail())),
+        Ok(done) => Err(format!(
+            "{name} failed ({})\n{}",
+            done.status,
+            errors(&done.tail())
+        )),
         Err(error) => Err(format!("{name} {error}")),
+    }
+}
+
+/// apt's lines of errors, without its warnings; all lines where there are none.
+fn errors(text: &str) -> String {
+    let errors: Vec<&str> = text
+        .lines()
+        .filter(|line| line.starts_with("E: "))
+        .collect();
+    if errors.is_empty() {
+        text.to_owned()
+    } else {
+        errors.join("\n")
     }
 }
 

@@ -1,7 +1,7 @@
 //! Rust with the wasm target: found where it is, installed without root where it is not.
 //!
 //! Two ways lead to the target: `rustup target add`, or std built from Debian's sources into Embly's own cache
-//! ([`cache`] keeps it, [`debian`] fetches, [`stdlib`] builds). The first writes to rustup's folders, through rustup;
+//! (`cache` keeps it, `debian` fetches, `stdlib` builds). The first writes to rustup's folders, through rustup;
 //! the second writes to the cache only.
 
 mod cache;
@@ -94,7 +94,13 @@ pub fn ensure(
             }
         },
         Err(rustup::AddError::Cancelled) => return Err(ToolchainError::Cancelled),
-        Err(rustup::AddError::Failed(why)) => why,
+        Err(rustup::AddError::Failed(why)) => {
+            say(&format!(
+                "{}; trying Debian's sources",
+                why.lines().next().unwrap_or_default()
+            ));
+            why
+        }
     };
     in_cache(&rust, cache, cancel, say, Some(rustup))
 }
