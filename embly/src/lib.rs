@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod build;
 pub mod cli;
 pub mod config;
 pub mod gateway;
@@ -10,5 +11,6 @@ pub mod master;
 pub mod pool;
 pub mod report;
 pub mod router;
+pub mod scaffold;
 pub mod switchboard;
 pub mod wrapper;

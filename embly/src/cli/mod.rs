@@ -1,29 +1,217 @@
-//! The command line.
+//! The command line: what can be typed, and the exit code of it.
 
+mod build;
+mod check;
+mod context;
+mod dev;
+mod doctor;
+mod new;
+mod run;
+mod serve;
+mod toolchain;
+
+use std::net::IpAddr;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Runs a command.
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::master::BindOverride;
+use crate::report::{self, Reporter};
+
+/// Functions as WebAssembly, each invocation in a process of its own
+#[derive(Debug, Parser)]
+#[command(name = "embly", version, about, disable_help_subcommand = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    output: Output,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Make a new project
+    #[command(
+        after_help = "Examples:\n  embly new hello\n  mkdir hello && cd hello && embly new ."
+    )]
+    New {
+        /// Name of the folder to make, or an empty folder
+        path: PathBuf,
+    },
+    /// Build, run, and build again at each change
+    #[command(
+        after_help = "Examples:\n  embly dev\n  embly dev examples/project\n  embly dev --bind :0"
+    )]
+    Dev(Serve),
+    /// Build what has changed, and run
+    Run(Serve),
+    /// Build
+    Build(Project),
+    /// See whether the project file is right, and nothing else
+    Check(Where),
+    /// Say what is there, what is missing, and what to type
+    Doctor,
+    /// The compiler for functions
+    Toolchain {
+        #[command(subcommand)]
+        command: Toolchain,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Toolchain {
+    /// Install what is missing to compile functions, without root
+    Install,
+}
+
+#[derive(Debug, Args)]
+struct Where {
+    /// Folder of the project, or anything below it
+    #[arg(default_value = ".")]
+    path: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Project {
+    #[command(flatten)]
+    place: Where,
+    /// Do not install what is missing, say so and stop
+    #[arg(long)]
+    no_install: bool,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    #[command(flatten)]
+    project: Project,
+    /// Listen there instead of where the project file says; port 0 is any free one
+    #[arg(long, value_name = "ADDR|ADDR:0|:0", value_parser = parse_bind)]
+    bind: Option<BindOverride>,
+    /// Path of the socket for wrappers that Embly did not fork
+    #[arg(long, value_name = "PATH")]
+    socket: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Output {
+    /// Lines for people on stderr, or a JSON object a line on stdout
+    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
+    format: Format,
+    /// No colour
+    #[arg(long, global = true)]
+    no_color: bool,
+    /// Say more
+    #[arg(short, long, global = true, conflicts_with = "quiet")]
+    verbose: bool,
+    /// Only say what is wrong
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+}
+
+/// How a command ended, as an exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Exit {
+    Done,
+    /// Something went wrong, and was said.
+    Failed,
+    /// The command line or the project file is wrong.
+    Usage,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(match exit {
+            Exit::Done => 0,
+            Exit::Failed => 1,
+            Exit::Usage => 2,
+        })
+    }
+}
+
+/// Runs the command that was typed.
 pub fn main() -> ExitCode {
-    let args: Vec<String> = std::env::args().collect();
-    let options = crate::report::Options { format: if args.iter().any(|a| a=="--json") {crate::report::Format::Json} else {Default::default()}, color: crate::report::Options::terminal_color(false), verbose: true, quiet: false };
-    let reporter = crate::report::Reporter::new(options).expect("x");
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("x");
-    runtime.block_on(async {
-        let env = crate::config::Environment::of_process();
-        let project = match crate::config::load(std::path::Path::new(&args[1]), &env) { Ok(p) => p, Err(e) => { eprintln!("{}", e.render(true, Some(80))); return } };
-        let cache = std::path::PathBuf::from("/tmp/embly-cache-test");
-        let mut artefacts = std::collections::HashMap::new();
-        for f in &project.functions {
-            match embly_wrapper::compile::compile(&f.path, &cache, &f.entry) {
-                Ok(c) => { reporter.info(format!("{:?}", c)); artefacts.insert(f.name.clone(), c.artefact); }
-                Err(e) => reporter.error(format!("{e}")),
-            }
+    let Cli { command, output } = Cli::parse();
+    let options = report::Options {
+        format: match output.format {
+            Format::Text => report::Format::Text,
+            Format::Json => report::Format::Json,
+        },
+        color: report::Options::terminal_color(output.no_color),
+        verbose: output.verbose,
+        quiet: output.quiet,
+    };
+    let reporter = match Reporter::new(options) {
+        Ok(reporter) => reporter,
+        Err(error) => {
+            eprintln!("error: cannot start a thread: {error}");
+            return Exit::Failed.into();
         }
-        let master = crate::master::Master::start(reporter.clone(), Default::default(), true).expect("x");
-        if let Err(e) = master.serve(&project, &artefacts).await { reporter.error(format!("{e}")); return }
-        tokio::signal::ctrl_c().await.ok();
-        master.stop(async { tokio::signal::ctrl_c().await.ok(); }).await;
-    });
+    };
+    let exit = match command {
+        Command::New { path } => new::run(&path, &reporter),
+        Command::Dev(serve) => dev::run(&serve, &reporter),
+        Command::Run(serve) => run::run(&serve, &reporter),
+        Command::Build(project) => build::run(&project, &reporter),
+        Command::Check(place) => check::run(&place, &reporter),
+        Command::Doctor => doctor::run(&reporter),
+        Command::Toolchain {
+            command: Toolchain::Install,
+        } => toolchain::install(&reporter),
+    };
     reporter.finish();
-    ExitCode::SUCCESS
+    exit.into()
+}
+
+/// `ADDR`, `ADDR:0` or `:0`. Another port would be the same for all gateways.
+fn parse_bind(text: &str) -> Result<BindOverride, String> {
+    let (address, any_port) = match text.strip_suffix(":0") {
+        // `::0` is an address, and so is everything with two colons and no brackets.
+        Some(address) if !address.contains(':') || address.starts_with('[') => (address, true),
+        _ => (text, false),
+    };
+    let address = address.trim_start_matches('[').trim_end_matches(']');
+    if address.is_empty() && any_port {
+        return Ok(BindOverride {
+            address: None,
+            any_port,
+        });
+    }
+    let address: IpAddr = address.parse().map_err(|_| {
+        "an IP address like 0.0.0.0, or with port 0 like 127.0.0.1:0, or :0, is expected".to_owned()
+    })?;
+    Ok(BindOverride {
+        address: Some(address),
+        any_port,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        use clap::CommandFactory as _;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn bind_takes_an_address_with_port_0_or_without() {
+        let parsed = |text| parse_bind(text).map(|bind| (bind.address, bind.any_port));
+        let address = |text: &str| Some(text.parse().unwrap());
+        assert_eq!(parsed(":0"), Ok((None, true)));
+        assert_eq!(parsed("0.0.0.0"), Ok((address("0.0.0.0"), false)));
+        assert_eq!(parsed("127.0.0.1:0"), Ok((address("127.0.0.1"), true)));
+        assert_eq!(parsed("[::1]:0"), Ok((address("::1"), true)));
+        assert_eq!(parsed("::1"), Ok((address("::1"), false)));
+        assert!(parse_bind("127.0.0.1:80").is_err());
+        assert!(parse_bind("").is_err());
+    }
 }

@@ -61,12 +61,19 @@ impl Listener {
     pub async fn bind(gateway: &str, bind: IpAddr, port: u16) -> Result<Self, BindError> {
         let at = SocketAddr::new(bind, port);
         let gateway = gateway.to_owned();
-        TcpListener::bind(at).await.map(Self).map_err(|source| match source.kind() {
-            io::ErrorKind::AddrInUse => BindError::Taken { gateway, at },
-            io::ErrorKind::PermissionDenied => BindError::NotPermitted { gateway, at },
-            io::ErrorKind::AddrNotAvailable => BindError::NotHere { gateway, at },
-            _ => BindError::Other { gateway, at, source },
-        })
+        TcpListener::bind(at)
+            .await
+            .map(Self)
+            .map_err(|source| match source.kind() {
+                io::ErrorKind::AddrInUse => BindError::Taken { gateway, at },
+                io::ErrorKind::PermissionDenied => BindError::NotPermitted { gateway, at },
+                io::ErrorKind::AddrNotAvailable => BindError::NotHere { gateway, at },
+                _ => BindError::Other {
+                    gateway,
+                    at,
+                    source,
+                },
+            })
     }
 
     /// Where it listens.

@@ -57,7 +57,10 @@ impl Gateway {
 
     /// From the next request on it starts this one.
     pub fn set_function(&self, function: &str) {
-        *self.function.write().unwrap_or_else(PoisonError::into_inner) = function.into();
+        *self
+            .function
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = function.into();
     }
 
     /// Serves until `closing` is true, and then until the last connection is done.

@@ -29,7 +29,10 @@ pub async fn serve(
     let connections = TaskTracker::new();
     let reporter = gateway.switchboard.reporter().clone();
     let complain = |error: &io::Error| {
-        reporter.warn(format!("gateway `{}`: cannot accept a connection: {error}", gateway.name));
+        reporter.warn(format!(
+            "gateway `{}`: cannot accept a connection: {error}",
+            gateway.name
+        ));
     };
     loop {
         // Room first, then a client: at the limit, clients wait in the kernel's queue.
@@ -71,18 +74,27 @@ async fn connection(
     stream: TcpStream,
     client: SocketAddr,
 ) {
-    let origin = Origin { gateway: Some(Arc::clone(&gateway.name)), request_id: None };
+    let origin = Origin {
+        gateway: Some(Arc::clone(&gateway.name)),
+        request_id: None,
+    };
     let times = Times {
         wall: function.limits.wall.or(None),
         idle: function.limits.idle.or(Some(IDLE)),
         head: false,
     };
-    match gateway.switchboard.start(Arc::clone(&function), permit, origin, times) {
+    match gateway
+        .switchboard
+        .start(Arc::clone(&function), permit, origin, times)
+    {
         Ok(exchange) => talk(stream, exchange).await,
         Err(ending) => {
             let reporter = gateway.switchboard.reporter();
             let why = crate::report::describe(&ending);
-            reporter.warn(format!("gateway `{}`: {client} was turned away: {why}", gateway.name));
+            reporter.warn(format!(
+                "gateway `{}`: {client} was turned away: {why}",
+                gateway.name
+            ));
             reset(&stream);
         }
     }

@@ -42,7 +42,10 @@ impl Folder {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             result => result,
         };
-        let failed = |path: &Path, source| FolderError::Create { path: path.to_owned(), source };
+        let failed = |path: &Path, source| FolderError::Create {
+            path: path.to_owned(),
+            source,
+        };
         make(&base).map_err(|source| failed(&base, source))?;
         // In /tmp anybody may have made it first.
         let meta = fs::symlink_metadata(&base).map_err(|source| failed(&base, source))?;

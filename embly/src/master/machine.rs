@@ -12,14 +12,29 @@ const BUDGET_UNKNOWN: u64 = 256 << 20;
 pub fn raise_descriptor_limit() {
     let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
     // What is not granted shows when descriptors run out, with an error of its own.
-    let _ = setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum });
+    let _ = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: maximum,
+            maximum,
+        },
+    );
+}
+
+/// How many descriptors a master can have open; `None` without limit.
+pub fn descriptor_limit() -> Option<u64> {
+    getrlimit(Resource::Nofile).maximum
 }
 
 /// Bytes of credit that may be given out in all.
 pub fn byte_budget() -> u64 {
-    let kibibytes = std::fs::read_to_string("/proc/meminfo").ok().and_then(|text| {
-        let line = text.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
-        line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-    });
+    let kibibytes = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| {
+            let line = text
+                .lines()
+                .find_map(|line| line.strip_prefix("MemTotal:"))?;
+            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
+        });
     kibibytes.map_or(BUDGET_UNKNOWN, |kibibytes| kibibytes * 1024 / BUDGET_PART)
 }

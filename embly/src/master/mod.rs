@@ -7,7 +7,7 @@ mod machine;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use crate::report::{Event, Reporter};
 use crate::switchboard::Switchboard;
 use crate::wrapper::{Nursery, Reaper, Slots};
 pub use folder::{Folder, FolderError};
+pub use machine::descriptor_limit;
 
 /// What runs when the master is told to stop gets this long.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(10);
@@ -77,7 +78,12 @@ impl Master {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(reporter: Reporter, bind: BindOverride, dev: bool) -> Result<Self, StartError> {
+    pub fn start(
+        reporter: Reporter,
+        bind: BindOverride,
+        socket: Option<&Path>,
+        dev: bool,
+    ) -> Result<Self, StartError> {
         let folder = Folder::create()?;
         machine::raise_descriptor_limit();
         let processes = Processes {
@@ -86,7 +92,14 @@ impl Master {
             slots: Slots::default(),
         };
         let switchboard = Switchboard::new(processes, reporter.clone(), machine::byte_budget());
-        Ok(Self { switchboard, reporter, open: Mutex::default(), bind, dev, folder })
+        Ok(Self {
+            switchboard,
+            reporter,
+            open: Mutex::default(),
+            bind,
+            dev,
+            folder,
+        })
     }
 
     /// The middle of it.
@@ -118,16 +131,20 @@ impl Master {
             let asked = self.where_to_listen(gateway.bind, gateway.port);
             let listener = match self.listening(&gateway.name, asked) {
                 Some(listener) => listener,
-                None => {
-                    Arc::new(Listener::bind(&gateway.name, asked.ip(), asked.port()).await?)
-                }
+                None => Arc::new(Listener::bind(&gateway.name, asked.ip(), asked.port()).await?),
             };
             listeners.push((gateway, asked, listener));
         }
         let functions = project.functions.iter().filter_map(|function| {
             let artefact = artefacts.get(&function.name)?.clone();
             let (entry, env) = (function.entry.clone(), function.env.clone());
-            Some(Function::new(&function.name, artefact, entry, env, function.limits.clone()))
+            Some(Function::new(
+                &function.name,
+                artefact,
+                entry,
+                env,
+                function.limits.clone(),
+            ))
         });
         self.switchboard.functions().replace(functions);
         let mut before = std::mem::take(&mut *self.open());
@@ -162,7 +179,9 @@ impl Master {
         let same = |(other, open): &(&String, &Open)| {
             open.asked == asked && (asked.port() != 0 || *other == name)
         };
-        open.iter().find(same).map(|(_, open)| Arc::clone(&open.listener))
+        open.iter()
+            .find(same)
+            .map(|(_, open)| Arc::clone(&open.listener))
     }
 
     fn open_gateway(
@@ -193,12 +212,22 @@ impl Master {
             address: gateway.address,
             function: &config.function,
         });
-        Open { gateway, asked, url, listener, closing, task }
+        Open {
+            gateway,
+            asked,
+            url,
+            listener,
+            closing,
+            task,
+        }
     }
 
     /// Name and URL of each gateway.
     pub fn urls(&self) -> Vec<(String, String)> {
-        self.open().iter().map(|(name, open)| (name.clone(), open.url.clone())).collect()
+        self.open()
+            .iter()
+            .map(|(name, open)| (name.clone(), open.url.clone()))
+            .collect()
     }
 
     /// Stops: no new connections, what runs may finish within [`DRAIN_WITHIN`] or until
@@ -211,7 +240,11 @@ impl Master {
         self.switchboard.refuse_new();
         let running = self.switchboard.running();
         if running > 0 {
-            let what = if running == 1 { "invocation" } else { "invocations" };
+            let what = if running == 1 {
+                "invocation"
+            } else {
+                "invocations"
+            };
             self.reporter.info(format!(
                 "stopping: {running} {what} may finish within {DRAIN_WITHIN:?}, a second signal ends them"
             ));
@@ -229,7 +262,8 @@ impl Master {
             },
             () = at_once => {}
         }
-        self.switchboard.stop_all(Reason::Shutdown, "the master is stopping");
+        self.switchboard
+            .stop_all(Reason::Shutdown, "the master is stopping");
         // Those that are left are in the kernel's hands, tied to our own end.
         let _ = timeout(REAP_WITHIN, self.switchboard.idle()).await;
         self.switchboard.functions().replace([]);

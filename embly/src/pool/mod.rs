@@ -58,7 +58,9 @@ impl Function {
         let concurrency = limits
             .concurrency
             .and_then(|count| usize::try_from(count).ok())
-            .map_or(Semaphore::MAX_PERMITS, |count| count.min(Semaphore::MAX_PERMITS));
+            .map_or(Semaphore::MAX_PERMITS, |count| {
+                count.min(Semaphore::MAX_PERMITS)
+            });
         Self {
             name: name.into(),
             artefact,
@@ -99,7 +101,9 @@ impl Function {
             match self.server(processes).await?.fork(&processes.slots).await {
                 Ok(wrapper) => return Ok(wrapper),
                 // No descriptors, no processes: the fork server is not to blame.
-                Err(error @ (StartError::Connection(_) | StartError::Fork(_))) => return Err(error),
+                Err(error @ (StartError::Connection(_) | StartError::Fork(_))) => {
+                    return Err(error);
+                }
                 Err(error) => last = error,
             }
         }
@@ -128,7 +132,11 @@ pub struct Functions {
 impl Functions {
     /// The current version of a function.
     pub fn get(&self, name: &str) -> Option<Arc<Function>> {
-        self.by_name.read().unwrap_or_else(PoisonError::into_inner).get(name).cloned()
+        self.by_name
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(name)
+            .cloned()
     }
 
     /// Replaces all functions. A version that stays the same keeps its fork server; the others

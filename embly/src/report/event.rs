@@ -128,11 +128,13 @@ impl Event<'_> {
     /// How much it matters.
     pub fn level(&self) -> Level {
         match self {
-            Self::Listening { .. }
-            | Self::Log { .. }
-            | Self::Access(_)
-            | Self::Stopped { .. } => Level::Info,
-            Self::Build { state: BuildState::Failed, .. } => Level::Error,
+            Self::Listening { .. } | Self::Log { .. } | Self::Access(_) | Self::Stopped { .. } => {
+                Level::Info
+            }
+            Self::Build {
+                state: BuildState::Failed,
+                ..
+            } => Level::Error,
             Self::Build { .. } => Level::Info,
             Self::InvocationStarted { .. } => Level::Debug,
             Self::InvocationEnded { reason, .. } => match reason {
@@ -151,7 +153,11 @@ impl Event<'_> {
 
 /// An ending as words: the reason, what it means, the text.
 pub fn describe(ending: &Ending) -> String {
-    let Ending { reason, code, detail } = ending;
+    let Ending {
+        reason,
+        code,
+        detail,
+    } = ending;
     let mut text = match reason {
         Reason::Exit => format!("exit {code}"),
         _ => reason.to_string(),
@@ -163,22 +169,36 @@ pub fn describe(ending: &Ending) -> String {
     text
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde wants")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde wants"
+)]
 fn show_address<S: Serializer>(address: &Address, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(address)
 }
 
-#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "as serde wants")]
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "as serde wants"
+)]
 fn show_option_address<S: Serializer>(address: &Option<Address>, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(&address.map_or_else(String::new, |address| address.to_string()))
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature that serde wants")]
+#[expect(
+    clippy::trivially_copy_pass_by_ref,
+    reason = "the signature that serde wants"
+)]
 fn show_reason<S: Serializer>(reason: &Reason, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(reason.name())
 }
 
-#[expect(clippy::ref_option, clippy::trivially_copy_pass_by_ref, reason = "as serde wants")]
+#[expect(
+    clippy::ref_option,
+    clippy::trivially_copy_pass_by_ref,
+    reason = "as serde wants"
+)]
 fn show_option_reason<S: Serializer>(reason: &Option<Reason>, to: S) -> Result<S::Ok, S::Error> {
     match reason {
         Some(reason) => to.serialize_some(reason.name()),

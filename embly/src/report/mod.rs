@@ -8,9 +8,10 @@ mod text;
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 pub use event::{Access, BuildState, Event, Level, describe};
 pub use text::elapsed;
@@ -52,6 +53,8 @@ impl Options {
 enum Line {
     Out(String),
     Err(String),
+    /// What goes on, for the last line of a terminal.
+    Status(Option<String>),
 }
 
 /// Reports. Clones share the thread that writes.
@@ -75,15 +78,18 @@ impl Reporter {
     /// When there can be no more threads.
     pub fn new(options: Options) -> io::Result<Self> {
         let (lines, inbox) = mpsc::sync_channel(QUEUE);
-        let writer =
-            std::thread::Builder::new().name("report".to_owned()).spawn(move || write(&inbox))?;
+        let writer = std::thread::Builder::new()
+            .name("report".to_owned())
+            .spawn(move || write(&inbox))?;
         let shared = Shared {
             options,
             lines: Mutex::new(Some(lines)),
             writer: Mutex::new(Some(writer)),
             dropped: AtomicU64::new(0),
         };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
     }
 
     /// What it was told to show.
@@ -93,7 +99,12 @@ impl Reporter {
 
     /// Reports an event.
     pub fn event(&self, event: &Event<'_>) {
-        let Options { format, color, verbose, quiet } = self.shared.options;
+        let Options {
+            format,
+            color,
+            verbose,
+            quiet,
+        } = self.shared.options;
         if format == Format::Json {
             match serde_json::to_string(event) {
                 Ok(json) => self.send(Line::Out(json)),
@@ -114,26 +125,49 @@ impl Reporter {
 
     /// Reports something that needs a look, but not at once.
     pub fn warn(&self, text: impl AsRef<str>) {
-        self.event(&Event::Message { level: Level::Warn, text: text.as_ref() });
+        self.event(&Event::Message {
+            level: Level::Warn,
+            text: text.as_ref(),
+        });
     }
 
     /// Reports something that happened.
     pub fn info(&self, text: impl AsRef<str>) {
-        self.event(&Event::Message { level: Level::Info, text: text.as_ref() });
+        self.event(&Event::Message {
+            level: Level::Info,
+            text: text.as_ref(),
+        });
     }
 
     /// Reports a failure.
     pub fn error(&self, text: impl AsRef<str>) {
-        self.event(&Event::Message { level: Level::Error, text: text.as_ref() });
+        self.event(&Event::Message {
+            level: Level::Error,
+            text: text.as_ref(),
+        });
     }
 
     /// Text that is shown as it is, on stderr: what a compiler said.
     pub fn raw(&self, text: &str) {
-        self.send(Line::Err(text.strip_suffix('\n').unwrap_or(text).to_owned()));
+        self.send(Line::Err(
+            text.strip_suffix('\n').unwrap_or(text).to_owned(),
+        ));
+    }
+
+    /// Says what goes on, with the time it takes, until the next call; on a terminal only.
+    pub fn status(&self, text: Option<String>) {
+        let Options { format, quiet, .. } = self.shared.options;
+        if format == Format::Text && !quiet && io::stderr().is_terminal() {
+            self.send(Line::Status(text));
+        }
     }
 
     fn send(&self, line: Line) {
-        let lines = self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines = self
+            .shared
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let Some(sender) = lines.as_ref() else { return };
         let dropped = self.shared.dropped.swap(0, Ordering::Relaxed);
         if dropped > 0 && sender.try_send(Line::Err(text::dropped(dropped))).is_err() {
@@ -146,8 +180,17 @@ impl Reporter {
 
     /// Waits until everything is written. What is reported afterwards is lost.
     pub fn finish(&self) {
-        self.shared.lines.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let writer = self.shared.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.shared
+            .lines
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let writer = self
+            .shared
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(writer) = writer {
             // It ends as its queue does; a panic in it was printed already.
             let _ = writer.join();
@@ -155,18 +198,63 @@ impl Reporter {
     }
 }
 
+/// How often the time in the status line moves on.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Clears the line that the cursor stands in.
+const CLEAR: &str = "\r\x1b[2K";
+
 fn write(inbox: &Receiver<Line>) {
-    let (mut out, mut err) = (io::stdout().lock(), io::stderr().lock());
-    while let Ok(line) = inbox.recv() {
-        // All that waits goes out with one flush. A reader that has gone is no reason to stop.
-        let mut next = Some(line);
-        while let Some(line) = next {
-            let _ = match line {
-                Line::Out(line) => writeln!(out, "{line}"),
-                Line::Err(line) => writeln!(err, "{line}"),
-            };
-            next = inbox.try_recv().ok();
+    let mut screen = Screen {
+        out: io::stdout(),
+        err: io::stderr(),
+        status: None,
+    };
+    loop {
+        let next = match screen.status {
+            Some(_) => inbox.recv_timeout(TICK),
+            None => inbox.recv().map_err(|_| RecvTimeoutError::Disconnected),
+        };
+        // A reader that has gone is no reason to stop.
+        let _ = match next {
+            // All that waits goes out before the status line is drawn again.
+            Ok(line) => {
+                let rest = std::iter::from_fn(|| inbox.try_recv().ok());
+                screen.show(std::iter::once(line).chain(rest))
+            }
+            Err(RecvTimeoutError::Timeout) => screen.show(std::iter::empty()),
+            Err(RecvTimeoutError::Disconnected) => return screen.clear().unwrap_or_default(),
+        };
+    }
+}
+
+struct Screen {
+    out: io::Stdout,
+    err: io::Stderr,
+    status: Option<(String, Instant)>,
+}
+
+impl Screen {
+    fn show(&mut self, lines: impl Iterator<Item = Line>) -> io::Result<()> {
+        self.clear()?;
+        for line in lines {
+            match line {
+                Line::Out(line) => writeln!(self.out, "{line}")?,
+                Line::Err(line) => writeln!(self.err, "{line}")?,
+                Line::Status(text) => self.status = text.map(|text| (text, Instant::now())),
+            }
         }
-        let _ = out.flush();
+        if let Some((text, since)) = &self.status {
+            write!(self.err, "{text} {}", elapsed(since.elapsed()))?;
+        }
+        self.out.flush()
+    }
+
+    fn clear(&mut self) -> io::Result<()> {
+        if self.status.is_some() {
+            write!(self.err, "{CLEAR}")
+        } else {
+            Ok(())
+        }
     }
 }

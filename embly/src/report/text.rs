@@ -19,7 +19,11 @@ struct Paint(bool);
 
 impl Paint {
     fn on(&self, style: Style, text: impl std::fmt::Display) -> String {
-        if self.0 { format!("{style}{text}{style:#}") } else { text.to_string() }
+        if self.0 {
+            format!("{style}{text}{style:#}")
+        } else {
+            text.to_string()
+        }
     }
 }
 
@@ -30,7 +34,12 @@ pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
         Event::Listening { url, function, .. } => {
             format!("{} → {function}", paint.on(BOLD, url))
         }
-        Event::Build { function, state, elapsed_ms, detail } => {
+        Event::Build {
+            function,
+            state,
+            elapsed_ms,
+            detail,
+        } => {
             let time = elapsed(Duration::from_millis(*elapsed_ms));
             match state {
                 BuildState::Compiled => {
@@ -39,25 +48,55 @@ pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
                 BuildState::Unchanged => format!("{} {function}", paint.on(DIM, "unchanged")),
                 BuildState::Failed => {
                     let detail = detail.unwrap_or_default();
-                    format!("{} `{function}` was not built: {detail}", paint.on(RED, "error:"))
+                    format!(
+                        "{} `{function}` was not built: {detail}",
+                        paint.on(RED, "error:")
+                    )
                 }
             }
         }
-        Event::InvocationStarted { address, function, parent, .. } => {
+        Event::InvocationStarted {
+            address,
+            function,
+            parent,
+            ..
+        } => {
             let text = format!("{address} started by {parent}");
             format!("{} {}", paint.on(CYAN, function), paint.on(DIM, text))
         }
-        Event::InvocationEnded { address, function, reason, code, detail, run_us, cpu_us, .. } => {
-            let ending = Ending { reason: *reason, code: *code, detail: (*detail).to_owned() };
+        Event::InvocationEnded {
+            address,
+            function,
+            reason,
+            code,
+            detail,
+            run_us,
+            cpu_us,
+            ..
+        } => {
+            let ending = Ending {
+                reason: *reason,
+                code: *code,
+                detail: (*detail).to_owned(),
+            };
             let run = elapsed(Duration::from_micros(*run_us));
             let cpu = elapsed(Duration::from_micros(*cpu_us));
             let style = if *reason == Reason::Ok { DIM } else { YELLOW };
             let text = paint.on(style, format!("{address} ended after {run} ({cpu} CPU)"));
             format!("{} {text}: {}", paint.on(CYAN, function), describe(&ending))
         }
-        Event::Log { function, stream, line, .. } => {
+        Event::Log {
+            function,
+            stream,
+            line,
+            ..
+        } => {
             let style = if *stream == "stderr" { YELLOW } else { CYAN };
-            format!("{} {}", paint.on(style, format_args!("{function} |")), escape(line))
+            format!(
+                "{} {}",
+                paint.on(style, format_args!("{function} |")),
+                escape(line)
+            )
         }
         Event::Access(access) => access_line(access, &paint),
         Event::Message { level, text } => match level {
@@ -77,7 +116,9 @@ fn access_line(access: &Access<'_>, paint: &Paint) -> String {
         400..500 => YELLOW,
         _ => RED,
     };
-    let time = jiff::Zoned::now().strftime("%d/%b/%Y:%H:%M:%S %z").to_string();
+    let time = jiff::Zoned::now()
+        .strftime("%d/%b/%Y:%H:%M:%S %z")
+        .to_string();
     let total = elapsed(Duration::from_micros(access.total_us));
     let mut line = format!(
         "{} {} \"{} {}\" {} {} {} {}",
@@ -107,7 +148,11 @@ fn escape(text: &str) -> String {
         return text.to_owned();
     }
     let escape = |c: char| {
-        if c.is_control() && c != '\t' { c.escape_default().to_string() } else { c.to_string() }
+        if c.is_control() && c != '\t' {
+            c.escape_default().to_string()
+        } else {
+            c.to_string()
+        }
     };
     text.chars().map(escape).collect()
 }
@@ -134,7 +179,13 @@ mod tests {
     fn a_log_line_cannot_steer_the_terminal() {
         let address = protos::Address::new(1).unwrap();
         let line = "\x1b[2Jhello\tyou";
-        let event = Event::Log { function: "f", address, stream: "stdout", line, request_id: None };
+        let event = Event::Log {
+            function: "f",
+            address,
+            stream: "stdout",
+            line,
+            request_id: None,
+        };
         assert_eq!(render(&event, false).unwrap(), "f | \\u{1b}[2Jhello\tyou");
     }
 

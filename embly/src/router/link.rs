@@ -25,9 +25,9 @@ pub struct Link {
 impl Link {
     /// A new stream, if the budget has room for both its windows.
     pub fn open(budget: &mut Budget) -> Option<Self> {
-        budget
-            .take(2 * INITIAL_WINDOW)
-            .then(|| Self { directions: [Direction::new(), Direction::new()] })
+        budget.take(2 * INITIAL_WINDOW).then(|| Self {
+            directions: [Direction::new(), Direction::new()],
+        })
     }
 
     /// What goes from one to the other.
@@ -71,7 +71,13 @@ pub enum Breach {
 impl Direction {
     const fn new() -> Self {
         let window = INITIAL_WINDOW;
-        Self { credit: window, unread: 0, window, used: 0, closed: false }
+        Self {
+            credit: window,
+            unread: 0,
+            window,
+            used: 0,
+            closed: false,
+        }
     }
 
     /// Bytes that the reader has not taken.
@@ -84,10 +90,10 @@ impl Direction {
         if self.closed {
             return Err(Breach::Closed);
         }
-        self.credit = self
-            .credit
-            .checked_sub(bytes)
-            .ok_or(Breach::NoCredit { sent: bytes, credit: self.credit })?;
+        self.credit = self.credit.checked_sub(bytes).ok_or(Breach::NoCredit {
+            sent: bytes,
+            credit: self.credit,
+        })?;
         self.unread += bytes;
         Ok(())
     }
@@ -95,10 +101,10 @@ impl Direction {
     /// Counts bytes as taken; the result is the credit to give for them. A window that was used
     /// in full doubles, as long as the budget has room.
     pub fn take(&mut self, bytes: u32, budget: &mut Budget) -> Result<u32, Breach> {
-        self.unread = self
-            .unread
-            .checked_sub(bytes)
-            .ok_or(Breach::NotThere { taken: bytes, unread: self.unread })?;
+        self.unread = self.unread.checked_sub(bytes).ok_or(Breach::NotThere {
+            taken: bytes,
+            unread: self.unread,
+        })?;
         let mut credit = bytes;
         self.used = self.used.saturating_add(bytes);
         if self.used >= self.window && self.window < MAX_WINDOW {
@@ -144,15 +150,24 @@ mod tests {
         let mut budget = Budget::new(0);
         let mut direction = Direction::new();
         direction.send(INITIAL_WINDOW).unwrap();
-        assert_eq!(direction.take(INITIAL_WINDOW, &mut budget), Ok(INITIAL_WINDOW));
+        assert_eq!(
+            direction.take(INITIAL_WINDOW, &mut budget),
+            Ok(INITIAL_WINDOW)
+        );
         assert_eq!(direction.window, INITIAL_WINDOW);
     }
 
     #[test]
     fn a_frame_beyond_the_credit_is_a_breach() {
         let mut direction = Direction::new();
-        assert!(matches!(direction.send(INITIAL_WINDOW + 1), Err(Breach::NoCredit { .. })));
-        assert!(matches!(direction.take(1, &mut Budget::new(0)), Err(Breach::NotThere { .. })));
+        assert!(matches!(
+            direction.send(INITIAL_WINDOW + 1),
+            Err(Breach::NoCredit { .. })
+        ));
+        assert!(matches!(
+            direction.take(1, &mut Budget::new(0)),
+            Err(Breach::NotThere { .. })
+        ));
         assert!(direction.close());
         assert_eq!(direction.send(1), Err(Breach::Closed));
     }

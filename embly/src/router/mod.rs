@@ -117,7 +117,12 @@ pub struct Size {
 impl Router {
     /// An empty table that may give out so much credit.
     pub fn new(budget: Budget) -> Self {
-        Self { nodes: HashMap::new(), links: HashMap::new(), unread: HashMap::new(), budget }
+        Self {
+            nodes: HashMap::new(),
+            links: HashMap::new(),
+            unread: HashMap::new(),
+            budget,
+        }
     }
 
     /// How full it is.
@@ -205,7 +210,9 @@ impl Router {
 
     /// Takes what the wrapper of `sender` said.
     pub fn wrapper_says(&mut self, sender: Address, message: Message, effects: &mut Vec<Effect>) {
-        let Some(state) = self.state(sender) else { return };
+        let Some(state) = self.state(sender) else {
+            return;
+        };
         match verdict(state, Kind::of(&message.body)) {
             Verdict::Discard => {}
             Verdict::Violation => {
@@ -213,8 +220,14 @@ impl Router {
                 self.violation(sender, detail, effects);
             }
             Verdict::Route if message.from != Some(sender) => {
-                let claimed = message.from.map_or("nobody".to_owned(), |from| from.to_string());
-                self.violation(sender, format!("sent a frame in the name of {claimed}"), effects);
+                let claimed = message
+                    .from
+                    .map_or("nobody".to_owned(), |from| from.to_string());
+                self.violation(
+                    sender,
+                    format!("sent a frame in the name of {claimed}"),
+                    effects,
+                );
             }
             Verdict::Route => self.route(sender, message, effects),
         }
@@ -230,7 +243,11 @@ impl Router {
             Body::Data(data) => self.data(from, message.to, data, effects),
             Body::HalfClose => self.half_close(from, message.to, effects),
             Body::Credit(bytes) => self.taken(from, message.to, bytes, effects),
-            Body::Spawn { name, address, options } => {
+            Body::Spawn {
+                name,
+                address,
+                options,
+            } => {
                 self.spawn(from, name, address, options, effects);
             }
             Body::Kill => self.kill(from, message.to, effects),
@@ -238,7 +255,11 @@ impl Router {
                 self.set_state(from, State::Exiting);
                 effects.push(Effect::Exiting(from, ending));
             }
-            Body::Log { stream, line } => effects.push(Effect::Log { address: from, stream, line }),
+            Body::Log { stream, line } => effects.push(Effect::Log {
+                address: from,
+                stream,
+                line,
+            }),
             // Not for a wrapper to say: the table above has called them violations.
             Body::Startup { .. } | Body::Ending(_) | Body::Error(_) | Body::Warning(_) => {}
         }
@@ -252,7 +273,9 @@ impl Router {
         data: Bytes,
         effects: &mut Vec<Effect>,
     ) {
-        let Some((to, link)) = self.link(from, to, effects) else { return };
+        let Some((to, link)) = self.link(from, to, effects) else {
+            return;
+        };
         // A frame is at most MAX_MESSAGE_BYTES, so this always fits.
         let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
         match link.direction(from, to).send(length) {
@@ -263,7 +286,9 @@ impl Router {
 
     /// Passes the end of what `from` writes to `to`.
     pub fn half_close(&mut self, from: Address, to: Option<Address>, effects: &mut Vec<Effect>) {
-        let Some((to, link)) = self.link(from, to, effects) else { return };
+        let Some((to, link)) = self.link(from, to, effects) else {
+            return;
+        };
         if link.direction(from, to).close() {
             self.pass(from, to, Body::HalfClose, effects);
         }
@@ -283,7 +308,9 @@ impl Router {
             return;
         }
         // The writer has ended: nobody needs the credit.
-        let Some(link) = self.links.get_mut(&Pair::new(reader, writer)) else { return };
+        let Some(link) = self.links.get_mut(&Pair::new(reader, writer)) else {
+            return;
+        };
         match link.direction(writer, reader).take(bytes, &mut self.budget) {
             Ok(0) => {}
             Ok(credit) => self.pass(reader, writer, Body::Credit(credit), effects),
@@ -292,7 +319,9 @@ impl Router {
     }
 
     fn take_unread(&mut self, reader: Address, writer: Address, bytes: u32) -> bool {
-        let Some(left) = self.unread.get_mut(&(reader, writer)) else { return false };
+        let Some(left) = self.unread.get_mut(&(reader, writer)) else {
+            return false;
+        };
         let taken = bytes.min(*left);
         *left -= taken;
         let done = *left == 0;
@@ -318,7 +347,11 @@ impl Router {
             return None;
         };
         if !self.links.contains_key(&Pair::new(from, to)) {
-            let errno = if self.knows(to) { Errno::ACCES } else { Errno::PIPE };
+            let errno = if self.knows(to) {
+                Errno::ACCES
+            } else {
+                Errno::PIPE
+            };
             if errno == Errno::ACCES {
                 let what = format!("{to} is neither its parent nor its child");
                 effects.push(Effect::Refused { from, what });
@@ -326,7 +359,9 @@ impl Router {
             self.pass(to, from, Body::Error(errno), effects);
             return None;
         }
-        self.links.get_mut(&Pair::new(from, to)).map(|link| (to, link))
+        self.links
+            .get_mut(&Pair::new(from, to))
+            .map(|link| (to, link))
     }
 
     /// Delivers to a receiver that can still read; the ending of one that cannot is on its way
@@ -338,7 +373,11 @@ impl Router {
             None => false,
         };
         if listens {
-            effects.push(Effect::Deliver(Message { to: Some(to), from: Some(from), body }));
+            effects.push(Effect::Deliver(Message {
+                to: Some(to),
+                from: Some(from),
+                body,
+            }));
         }
     }
 
@@ -352,12 +391,21 @@ impl Router {
     ) {
         match self.admit(parent, address) {
             Ok(level) => {
-                let nothing = SpawnLimits { children: Some(0), depth: Some(0) };
+                let nothing = SpawnLimits {
+                    children: Some(0),
+                    depth: Some(0),
+                };
                 self.add(address, parent, level, nothing);
                 if let Some(Node::Invocation(parent)) = self.nodes.get_mut(&parent) {
                     parent.children.insert(address);
                 }
-                effects.push(Effect::Start { address, parent, name, options, level });
+                effects.push(Effect::Start {
+                    address,
+                    parent,
+                    name,
+                    options,
+                    level,
+                });
             }
             Err(ending) => {
                 let what = format!("spawn of `{name}`: {}", ending.detail);
@@ -403,7 +451,11 @@ impl Router {
         };
         match child {
             Some(child) if is_child(&child) => {
-                self.stop(child, Ending::new(Reason::Killed, "killed by its parent"), effects);
+                self.stop(
+                    child,
+                    Ending::new(Reason::Killed, "killed by its parent"),
+                    effects,
+                );
             }
             // One that has just ended needs no killing.
             Some(other) if self.knows(other) => {
@@ -426,12 +478,18 @@ impl Router {
     /// An invocation is over: its process is reaped and all it said was taken. Whoever waits is
     /// told, its children are ended, and the address means nothing from now on.
     pub fn ended(&mut self, address: Address, ending: &Ending, effects: &mut Vec<Effect>) {
-        let Some(Node::Invocation(invocation)) = self.nodes.remove(&address) else { return };
+        let Some(Node::Invocation(invocation)) = self.nodes.remove(&address) else {
+            return;
+        };
         let parent = invocation.parent;
         self.forget_unread_of(address, invocation.unread_streams);
         for child in invocation.children {
             self.disconnect(address, child);
-            self.stop(child, Ending::new(Reason::ParentEnded, "its parent ended"), effects);
+            self.stop(
+                child,
+                Ending::new(Reason::ParentEnded, "its parent ended"),
+                effects,
+            );
         }
         let unread = self.disconnect(parent, address);
         match self.nodes.get_mut(&parent) {
@@ -461,7 +519,9 @@ impl Router {
 
     /// Takes a stream away; the bytes that the first of the two had not read of the second.
     fn disconnect(&mut self, reader: Address, writer: Address) -> u32 {
-        let Some(mut link) = self.links.remove(&Pair::new(reader, writer)) else { return 0 };
+        let Some(mut link) = self.links.remove(&Pair::new(reader, writer)) else {
+            return 0;
+        };
         let unread = link.direction(writer, reader).unread();
         link.close(&mut self.budget);
         unread
@@ -481,6 +541,3 @@ impl Router {
         self.nodes.iter().filter_map(invocation).collect()
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -152,10 +152,20 @@ const fn delivery(state: Option<State>, kind: Kind) -> &'static str {
         (None, Kind::Data | Kind::HalfClose) => "dropped, sender gets `error` EPIPE",
         (None, Kind::Credit | Kind::Kill) => "dropped",
         (Some(state), Kind::Kill) => {
-            if state.can_be_stopped() { "ends it" } else { "dropped" }
+            if state.can_be_stopped() {
+                "ends it"
+            } else {
+                "dropped"
+            }
         }
         (Some(State::Starting), _) => "waits for `startup`",
-        (Some(state), _) => if state.listens() { "delivered" } else { "dropped" },
+        (Some(state), _) => {
+            if state.listens() {
+                "delivered"
+            } else {
+                "dropped"
+            }
+        }
     }
 }
 
@@ -178,8 +188,15 @@ pub fn markdown() -> String {
     let _ = writeln!(out, "\n| to the invocation | {states} | ended |");
     out += &line(2 + State::ALL.len());
     for kind in Kind::ALL {
-        let cells = State::ALL.map(|state| delivery(Some(state), kind)).join(" | ");
-        let _ = writeln!(out, "| `{}` | {cells} | {} |", kind.name(), delivery(None, kind));
+        let cells = State::ALL
+            .map(|state| delivery(Some(state), kind))
+            .join(" | ");
+        let _ = writeln!(
+            out,
+            "| `{}` | {cells} | {} |",
+            kind.name(),
+            delivery(None, kind)
+        );
     }
     out
 }

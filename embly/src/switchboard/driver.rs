@@ -121,7 +121,11 @@ impl Driver {
             stopped: None,
             said: None,
             wall: self.times.wall.map(|wall| now + wall),
-            idle: if self.times.head { None } else { self.times.idle },
+            idle: if self.times.head {
+                None
+            } else {
+                self.times.idle
+            },
             last_byte: now,
             exit_by: None,
         };
@@ -163,13 +167,20 @@ impl Driver {
         let mut startup = Startup {
             version: PROTOCOL_VERSION,
             args: vec![self.function.name.to_string()],
-            env: self.function.env.iter().map(|(key, value)| format!("{key}={value}")).collect(),
+            env: self
+                .function
+                .env
+                .iter()
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect(),
             limits: Some(protos::Limits {
                 memory: limits.memory.unwrap_or(0),
                 cpu: limits.cpu.map_or(0, micros),
                 cpu_window: micros(CPU_WINDOW),
                 children: limits.children.unwrap_or(0),
-                depth_left: limits.depth.map_or(0, |depth| depth.saturating_sub(self.level) + 1),
+                depth_left: limits
+                    .depth
+                    .map_or(0, |depth| depth.saturating_sub(self.level) + 1),
             }),
             address_prefix: 0,
             address_prefix_bits: 0,
@@ -252,7 +263,8 @@ impl Driver {
         if let Err(error) = frame::encode(message, &mut run.outgoing) {
             // Environment and arguments of the project file can be this long, nothing else.
             let detail = format!("cannot send `{name}`: {error}");
-            run.stopped.get_or_insert(Ending::new(Reason::Starting, detail));
+            run.stopped
+                .get_or_insert(Ending::new(Reason::Starting, detail));
         }
     }
 
@@ -314,7 +326,10 @@ impl Driver {
             self.wall_reached()
         } else if run.idle.is_some_and(|idle| run.last_byte + idle <= now) {
             let idle = run.idle.take().unwrap_or_default();
-            Ending::new(Reason::Idle, format!("limit `idle` reached: {idle:?} without a byte"))
+            Ending::new(
+                Reason::Idle,
+                format!("limit `idle` reached: {idle:?} without a byte"),
+            )
         } else {
             return;
         };
@@ -334,8 +349,12 @@ impl Run {
 fn apply(options: &SpawnOptions, startup: &mut Startup) {
     startup.args.extend(options.args.iter().cloned());
     for variable in &options.env {
-        let key = variable.split_once('=').map_or(variable.as_str(), |(key, _)| key);
-        startup.env.retain(|old| old.split_once('=').is_none_or(|(old, _)| old != key));
+        let key = variable
+            .split_once('=')
+            .map_or(variable.as_str(), |(key, _)| key);
+        startup
+            .env
+            .retain(|old| old.split_once('=').is_none_or(|(old, _)| old != key));
         startup.env.push(variable.clone());
     }
     if let (Some(limits), Some(asked)) = (&mut startup.limits, &options.limits) {
@@ -354,7 +373,10 @@ fn apply(options: &SpawnOptions, startup: &mut Startup) {
 
 fn not_started(error: StartError) -> Ending {
     use std::error::Error as _;
-    let cause = error.source().map(|cause| format!(": {cause}")).unwrap_or_default();
+    let cause = error
+        .source()
+        .map(|cause| format!(": {cause}"))
+        .unwrap_or_default();
     Ending::new(Reason::Starting, format!("{error}{cause}"))
 }
 
@@ -366,13 +388,17 @@ fn ending(stopped: Option<Ending>, said: Option<Ending>, status: Option<Status>)
     match (said, status) {
         (Some(ending), _) if ending.reason.wrapper_may_claim() => ending,
         (Some(ending), _) => {
-            let detail = format!("claimed the reason `{}`, which is not its to say", ending.reason);
+            let detail = format!(
+                "claimed the reason `{}`, which is not its to say",
+                ending.reason
+            );
             Ending::new(Reason::Violation, detail)
         }
         (None, Some(Status::Signaled(libc_signal))) => killed(libc_signal),
-        (None, Some(Status::Exited(code))) => {
-            Ending::new(Reason::Lost, format!("the process exited with {code} without a word"))
-        }
+        (None, Some(Status::Exited(code))) => Ending::new(
+            Reason::Lost,
+            format!("the process exited with {code} without a word"),
+        ),
         (None, None) => Ending::new(Reason::Lost, "the process is gone without a trace"),
     }
 }
@@ -380,6 +406,10 @@ fn ending(stopped: Option<Ending>, said: Option<Ending>, status: Option<Status>)
 fn killed(signal: i32) -> Ending {
     /// The kernel's answer to a call that the jail does not allow.
     const SIGSYS: i32 = 31;
-    let reason = if signal == SIGSYS { Reason::Violation } else { Reason::Killed };
+    let reason = if signal == SIGSYS {
+        Reason::Violation
+    } else {
+        Reason::Killed
+    };
     Ending::new(reason, format!("the process was ended by signal {signal}"))
 }

@@ -40,7 +40,11 @@ pub(super) struct Gate {
 
 impl Gate {
     pub fn new(gate: Address, invocation: Address, switchboard: Arc<Switchboard>) -> Self {
-        Self { gate, invocation, switchboard }
+        Self {
+            gate,
+            invocation,
+            switchboard,
+        }
     }
 }
 
@@ -85,9 +89,17 @@ pub(super) fn pair(gate: Gate) -> (Port, Exchange) {
     let (events, inbox) = mpsc::unbounded_channel();
     let credit = Arc::new(Semaphore::new(INITIAL_WINDOW as usize));
     let gate = Arc::new(gate);
-    let sink = Sink { gate: Arc::clone(&gate), credit: Arc::clone(&credit) };
-    let source =
-        Source { gate, events: inbox, taken: Taken::default(), last: 0, credit: Arc::clone(&credit) };
+    let sink = Sink {
+        gate: Arc::clone(&gate),
+        credit: Arc::clone(&credit),
+    };
+    let source = Source {
+        gate,
+        events: inbox,
+        taken: Taken::default(),
+        last: 0,
+        credit: Arc::clone(&credit),
+    };
     (Port { events, credit }, Exchange { sink, source })
 }
 
@@ -116,14 +128,26 @@ impl Sink {
     pub async fn send(&mut self, mut data: Bytes) -> Result<(), Ended> {
         while !data.is_empty() {
             self.ready().await?;
-            let room = self.credit.available_permits().min(data.len()).min(MAX_WINDOW as usize);
+            let room = self
+                .credit
+                .available_permits()
+                .min(data.len())
+                .min(MAX_WINDOW as usize);
             let permits = u32::try_from(room).map_err(|_| Ended)?;
             // Only this sink takes permits, so those that were available still are.
-            self.credit.try_acquire_many(permits).map_err(|_| Ended)?.forget();
-            let Gate { gate, invocation, switchboard } = &*self.gate;
+            self.credit
+                .try_acquire_many(permits)
+                .map_err(|_| Ended)?
+                .forget();
+            let Gate {
+                gate,
+                invocation,
+                switchboard,
+            } = &*self.gate;
             let chunk = data.split_to(room);
-            switchboard
-                .with_router(|router, effects| router.data(*gate, Some(*invocation), chunk, effects));
+            switchboard.with_router(|router, effects| {
+                router.data(*gate, Some(*invocation), chunk, effects)
+            });
         }
         Ok(())
     }
@@ -145,7 +169,11 @@ impl Sink {
 
     /// Says that no more follows.
     pub fn finish(&mut self) {
-        let Gate { gate, invocation, switchboard } = &*self.gate;
+        let Gate {
+            gate,
+            invocation,
+            switchboard,
+        } = &*self.gate;
         switchboard.with_router(|router, effects| {
             router.half_close(*gate, Some(*invocation), effects);
         });
@@ -153,7 +181,9 @@ impl Sink {
 
     /// Has the invocation ended.
     pub fn stop(&self, reason: Reason, detail: &str) {
-        self.gate.switchboard.stop(self.gate.invocation, Ending::new(reason, detail));
+        self.gate
+            .switchboard
+            .stop(self.gate.invocation, Ending::new(reason, detail));
     }
 }
 
@@ -180,7 +210,11 @@ impl Source {
         if self.last > 0 {
             let bytes = std::mem::take(&mut self.last);
             if let Some(report) = self.taken.take(bytes, self.events.is_empty()) {
-                let Gate { gate, invocation, switchboard } = &*self.gate;
+                let Gate {
+                    gate,
+                    invocation,
+                    switchboard,
+                } = &*self.gate;
                 switchboard.with_router(|router, effects| {
                     router.taken(*gate, Some(*invocation), report, effects);
                 });
@@ -205,7 +239,9 @@ impl Source {
 
     /// Has the invocation ended.
     pub fn stop(&self, reason: Reason, detail: &str) {
-        self.gate.switchboard.stop(self.gate.invocation, Ending::new(reason, detail));
+        self.gate
+            .switchboard
+            .stop(self.gate.invocation, Ending::new(reason, detail));
     }
 }
 

@@ -22,8 +22,8 @@ use crate::router::{Budget, Effect, Router, Size, SpawnLimits};
 use driver::{Driver, Order};
 pub use exchange::{Exchange, ExchangeEvent, Sink, Source};
 use exchange::{Gate, Port};
-pub use record::{Finished, Origin};
 use record::Record;
+pub use record::{Finished, Origin};
 
 /// Where the messages to one address go.
 #[derive(Debug)]
@@ -72,7 +72,10 @@ pub struct Times {
 impl Switchboard {
     /// Nothing runs yet.
     pub fn new(processes: Processes, reporter: Reporter, budget: u64) -> Arc<Self> {
-        let core = Core { router: Router::new(Budget::new(budget)), receivers: HashMap::new() };
+        let core = Core {
+            router: Router::new(Budget::new(budget)),
+            receivers: HashMap::new(),
+        };
         Arc::new(Self {
             core: Mutex::new(core),
             functions: Functions::default(),
@@ -129,12 +132,17 @@ impl Switchboard {
             let mut core = self.lock();
             core.router.open(gate, address, spawn_limits(&function))?;
             core.receivers.insert(gate, Receiver::Gate(port));
-            self.drive(&mut core, address, gate, function, permit, origin, times, 1, None);
+            self.drive(
+                &mut core, address, gate, function, permit, origin, times, 1, None,
+            );
         }
         Ok(exchange)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "all that an invocation begins with")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all that an invocation begins with"
+    )]
     fn drive(
         self: &Arc<Self>,
         core: &mut Core,
@@ -153,7 +161,8 @@ impl Switchboard {
             function: Arc::clone(&function.name),
             request_id: origin.request_id.clone(),
         };
-        core.receivers.insert(address, Receiver::Invocation(Box::new(driven)));
+        core.receivers
+            .insert(address, Receiver::Invocation(Box::new(driven)));
         self.reporter.event(&Event::InvocationStarted {
             address,
             parent,
@@ -195,20 +204,30 @@ impl Switchboard {
 
     fn carry_out(self: &Arc<Self>, core: &mut Core, effect: Effect) {
         match effect {
-            Effect::Deliver(message) => {
-                match message.to.and_then(|to| core.receivers.get(&to)) {
-                    Some(Receiver::Invocation(driven)) => driven.order(Order::Deliver(message)),
-                    Some(Receiver::Gate(port)) => port.deliver(message.body),
-                    None => {}
-                }
-            }
-            Effect::Start { address, parent, name, options, level } => {
+            Effect::Deliver(message) => match message.to.and_then(|to| core.receivers.get(&to)) {
+                Some(Receiver::Invocation(driven)) => driven.order(Order::Deliver(message)),
+                Some(Receiver::Gate(port)) => port.deliver(message.body),
+                None => {}
+            },
+            Effect::Start {
+                address,
+                parent,
+                name,
+                options,
+                level,
+            } => {
                 self.start_child(core, address, parent, &name, options, level);
             }
             Effect::Stop(address, ending) => core.order(address, Order::Stop(ending)),
             Effect::Exiting(address, ending) => core.order(address, Order::Exiting(ending)),
-            Effect::Log { address, stream, line } => {
-                let Some(Receiver::Invocation(driven)) = core.receivers.get(&address) else { return };
+            Effect::Log {
+                address,
+                stream,
+                line,
+            } => {
+                let Some(Receiver::Invocation(driven)) = core.receivers.get(&address) else {
+                    return;
+                };
                 self.reporter.event(&Event::Log {
                     function: &driven.function,
                     address,
@@ -218,8 +237,11 @@ impl Switchboard {
                 });
             }
             Effect::Refused { from, what } => {
-                let Some(Receiver::Invocation(driven)) = core.receivers.get(&from) else { return };
-                self.reporter.info(format!("{} {from} was refused: {what}", driven.function));
+                let Some(Receiver::Invocation(driven)) = core.receivers.get(&from) else {
+                    return;
+                };
+                self.reporter
+                    .info(format!("{} {from} was refused: {what}", driven.function));
             }
         }
     }
@@ -234,7 +256,10 @@ impl Switchboard {
         level: u32,
     ) {
         let admitted = match self.functions.get(name) {
-            None => Err(Ending::refused(Errno::NOENT, unknown(name, &self.functions))),
+            None => Err(Ending::refused(
+                Errno::NOENT,
+                unknown(name, &self.functions),
+            )),
             Some(function) => match function.try_permit() {
                 Some(permit) => Ok((function, permit)),
                 None => {
@@ -250,7 +275,9 @@ impl Switchboard {
                 self.carry_out(core, Effect::Refused { from: parent, what });
                 let mut effects = Vec::new();
                 core.router.ended(address, &ending, &mut effects);
-                return effects.into_iter().for_each(|effect| self.carry_out(core, effect));
+                return effects
+                    .into_iter()
+                    .for_each(|effect| self.carry_out(core, effect));
             }
         };
         core.router.set_limits(address, spawn_limits(&function));
@@ -258,14 +285,19 @@ impl Switchboard {
             Some(Receiver::Invocation(driven)) => driven.request_id.clone(),
             _ => None,
         };
-        let origin = Origin { gateway: None, request_id };
+        let origin = Origin {
+            gateway: None,
+            request_id,
+        };
         // It ends with its parent; `idle` and `wall` apply where the project file sets them.
         let times = Times {
             wall: function.limits.wall.or(None),
             idle: function.limits.idle.or(None),
             head: false,
         };
-        self.drive(core, address, parent, function, permit, origin, times, level, options);
+        self.drive(
+            core, address, parent, function, permit, origin, times, level, options,
+        );
     }
 
     /// Has an invocation ended with this ending, unless it has one already.
@@ -287,7 +319,11 @@ impl Switchboard {
         core.router.ended(address, &ending, &mut effects);
         core.receivers.remove(&address);
         for effect in effects {
-            if let Effect::Deliver(Message { to: Some(to), body: Body::Ending(_), .. }) = &effect
+            if let Effect::Deliver(Message {
+                to: Some(to),
+                body: Body::Ending(_),
+                ..
+            }) = &effect
                 && let Some(Receiver::Gate(port)) = core.receivers.get(to)
                 && let Some(finished) = finished.take()
             {
@@ -355,16 +391,25 @@ impl Driven {
 }
 
 fn spawn_limits(function: &Function) -> SpawnLimits {
-    SpawnLimits { children: function.limits.children, depth: function.limits.depth }
+    SpawnLimits {
+        children: function.limits.children,
+        depth: function.limits.depth,
+    }
 }
 
 fn unknown(name: &str, functions: &Functions) -> String {
     if name.contains('/') {
         return format!("there is no service `{name}`");
     }
-    let names: Vec<String> =
-        functions.names().iter().map(|name| format!("`{name}`")).collect();
-    format!("there is no function `{name}`; the project has {}", names.join(", "))
+    let names: Vec<String> = functions
+        .names()
+        .iter()
+        .map(|name| format!("`{name}`"))
+        .collect();
+    format!(
+        "there is no function `{name}`; the project has {}",
+        names.join(", ")
+    )
 }
 
 /// A random address, from the system's random source.

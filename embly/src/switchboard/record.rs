@@ -60,7 +60,12 @@ pub struct Finished {
 
 impl Finished {
     pub(super) fn new(ending: Ending, record: Record, reporter: Reporter) -> Self {
-        Self { ending, record, finished: Instant::now(), reporter }
+        Self {
+            ending,
+            record,
+            finished: Instant::now(),
+            reporter,
+        }
     }
 
     /// Whose end it is.
@@ -78,8 +83,17 @@ impl Finished {
 
 impl Drop for Finished {
     fn drop(&mut self) {
-        let Record { address, function, origin, created, started, cpu, memory, bytes_in, bytes_out } =
-            &self.record;
+        let Record {
+            address,
+            function,
+            origin,
+            created,
+            started,
+            cpu,
+            memory,
+            bytes_in,
+            bytes_out,
+        } = &self.record;
         let started = started.unwrap_or(self.finished);
         self.reporter.event(&Event::InvocationEnded {
             address: *address,

@@ -31,19 +31,27 @@ impl Nursery {
     /// When there can be no more threads.
     pub fn new() -> io::Result<Self> {
         let (orders, inbox) = mpsc::channel::<Order>();
-        std::thread::Builder::new().name("nursery".to_owned()).spawn(move || {
-            for Order { function, artefact, entry, reply } in inbox {
-                let started = ForkServer::start(ServerSpec {
-                    function: &function,
-                    artefact: &artefact,
-                    entry: &entry,
-                });
-                // One that nobody waits for any more ends as it is dropped.
-                let _ = reply.send(started);
-            }
-            // The thread outlives every sender, and they live until the process ends: leaving
-            // here would kill what it has started.
-        })?;
+        std::thread::Builder::new()
+            .name("nursery".to_owned())
+            .spawn(move || {
+                for Order {
+                    function,
+                    artefact,
+                    entry,
+                    reply,
+                } in inbox
+                {
+                    let started = ForkServer::start(ServerSpec {
+                        function: &function,
+                        artefact: &artefact,
+                        entry: &entry,
+                    });
+                    // One that nobody waits for any more ends as it is dropped.
+                    let _ = reply.send(started);
+                }
+                // The thread outlives every sender, and they live until the process ends: leaving
+                // here would kill what it has started.
+            })?;
         Ok(Self { orders })
     }
 
@@ -59,7 +67,14 @@ impl Nursery {
     ) -> io::Result<ForkServer> {
         let (reply, started) = oneshot::channel();
         let gone = || io::Error::other("the thread that starts processes has ended");
-        self.orders.send(Order { function, artefact, entry, reply }).map_err(|_| gone())?;
+        self.orders
+            .send(Order {
+                function,
+                artefact,
+                entry,
+                reply,
+            })
+            .map_err(|_| gone())?;
         started.await.map_err(|_| gone())?
     }
 }

@@ -102,7 +102,9 @@ impl Reaper {
     pub fn reap(&self) {
         let mut inner = self.lock();
         let now = Instant::now();
-        inner.unclaimed.retain(|_, (_, since)| now.duration_since(*since) < UNCLAIMED_KEPT);
+        inner
+            .unclaimed
+            .retain(|_, (_, since)| now.duration_since(*since) < UNCLAIMED_KEPT);
         for leader in inner.groups.clone() {
             loop {
                 // A fork server that died before it led a group is reaped by its own number.

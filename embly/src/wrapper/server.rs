@@ -86,7 +86,11 @@ impl Server {
         let (requests, inbox) = mpsc::unbounded_channel();
         let fork_failures = Arc::default();
         tokio::spawn(serve(control, inbox, Arc::clone(&fork_failures)));
-        Ok(Self { requests, fork_failures, pid })
+        Ok(Self {
+            requests,
+            fork_failures,
+            pid,
+        })
     }
 
     /// Its process.
@@ -106,9 +110,10 @@ impl Server {
     pub async fn fork(&self, slots: &Slots) -> Result<Wrapper, StartError> {
         let slot = slots.next();
         let (ours, theirs) = process::pair().map_err(StartError::Connection)?;
-        self.requests.send((slot, theirs)).map_err(|_| StartError::Gone)?;
-        let socket =
-            UnixStream::from_std(ours.into()).map_err(StartError::Connection)?;
+        self.requests
+            .send((slot, theirs))
+            .map_err(|_| StartError::Gone)?;
+        let socket = UnixStream::from_std(ours.into()).map_err(StartError::Connection)?;
         let hello = socket.async_io(Interest::READABLE, || process::hello(socket.as_fd()));
         match timeout(HELLO_WITHIN, hello).await {
             Ok(Ok(Hello { slot: named, pid })) if named == slot => Ok(Wrapper { socket, pid }),
@@ -120,7 +125,10 @@ impl Server {
         // The report of a failed fork is sent before the connection is closed, on another
         // socket: give its reader a turn.
         tokio::task::yield_now().await;
-        let mut failures = self.fork_failures.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut failures = self
+            .fork_failures
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         match failures.iter().position(|(failed, _)| *failed == slot) {
             Some(at) => {
                 let (_, errno) = failures.swap_remove(at);
@@ -133,7 +141,9 @@ impl Server {
 
 /// The next thing that a fork server says.
 async fn receive(control: &UnixStream) -> io::Result<Reply> {
-    control.async_io(Interest::READABLE, || process::receive(control.as_fd())).await
+    control
+        .async_io(Interest::READABLE, || process::receive(control.as_fd()))
+        .await
 }
 
 /// Passes requests on, as many as there are in one message, until either side is done.

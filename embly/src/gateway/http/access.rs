@@ -46,7 +46,11 @@ impl Access {
             gateway: Arc::clone(gateway),
             client: client.clone(),
             method: request.method().to_string(),
-            path: request.uri().path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            path: request
+                .uri()
+                .path_and_query()
+                .map_or("/", |path| path.as_str())
+                .to_owned(),
             function,
             request_id,
             since: Instant::now(),
@@ -73,7 +77,10 @@ impl Drop for Access {
             request_id: self.request_id.to_str().unwrap_or_default(),
             reason: self.reason,
         };
-        self.gateway.switchboard.reporter().event(&Event::Access(access));
+        self.gateway
+            .switchboard
+            .reporter()
+            .event(&Event::Access(access));
     }
 }
 
@@ -83,7 +90,9 @@ impl Access {
         let reporter = self.gateway.switchboard.reporter().clone();
         let (function, address) = (Arc::clone(&self.function), self.address);
         move |text| {
-            let address = address.map(|address| address.to_string()).unwrap_or_default();
+            let address = address
+                .map(|address| address.to_string())
+                .unwrap_or_default();
             reporter.info(format!("{function} {address}: {text}"));
         }
     }

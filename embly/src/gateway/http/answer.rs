@@ -52,7 +52,12 @@ pub struct Answer {
 impl Answer {
     /// The body that begins with `bytes` and goes on with what `source` brings.
     pub fn new(framing: Framing, bytes: BytesMut, source: Source, access: Access) -> Self {
-        let mut answer = Self { framing, bytes, source: Some(source), access };
+        let mut answer = Self {
+            framing,
+            bytes,
+            source: Some(source),
+            access,
+        };
         if answer.framing.is_complete() {
             answer.complete();
         }
@@ -103,7 +108,9 @@ impl Answer {
                     return Poll::Ready(Some(Err(cut)));
                 }
             }
-            let Some(source) = &mut self.source else { return Poll::Ready(None) };
+            let Some(source) = &mut self.source else {
+                return Poll::Ready(None);
+            };
             match std::task::ready!(source.poll_next(context)) {
                 Some(ExchangeEvent::Data(data)) if self.bytes.is_empty() => {
                     // The only reference to its memory is ours, so this copies nothing.
@@ -161,7 +168,9 @@ async fn drain(mut source: Source, mut extra: usize, discarded: bool, warn: impl
     }
     // The body of a HEAD is expected and dropped without a word.
     if extra > 0 && !discarded {
-        warn(&format!("{extra} bytes after the end of the response were dropped"));
+        warn(&format!(
+            "{extra} bytes after the end of the response were dropped"
+        ));
     }
 }
 
@@ -174,10 +183,12 @@ impl hyper::body::Body for Body {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
         match self.get_mut() {
-            Self::Full(full) => {
-                Pin::new(full).poll_frame(context).map_err(|never| match never {})
-            }
-            Self::Answer(answer) => answer.poll(context).map(|data| Some(data?.map(Frame::data))),
+            Self::Full(full) => Pin::new(full)
+                .poll_frame(context)
+                .map_err(|never| match never {}),
+            Self::Answer(answer) => answer
+                .poll(context)
+                .map(|data| Some(data?.map(Frame::data))),
         }
     }
 

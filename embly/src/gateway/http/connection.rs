@@ -49,7 +49,10 @@ pub async fn serve(
     mut closing: watch::Receiver<bool>,
 ) {
     let stream = Arc::new(stream);
-    let client = Client { at, stream: Arc::clone(&stream) };
+    let client = Client {
+        at,
+        stream: Arc::clone(&stream),
+    };
     let function = gateway.switchboard.functions().get(&gateway.function());
     let head_limit = function.map_or(REQUEST_HEAD, |function| function.limits.request_head);
     let service = service_fn(|request| exchange::handle(&gateway, &client, request));
@@ -134,6 +137,9 @@ impl AsyncWrite for Shared {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(rustix::net::shutdown(&*self.0, rustix::net::Shutdown::Write)?))
+        Poll::Ready(Ok(rustix::net::shutdown(
+            &*self.0,
+            rustix::net::Shutdown::Write,
+        )?))
     }
 }

@@ -49,7 +49,10 @@ impl Framing {
 
     /// Whether the body is complete.
     pub const fn is_complete(&self) -> bool {
-        matches!(self, Self::None | Self::Length(0) | Self::Chunked(Chunk::Done))
+        matches!(
+            self,
+            Self::None | Self::Length(0) | Self::Chunked(Chunk::Done)
+        )
     }
 
     /// Takes the next piece of body off the front of `bytes`; `None` when more is needed or
@@ -68,7 +71,9 @@ impl Framing {
 }
 
 fn take(left: &mut u64, bytes: &mut BytesMut) -> Option<Bytes> {
-    let most = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+    let most = usize::try_from(*left)
+        .unwrap_or(usize::MAX)
+        .min(bytes.len());
     *left -= most as u64;
     (most > 0).then(|| bytes.split_to(most).freeze())
 }
@@ -79,7 +84,11 @@ fn next_chunk(chunk: &mut Chunk, bytes: &mut BytesMut) -> Result<Option<Bytes>, 
             Chunk::Size => match httparse::parse_chunk_size(bytes) {
                 Ok(httparse::Status::Complete((length, size))) => {
                     bytes.advance(length);
-                    *chunk = if size == 0 { Chunk::Trailers(0) } else { Chunk::Data(size) };
+                    *chunk = if size == 0 {
+                        Chunk::Trailers(0)
+                    } else {
+                        Chunk::Data(size)
+                    };
                 }
                 Ok(httparse::Status::Partial) if bytes.len() <= LINE => return Ok(None),
                 _ => return Err(BadChunk),
@@ -104,7 +113,11 @@ fn next_chunk(chunk: &mut Chunk, bytes: &mut BytesMut) -> Result<Option<Bytes>, 
             // Checked for their end only: a response's trailers are not passed on.
             Chunk::Trailers(seen) => {
                 let Some(end) = bytes.windows(2).position(|pair| pair == b"\r\n") else {
-                    return if bytes.len() > LINE { Err(BadChunk) } else { Ok(None) };
+                    return if bytes.len() > LINE {
+                        Err(BadChunk)
+                    } else {
+                        Ok(None)
+                    };
                 };
                 bytes.advance(end + 2);
                 *seen += end + 2;
@@ -125,7 +138,11 @@ mod tests {
     use super::*;
 
     /// Decodes `wire`, given in pieces of `size`; the body and what is left.
-    fn decode(mut framing: Framing, wire: &[u8], size: usize) -> Result<(Vec<u8>, bool, usize), BadChunk> {
+    fn decode(
+        mut framing: Framing,
+        wire: &[u8],
+        size: usize,
+    ) -> Result<(Vec<u8>, bool, usize), BadChunk> {
         let (mut bytes, mut body) = (BytesMut::new(), Vec::new());
         for piece in wire.chunks(size) {
             bytes.extend_from_slice(piece);
@@ -141,14 +158,22 @@ mod tests {
         let wire = b"5\r\nhello\r\n6;x=y\r\n world\r\n0\r\na: b\r\n\r\nextra";
         for size in 1..wire.len() {
             let decoded = decode(Framing::chunked(), wire, size);
-            assert_eq!(decoded, Ok((b"hello world".to_vec(), true, 5)), "in pieces of {size}");
+            assert_eq!(
+                decoded,
+                Ok((b"hello world".to_vec(), true, 5)),
+                "in pieces of {size}"
+            );
         }
     }
 
     #[test]
     fn broken_chunks_are_errors_and_cut_ones_are_not_complete() {
         for wire in ["x\r\n", "5\r\nhelloX\r\n", "ffffffffffffffffff\r\n"] {
-            assert_eq!(decode(Framing::chunked(), wire.as_bytes(), 99), Err(BadChunk), "{wire:?}");
+            assert_eq!(
+                decode(Framing::chunked(), wire.as_bytes(), 99),
+                Err(BadChunk),
+                "{wire:?}"
+            );
         }
         for wire in ["5\r\nhel", "5\r\nhello\r\n", "0\r\n", "0\r\na: b\r\n"] {
             let (_, complete, _) = decode(Framing::chunked(), wire.as_bytes(), 99).unwrap();
@@ -158,8 +183,14 @@ mod tests {
 
     #[test]
     fn a_length_takes_no_more_than_was_promised() {
-        assert_eq!(decode(Framing::Length(3), b"abcdef", 2), Ok((b"abc".to_vec(), true, 3)));
-        assert_eq!(decode(Framing::Length(9), b"abc", 1), Ok((b"abc".to_vec(), false, 0)));
+        assert_eq!(
+            decode(Framing::Length(3), b"abcdef", 2),
+            Ok((b"abc".to_vec(), true, 3))
+        );
+        assert_eq!(
+            decode(Framing::Length(9), b"abc", 1),
+            Ok((b"abc".to_vec(), false, 0))
+        );
         assert_eq!(decode(Framing::None, b"abc", 1), Ok((vec![], true, 3)));
     }
 }

@@ -38,7 +38,8 @@ pub async fn handle(
             *response.headers_mut() = head.headers;
             response.headers_mut().insert(REQUEST_ID, request_id);
             access.status = Some(head.status.as_u16());
-            response.map(|()| Body::Answer(Box::new(Answer::new(head.framing, body, source, access))))
+            response
+                .map(|()| Body::Answer(Box::new(Answer::new(head.framing, body, source, access))))
         }
         Err(Refusal { ending, status }) => {
             let response = match status {
@@ -62,7 +63,10 @@ struct Refusal {
 
 impl From<Ending> for Refusal {
     fn from(ending: Ending) -> Self {
-        Self { ending, status: None }
+        Self {
+            ending,
+            status: None,
+        }
     }
 }
 
@@ -82,12 +86,16 @@ async fn answer(
     access: &mut Access,
 ) -> Result<Answered, Refusal> {
     let name = gateway.function();
-    let function = gateway.switchboard.functions().get(&name).ok_or_else(|| {
-        Ending::refused(Errno::NOENT, format!("there is no function `{name}`"))
-    })?;
+    let function =
+        gateway.switchboard.functions().get(&name).ok_or_else(|| {
+            Ending::refused(Errno::NOENT, format!("there is no function `{name}`"))
+        })?;
     check_size(&request, &function)?;
     let permit = function.try_permit().ok_or_else(|| {
-        Ending::new(Reason::Overloaded, format!("limit `concurrency` of `{name}` reached"))
+        Ending::new(
+            Reason::Overloaded,
+            format!("limit `concurrency` of `{name}` reached"),
+        )
     })?;
     let limits = &function.limits;
     let times = Times {
@@ -122,26 +130,30 @@ fn check_size(request: &Request<Incoming>, function: &Function) -> Result<(), Re
     if size > limit {
         let detail = format!("limit `request_head` reached: {size} bytes, {limit} allowed");
         let status = Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE);
-        return Err(Refusal { ending: Ending::new(Reason::TooLarge, detail), status });
+        return Err(Refusal {
+            ending: Ending::new(Reason::TooLarge, detail),
+            status,
+        });
     }
-    match (request.body().size_hint().exact(), function.limits.request_body) {
+    match (
+        request.body().size_hint().exact(),
+        function.limits.request_body,
+    ) {
         (Some(bytes), Some(limit)) if bytes > limit => Err(body_too_large(limit).into()),
         _ => Ok(()),
     }
 }
 
 fn body_too_large(limit: u64) -> Ending {
-    Ending::new(Reason::TooLarge, format!("limit `request_body` reached: {limit} bytes"))
+    Ending::new(
+        Reason::TooLarge,
+        format!("limit `request_body` reached: {limit} bytes"),
+    )
 }
 
 /// Sends head and body to the function, as far as it takes them. Nothing is read from the
 /// client that the function has no room for.
-async fn upload(
-    request: Request<Incoming>,
-    request_id: HeaderValue,
-    mut sink: Sink,
-    limit: u64,
-) {
+async fn upload(request: Request<Incoming>, request_id: HeaderValue, mut sink: Sink, limit: u64) {
     let (parts, mut body) = request.into_parts();
     let framing = match body.size_hint().exact() {
         Some(0) if !parts.headers.contains_key(http::header::CONTENT_LENGTH) => RequestBody::None,
@@ -194,7 +206,9 @@ async fn upload(
 }
 
 fn chunk(data: &[u8]) -> Bytes {
-    [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"].concat().into()
+    [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"]
+        .concat()
+        .into()
 }
 
 fn last_chunk(trailers: Option<&http::HeaderMap>) -> Bytes {

@@ -36,7 +36,10 @@ pub enum RequestBody {
 /// framing as given.
 pub fn request(parts: &Request<()>, body: RequestBody, request_id: &HeaderValue) -> Bytes {
     let mut out = BytesMut::with_capacity(512);
-    let path = parts.uri().path_and_query().map_or("/", |path| path.as_str());
+    let path = parts
+        .uri()
+        .path_and_query()
+        .map_or("/", |path| path.as_str());
     for piece in [parts.method().as_str(), " ", path, " HTTP/1.1\r\n"] {
         out.put_slice(piece.as_bytes());
     }
@@ -49,7 +52,9 @@ pub fn request(parts: &Request<()>, body: RequestBody, request_id: &HeaderValue)
     let listed = listed(headers);
     for (name, value) in headers {
         let dropped = hop_by_hop(name)
-            || listed.iter().any(|listed| listed.eq_ignore_ascii_case(name.as_str()))
+            || listed
+                .iter()
+                .any(|listed| listed.eq_ignore_ascii_case(name.as_str()))
             || *name == CONTENT_LENGTH
             || *name == EXPECT
             || *name == REQUEST_ID
@@ -78,8 +83,16 @@ fn put(out: &mut BytesMut, name: &str, value: &[u8]) {
 
 /// Headers that are for the next hop only (RFC 9110, section 7.6.1).
 fn hop_by_hop(name: &HeaderName) -> bool {
-    [CONNECTION, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER, TRANSFER_ENCODING, UPGRADE]
-        .contains(name)
+    [
+        CONNECTION,
+        PROXY_AUTHENTICATE,
+        PROXY_AUTHORIZATION,
+        TE,
+        TRAILER,
+        TRANSFER_ENCODING,
+        UPGRADE,
+    ]
+    .contains(name)
         || name == "keep-alive"
         || name == "proxy-connection"
 }
@@ -171,11 +184,7 @@ pub fn response(bytes: &mut BytesMut, request_was_head: bool) -> Result<Option<H
     }
 }
 
-fn head(
-    code: u16,
-    raw: &[httparse::Header<'_>],
-    request_was_head: bool,
-) -> Result<Head, BadHead> {
+fn head(code: u16, raw: &[httparse::Header<'_>], request_was_head: bool) -> Result<Head, BadHead> {
     let status = StatusCode::from_u16(code)
         .ok()
         .filter(|_| code >= 200)
@@ -188,35 +197,52 @@ fn head(
         headers.append(name, value);
     }
     let framing = framing(&headers)?;
-    for name in listed(&headers).into_iter().map(str::to_owned).collect::<Vec<_>>() {
+    for name in listed(&headers)
+        .into_iter()
+        .map(str::to_owned)
+        .collect::<Vec<_>>()
+    {
         headers.remove(name);
     }
     for name in hop_by_hop_names(&headers) {
         headers.remove(name);
     }
-    let bodiless = request_was_head
-        || status == StatusCode::NO_CONTENT
-        || status == StatusCode::NOT_MODIFIED;
+    let bodiless =
+        request_was_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
     // hyper writes the framing; only a HEAD or 304 may promise a length without a body.
     if !bodiless || status == StatusCode::NO_CONTENT {
         headers.remove(CONTENT_LENGTH);
     }
-    Ok(Head { status, headers, framing: if bodiless { Framing::None } else { framing } })
+    Ok(Head {
+        status,
+        headers,
+        framing: if bodiless { Framing::None } else { framing },
+    })
 }
 
 fn hop_by_hop_names(headers: &HeaderMap) -> Vec<HeaderName> {
-    headers.keys().filter(|name| hop_by_hop(name)).cloned().collect()
+    headers
+        .keys()
+        .filter(|name| hop_by_hop(name))
+        .cloned()
+        .collect()
 }
 
 fn framing(headers: &HeaderMap) -> Result<Framing, BadHead> {
     let mut lengths = headers.get_all(CONTENT_LENGTH).iter();
     let mut codings = headers.get_all(TRANSFER_ENCODING).iter();
-    match (lengths.next(), lengths.next(), codings.next(), codings.next()) {
+    match (
+        lengths.next(),
+        lengths.next(),
+        codings.next(),
+        codings.next(),
+    ) {
         (None, _, None, _) => Ok(Framing::UntilEnd),
         (Some(length), None, None, _) => {
-            let digits = length.to_str().ok().filter(|text| {
-                !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())
-            });
+            let digits = length
+                .to_str()
+                .ok()
+                .filter(|text| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()));
             digits
                 .and_then(|digits| digits.parse().ok())
                 .map(Framing::Length)

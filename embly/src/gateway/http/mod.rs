@@ -25,7 +25,10 @@ pub async fn serve(
     let connections = TaskTracker::new();
     let reporter = gateway.switchboard.reporter().clone();
     let complain = |error: &io::Error| {
-        reporter.warn(format!("gateway `{}`: cannot accept a connection: {error}", gateway.name));
+        reporter.warn(format!(
+            "gateway `{}`: cannot accept a connection: {error}",
+            gateway.name
+        ));
     };
     loop {
         tokio::select! {

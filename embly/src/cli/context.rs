@@ -1,0 +1,88 @@
+//! What most commands begin with: the project file, the cache, a runtime.
+
+use std::fs::{self, DirBuilder};
+use std::io::{self, IsTerminal};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+
+use super::Exit;
+use crate::config::{self, Environment, Problems, Project};
+use crate::report::{Format, Reporter};
+
+/// Finds and reads the project file. All its problems are said.
+pub fn project(path: &Path, dev: bool, reporter: &Reporter) -> Result<Project, Exit> {
+    let file = config::find(path).map_err(|error| {
+        reporter.error(error.to_string());
+        Exit::Usage
+    })?;
+    load(&file, dev, reporter)
+}
+
+/// Reads a project file that was found.
+pub fn load(file: &Path, dev: bool, reporter: &Reporter) -> Result<Project, Exit> {
+    let wrong = |problems: Problems| {
+        show(&problems, reporter);
+        Exit::Usage
+    };
+    let mut environment = Environment::of_process();
+    if dev && let Some(folder) = file.parent() {
+        let more = config::dotenv(&folder.join(config::DOTENV)).map_err(wrong)?;
+        environment = environment.or(more);
+    }
+    let project = config::load(file, &environment).map_err(wrong)?;
+    if !project.warnings.is_empty() {
+        show(&project.warnings, reporter);
+    }
+    Ok(project)
+}
+
+fn show(problems: &Problems, reporter: &Reporter) {
+    let options = reporter.options();
+    if options.format == Format::Json {
+        // Strings and numbers always have a JSON form.
+        let json = serde_json::to_string(problems).unwrap_or_default();
+        println!("{{\"event\":\"problems\",\"problems\":{json}}}");
+    }
+    reporter.raw(&problems.render(options.color, None));
+}
+
+/// Embly's cache folder: `$XDG_CACHE_HOME/embly`, else `~/.cache/embly`, private to the user.
+pub fn cache(reporter: &Reporter) -> Result<PathBuf, Exit> {
+    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
+    let base = set("XDG_CACHE_HOME")
+        .map(PathBuf::from)
+        .or_else(|| Some(PathBuf::from(set("HOME")?).join(".cache")));
+    let Some(base) = base else {
+        reporter.error("there is no place for the cache: set HOME or XDG_CACHE_HOME");
+        return Err(Exit::Failed);
+    };
+    let cache = base.join("embly");
+    let made = fs::create_dir_all(&base).and_then(|()| {
+        match DirBuilder::new().mode(0o700).create(&cache) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+            result => result,
+        }
+    });
+    made.map(|()| cache.clone()).map_err(|error| {
+        let cache = cache.display();
+        reporter.error(format!(
+            "cannot make the cache folder `{cache}`: {error}; set XDG_CACHE_HOME"
+        ));
+        Exit::Failed
+    })
+}
+
+/// Whether a person watches the build.
+pub fn progress(reporter: &Reporter) -> bool {
+    let options = reporter.options();
+    options.format == Format::Text && !options.quiet && io::stderr().is_terminal()
+}
+
+/// The path as the user would type it: relative to the current folder if it lies below.
+pub fn shown(path: &Path) -> String {
+    let here = std::env::current_dir().ok();
+    let short = here
+        .as_deref()
+        .and_then(|here| path.strip_prefix(here).ok());
+    short.unwrap_or(path).display().to_string()
+}

@@ -1,0 +1,187 @@
+//! `embly dev`: builds, serves, watches, and builds again what a change touches.
+
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use tokio::sync::mpsc;
+
+use super::serve::{self, Asked, Signals};
+use super::{Exit, Serve, build, context};
+use crate::build::Built;
+use crate::build::watch::Watcher;
+use crate::config::{DOTENV, Function, Project};
+use crate::master::Master;
+use crate::report::Reporter;
+
+/// Builds, serves and watches.
+pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
+    let project = match context::project(&options.project.place.path, true, reporter) {
+        Ok(project) => project,
+        Err(exit) => return exit,
+    };
+    reporter.info(format!("project {}", context::shown(&project.file)));
+    match serve::runtime(reporter) {
+        Ok(runtime) => runtime.block_on(develop(options, project, reporter)),
+        Err(exit) => exit,
+    }
+}
+
+/// A project that is being worked on.
+struct Dev<'a> {
+    project: Project,
+    built: Built,
+    master: Master,
+    watcher: Watcher,
+    install: bool,
+    reporter: &'a Reporter,
+}
+
+async fn develop(options: &Serve, project: Project, reporter: &Reporter) -> Exit {
+    let Ok(mut signals) = Signals::take() else {
+        return Exit::Failed;
+    };
+    let (changes, mut changed) = mpsc::unbounded_channel();
+    let watcher = Watcher::new(move |paths| {
+        // The receiver lives as long as this command.
+        let _ = changes.send(paths);
+    });
+    let watcher = match watcher {
+        Ok(watcher) => watcher,
+        Err(error) => {
+            reporter.error(error.to_string());
+            return Exit::Failed;
+        }
+    };
+    let install = !options.project.no_install;
+    let since = SystemTime::now();
+    let (theirs, to) = (project.clone(), reporter.clone());
+    let work = move |cancel: &_| build::all(&theirs, install, cancel, &to);
+    let built = match serve::build(&mut signals, work).await {
+        Ok(built) => built,
+        Err(serve::Unbuilt::Stopped) => return Exit::Done,
+        Err(serve::Unbuilt::Failed(exit)) => return exit,
+    };
+    let master = match serve::start(options, &project, &built, true, reporter).await {
+        Ok(master) => master,
+        Err(exit) => return exit,
+    };
+    let mut dev = Dev {
+        project,
+        built,
+        master,
+        watcher,
+        install,
+        reporter,
+    };
+    dev.watch(since);
+    loop {
+        tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop => break,
+                Asked::Reload => {
+                    let file = dev.project.file.clone();
+                    if dev.changed(&mut signals, &[file]).await.is_err() {
+                        break;
+                    }
+                }
+            },
+            Some(paths) = changed.recv() => {
+                if dev.changed(&mut signals, &paths).await.is_err() {
+                    break;
+                }
+            }
+        }
+    }
+    serve::stop(dev.master, &mut signals, reporter).await
+}
+
+impl Dev<'_> {
+    /// Acts on changed files. An error means that a signal has asked for the end.
+    async fn changed(&mut self, signals: &mut Signals, paths: &[PathBuf]) -> Result<(), Exit> {
+        let since = SystemTime::now();
+        let dotenv = self.project.root.join(DOTENV);
+        let mut touched: Vec<String> = self.touched_by(paths);
+        if paths
+            .iter()
+            .any(|path| *path == self.project.file || *path == dotenv)
+        {
+            let Ok(project) = context::load(&self.project.file, true, self.reporter) else {
+                self.reporter.warn("the project is served as it was");
+                return Ok(());
+            };
+            let new = project.functions.iter().filter(|new| !self.is_built(new));
+            touched.extend(new.map(|function| function.name.clone()));
+            self.project = project;
+            self.built.keep_only(&self.project);
+        }
+        let functions: Vec<Function> = self
+            .project
+            .functions
+            .iter()
+            .filter(|function| touched.contains(&function.name))
+            .cloned()
+            .collect();
+        if !functions.is_empty() {
+            let (project, install, to) =
+                (self.project.clone(), self.install, self.reporter.clone());
+            let work = move |cancel: &crate::build::Cancel| {
+                let functions: Vec<&Function> = functions.iter().collect();
+                build::some(&project, &functions, install, cancel, &to)
+            };
+            match serve::build(signals, work).await {
+                Ok(built) => self.built.update(built),
+                Err(serve::Unbuilt::Stopped) => return Err(Exit::Done),
+                // What is wrong was said; the next change may mend it.
+                Err(serve::Unbuilt::Failed(_)) => {}
+            }
+            if !self.built.failed.is_empty() {
+                let failed = self.built.failed.join(", ");
+                self.reporter
+                    .warn(format!("{failed}: served as before, if it was"));
+            }
+        }
+        if let Err(error) = self
+            .master
+            .serve(&self.project, &self.built.artefacts)
+            .await
+        {
+            self.reporter
+                .error(format!("{error}; the project is served as it was"));
+        }
+        self.watch(since);
+        Ok(())
+    }
+
+    fn is_built(&self, new: &Function) -> bool {
+        self.built.artefacts.contains_key(&new.name)
+            && self.project.functions.iter().any(|old| {
+                (&old.name, &old.path, &old.context, old.language, &old.entry)
+                    == (&new.name, &new.path, &new.context, new.language, &new.entry)
+            })
+    }
+
+    fn touched_by(&self, paths: &[PathBuf]) -> Vec<String> {
+        let touches = |input: &PathBuf| {
+            paths
+                .iter()
+                .any(|path| path == input || path.parent() == Some(input.as_path()))
+        };
+        self.built
+            .inputs
+            .iter()
+            .filter(|(_, inputs)| inputs.iter().any(touches))
+            .map(|(function, _)| function.clone())
+            .collect()
+    }
+
+    /// Watches what went into the last build; what has changed since is reported at once.
+    fn watch(&mut self, since: SystemTime) {
+        let mut paths: Vec<PathBuf> = self.built.inputs.values().flatten().cloned().collect();
+        paths.push(self.project.file.clone());
+        paths.push(self.project.root.join(DOTENV));
+        paths.retain(|path| path != Path::new(""));
+        if let Err(error) = self.watcher.set_since(paths, since) {
+            self.reporter.warn(error.to_string());
+        }
+    }
+}

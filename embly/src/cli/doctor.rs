@@ -1,0 +1,154 @@
+//! `embly doctor`: what is there, what is missing, what to type.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::{Exit, context};
+use crate::build::toolchain::{self, TARGET};
+use crate::master::{Folder, descriptor_limit};
+use crate::report::Reporter;
+
+/// One thing that was looked at.
+struct Finding {
+    what: &'static str,
+    /// What is there, or what is wrong with it.
+    text: String,
+    fine: bool,
+    /// What to type.
+    hint: Option<String>,
+}
+
+impl Finding {
+    fn fine(what: &'static str, text: impl Into<String>) -> Self {
+        Self {
+            what,
+            text: text.into(),
+            fine: true,
+            hint: None,
+        }
+    }
+
+    fn wrong(what: &'static str, text: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self {
+            what,
+            text: text.into(),
+            fine: false,
+            hint: Some(hint.into()),
+        }
+    }
+}
+
+/// Descriptors that a small server takes: one per live invocation and connection.
+const FEW_DESCRIPTORS: u64 = 1024;
+
+/// Looks around and reports.
+pub fn run(reporter: &Reporter) -> Exit {
+    let cache = context::cache(reporter);
+    let findings = [
+        Some(kernel()),
+        Some(rust(cache.as_deref().ok())),
+        Some(c_compiler()),
+        cache
+            .ok()
+            .map(|cache| Finding::fine("cache", cache.display().to_string())),
+        Some(socket_folder()),
+        Some(descriptors()),
+    ];
+    let mut exit = Exit::Done;
+    for finding in findings.into_iter().flatten() {
+        let Finding {
+            what,
+            text,
+            fine,
+            hint,
+        } = finding;
+        let hint = hint.map(|hint| format!("\n  → {hint}")).unwrap_or_default();
+        let line = format!("{what}: {text}{hint}");
+        if fine {
+            reporter.info(format!("✓ {line}"));
+        } else {
+            exit = Exit::Failed;
+            reporter.info(format!("✗ {line}"));
+        }
+    }
+    exit
+}
+
+fn kernel() -> Finding {
+    let uname = rustix::system::uname();
+    let release = uname.release().to_string_lossy().into_owned();
+    let mut numbers = release
+        .split(['.', '-'])
+        .map_while(|number| number.parse::<u32>().ok());
+    let version = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    if version >= (5, 9) {
+        Finding::fine("kernel", release)
+    } else {
+        Finding::wrong(
+            "kernel",
+            release,
+            "Linux 5.9 or newer is needed (`close_range`)",
+        )
+    }
+}
+
+fn rust(cache: Option<&Path>) -> Finding {
+    let nowhere = Path::new("/nonexistent");
+    match toolchain::find(Path::new("."), cache.unwrap_or(nowhere)) {
+        Ok(Some(toolchain)) => {
+            let place = toolchain.sysroot.map_or_else(
+                || "beside rustc".to_owned(),
+                |sysroot| sysroot.display().to_string(),
+            );
+            let version = toolchain.rustc_version;
+            Finding::fine("rust", format!("rustc {version}, `{TARGET}` {place}"))
+        }
+        Ok(None) => Finding::wrong(
+            "rust",
+            format!("the target `{TARGET}` is missing"),
+            "`embly toolchain install`; `embly dev` and `embly build` do it by themselves",
+        ),
+        Err(error) => Finding::wrong("rust", error.to_string(), "https://rustup.rs"),
+    }
+}
+
+fn c_compiler() -> Finding {
+    match Command::new("cc").arg("--version").output() {
+        Ok(output) if output.status.success() => {
+            let text = String::from_utf8_lossy(&output.stdout);
+            Finding::fine("linker", text.lines().next().unwrap_or("cc").to_owned())
+        }
+        // Only build scripts and tests on the host need it.
+        _ => Finding::wrong(
+            "linker",
+            "there is no `cc`",
+            "`apt install gcc`, or your system's like",
+        ),
+    }
+}
+
+fn socket_folder() -> Finding {
+    match Folder::create() {
+        Ok(folder) => {
+            let parent = folder.path().parent().unwrap_or(Path::new("/"));
+            Finding::fine("socket folder", parent.display().to_string())
+        }
+        Err(error) => Finding::wrong(
+            "socket folder",
+            error.to_string(),
+            "export XDG_RUNTIME_DIR=FOLDER",
+        ),
+    }
+}
+
+fn descriptors() -> Finding {
+    match descriptor_limit() {
+        Some(limit) if limit < FEW_DESCRIPTORS => Finding::wrong(
+            "descriptors",
+            format!("at most {limit}, each live invocation takes one"),
+            "`ulimit -n 65536`",
+        ),
+        Some(limit) => Finding::fine("descriptors", format!("at most {limit}")),
+        None => Finding::fine("descriptors", "without limit"),
+    }
+}

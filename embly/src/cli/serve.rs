@@ -1,0 +1,132 @@
+//! What `embly dev` and `embly run` share: a runtime, a master, signals.
+
+use std::io;
+
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use super::{Exit, Serve};
+use crate::build::{Built, Cancel};
+use crate::config::Project;
+use crate::master::Master;
+use crate::report::{Event, Reporter};
+
+/// The runtime of the master. One thread moves all bytes: the other cores are for functions.
+pub fn runtime(reporter: &Reporter) -> Result<Runtime, Exit> {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .thread_name("master")
+        .enable_all()
+        .build()
+        .map_err(|error| {
+            reporter.error(format!("cannot start: {error}"));
+            Exit::Failed
+        })
+}
+
+/// The signals that a master knows.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    /// With a terminal, a hang-up means that it was closed.
+    terminal: bool,
+}
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Finish what runs, then stop.
+    Stop,
+    /// Read the project again.
+    Reload,
+}
+
+impl Signals {
+    /// Takes the signals from now on.
+    ///
+    /// # Errors
+    /// That of `sigaction`.
+    pub fn take() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            terminal: std::fs::File::open("/dev/tty").is_ok(),
+        })
+    }
+
+    /// The next one.
+    pub async fn next(&mut self) -> Asked {
+        tokio::select! {
+            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.terminate.recv() => Asked::Stop,
+            _ = self.hangup.recv() => if self.terminal { Asked::Stop } else { Asked::Reload },
+        }
+    }
+
+    /// The next one that says stop.
+    pub async fn stop(&mut self) {
+        while self.next().await != Asked::Stop {}
+    }
+}
+
+/// Why a build has made nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unbuilt {
+    /// A signal said so.
+    Stopped,
+    /// It could not; why was said.
+    Failed(Exit),
+}
+
+/// Runs a build on a thread of its own; a signal to stop ends it.
+///
+/// # Errors
+/// See [`Unbuilt`].
+pub async fn build(
+    signals: &mut Signals,
+    work: impl FnOnce(&Cancel) -> Result<Built, Exit> + Send + 'static,
+) -> Result<Built, Unbuilt> {
+    let cancel = Cancel::new();
+    let theirs = cancel.clone();
+    let mut work = tokio::task::spawn_blocking(move || work(&theirs));
+    tokio::select! {
+        // A panic was printed; the build has failed.
+        built = &mut work => built.unwrap_or(Err(Exit::Failed)).map_err(Unbuilt::Failed),
+        () = signals.stop() => {
+            cancel.cancel();
+            let _ = work.await;
+            Err(Unbuilt::Stopped)
+        }
+    }
+}
+
+/// Starts a master and lets it serve a project that was built.
+pub async fn start(
+    options: &Serve,
+    project: &Project,
+    built: &Built,
+    dev: bool,
+    reporter: &Reporter,
+) -> Result<Master, Exit> {
+    let bind = options.bind.unwrap_or_default();
+    let master = Master::start(reporter.clone(), bind, options.socket.as_deref(), dev)
+        .map_err(|error| reporter.error(error.to_string()));
+    let Ok(master) = master else {
+        return Err(Exit::Failed);
+    };
+    if let Err(error) = master.serve(project, &built.artefacts).await {
+        reporter.error(error.to_string());
+        master.stop(std::future::ready(())).await;
+        return Err(Exit::Failed);
+    }
+    Ok(master)
+}
+
+/// Stops a master; a second signal does so at once.
+pub async fn stop(master: Master, signals: &mut Signals, reporter: &Reporter) -> Exit {
+    master.stop(signals.stop()).await;
+    reporter.event(&Event::Stopped { reason: "signal" });
+    Exit::Done
+}
