@@ -1,0 +1,282 @@
+//! What the end-to-end tests share: a project in a folder of its own, the real executable
+//! serving it on free ports, its events, and a plain HTTP client.
+
+#![allow(
+    dead_code,
+    reason = "each test file is a program of its own and uses a part"
+)]
+
+pub mod client;
+pub mod project;
+
+use std::collections::HashMap;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Condvar, Mutex};
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+pub use client::get;
+pub use project::Project;
+
+/// Nothing that a test waits for takes this long, on the slowest machine.
+pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The executable under test.
+pub const EMBLY: &str = env!("CARGO_BIN_EXE_embly");
+
+/// A cache that all tests share, so that a guest is compiled once.
+pub fn cache_home() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("cache-home")
+}
+
+/// `embly` with these arguments, a private socket folder, and the tests' cache.
+pub fn command(arguments: &[&str], runtime_dir: &Path) -> Command {
+    let mut command = Command::new(EMBLY);
+    command
+        .args(arguments)
+        .env("XDG_CACHE_HOME", cache_home())
+        .env("XDG_RUNTIME_DIR", runtime_dir)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null());
+    command
+}
+
+/// A master that runs. Killed when dropped.
+pub struct Embly {
+    child: Child,
+    events: Arc<(Mutex<Events>, Condvar)>,
+    stderr: Arc<Mutex<String>>,
+    gateways: HashMap<String, SocketAddr>,
+    /// The folder for sockets.
+    pub runtime: tempfile::TempDir,
+}
+
+#[derive(Default)]
+struct Events {
+    all: Vec<Value>,
+    closed: bool,
+}
+
+impl Embly {
+    /// `embly run` on this project; returns when all gateways listen.
+    pub fn run(project: &Project) -> Self {
+        Self::start("run", project, &[])
+    }
+
+    /// `embly dev`.
+    pub fn dev(project: &Project) -> Self {
+        Self::start("dev", project, &[])
+    }
+
+    /// `embly COMMAND` with more arguments, on free ports, with JSON events.
+    pub fn start(what: &str, project: &Project, arguments: &[&str]) -> Self {
+        let runtime = tempfile::tempdir().unwrap();
+        let path = project.path().to_str().unwrap();
+        let mut command = command(
+            &[
+                what,
+                path,
+                "--bind",
+                "127.0.0.1:0",
+                "--format",
+                "json",
+                "-v",
+            ],
+            runtime.path(),
+        );
+        command.args(arguments);
+        Self::spawn(command, runtime, project.gateways())
+    }
+
+    /// Starts a command and waits until so many gateways listen.
+    pub fn spawn(mut command: Command, runtime: tempfile::TempDir, gateways: usize) -> Self {
+        let mut child = command
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let events: Arc<(Mutex<Events>, Condvar)> = Arc::default();
+        let (out, err) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());
+        let theirs = Arc::clone(&events);
+        std::thread::spawn(move || {
+            for line in BufReader::new(out).lines().map_while(Result::ok) {
+                let event = serde_json::from_str(&line).unwrap_or(Value::String(line));
+                theirs.0.lock().unwrap().all.push(event);
+                theirs.1.notify_all();
+            }
+            theirs.0.lock().unwrap().closed = true;
+            theirs.1.notify_all();
+        });
+        let stderr: Arc<Mutex<String>> = Arc::default();
+        let theirs = Arc::clone(&stderr);
+        std::thread::spawn(move || {
+            for line in BufReader::new(err).lines().map_while(Result::ok) {
+                let mut text = theirs.lock().unwrap();
+                text.push_str(&line);
+                text.push('\n');
+            }
+        });
+        let mut embly = Self {
+            child,
+            events,
+            stderr,
+            gateways: HashMap::new(),
+            runtime,
+        };
+        for n in 0..gateways {
+            let event = embly.nth_event("listening", n, |_| true);
+            let url = event["url"].as_str().unwrap();
+            let at = url.split_once("://").unwrap().1.parse().unwrap();
+            embly
+                .gateways
+                .insert(event["gateway"].as_str().unwrap().to_owned(), at);
+        }
+        embly
+    }
+
+    /// Where a gateway listens.
+    pub fn at(&self, gateway: &str) -> SocketAddr {
+        self.gateways[gateway]
+    }
+
+    /// The process of the master.
+    pub fn pid(&self) -> i32 {
+        self.child.id().try_into().unwrap()
+    }
+
+    /// The first event of this kind for which `is` says yes; waits for it.
+    pub fn event(&self, kind: &str, is: impl Fn(&Value) -> bool) -> Value {
+        self.nth_event(kind, 0, is)
+    }
+
+    /// The same, after passing over `skip` of them.
+    pub fn nth_event(&self, kind: &str, skip: usize, is: impl Fn(&Value) -> bool) -> Value {
+        let deadline = Instant::now() + PATIENCE;
+        let (lock, more) = &*self.events;
+        let mut events = lock.lock().unwrap();
+        loop {
+            let found = events
+                .all
+                .iter()
+                .filter(|e| e["event"] == kind && is(e))
+                .nth(skip);
+            if let Some(event) = found {
+                return event.clone();
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || events.closed {
+                let all: Vec<String> = events.all.iter().map(Value::to_string).collect();
+                panic!(
+                    "no event `{kind}`; events:\n{}\nstderr:\n{}",
+                    all.join("\n"),
+                    self.stderr()
+                );
+            }
+            events = more.wait_timeout(events, left).unwrap().0;
+        }
+    }
+
+    /// How the first invocation of a function ended.
+    pub fn ending(&self, function: &str) -> Value {
+        self.event("invocation_ended", |event| event["function"] == function)
+    }
+
+    /// All events so far.
+    pub fn events(&self) -> Vec<Value> {
+        self.events.0.lock().unwrap().all.clone()
+    }
+
+    /// What was said on stderr so far.
+    pub fn stderr(&self) -> String {
+        self.stderr.lock().unwrap().clone()
+    }
+
+    /// Sends a signal to the master.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        kill(self.pid(), signal);
+    }
+
+    /// Waits until it exits.
+    pub fn wait(&mut self) -> ExitStatus {
+        let deadline = Instant::now() + PATIENCE;
+        while Instant::now() < deadline {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("embly does not exit; stderr:\n{}", self.stderr())
+    }
+}
+
+impl Drop for Embly {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("stderr of embly:\n{}", self.stderr());
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Sends a signal to a process.
+pub fn kill(pid: i32, signal: rustix::process::Signal) {
+    let pid = rustix::process::Pid::from_raw(pid).unwrap();
+    rustix::process::kill_process(pid, signal).unwrap();
+}
+
+/// Runs `embly` with these arguments to its end: exit code, stdout, stderr.
+pub fn output(arguments: &[&str]) -> (i32, String, String) {
+    let runtime = tempfile::tempdir().unwrap();
+    let output = command(arguments, runtime.path()).output().unwrap();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code().unwrap_or(-1),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+/// Calls `until` every few milliseconds until it says yes.
+pub fn eventually(what: &str, mut until: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !until() {
+        assert!(Instant::now() < deadline, "does not happen: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// All processes whose parent is `parent`, with their command lines.
+pub fn children(parent: i32) -> Vec<(i32, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+        let Some(pid) = entry
+            .file_name()
+            .to_str()
+            .and_then(|name| name.parse::<i32>().ok())
+        else {
+            continue;
+        };
+        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
+            continue;
+        };
+        // The name, in brackets, may hold anything.
+        let Some((_, rest)) = stat.rsplit_once(") ") else {
+            continue;
+        };
+        let mut fields = rest.split(' ');
+        if fields.next() == Some("Z") || fields.next() != Some(&parent.to_string()) {
+            continue;
+        }
+        let mut line = String::new();
+        if let Ok(mut file) = std::fs::File::open(entry.path().join("cmdline")) {
+            let _ = file.read_to_string(&mut line);
+        }
+        found.push((pid, line.replace('\0', " ")));
+    }
+    found
+}

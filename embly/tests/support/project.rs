@@ -1,0 +1,147 @@
+//! Projects made by tests.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use embly::build::Cancel;
+use embly::build::toolchain::{self, TARGET};
+
+/// A project in a folder of its own.
+pub struct Project {
+    folder: tempfile::TempDir,
+    functions: String,
+    gateways: String,
+    count: usize,
+}
+
+impl Project {
+    /// Nothing in it yet.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        Self {
+            folder,
+            functions: String::new(),
+            gateways: String::new(),
+            count: 0,
+        }
+    }
+
+    /// Adds a function from a text module.
+    pub fn wat(self, name: &str, text: &str) -> Self {
+        self.wat_with(name, text, "")
+    }
+
+    /// The same with more keys, each line indented by four.
+    pub fn wat_with(mut self, name: &str, text: &str, keys: &str) -> Self {
+        fs::write(self.folder.path().join(format!("{name}.wat")), text).unwrap();
+        self.function(name, &format!("./{name}.wat"), "wasm", keys);
+        self
+    }
+
+    /// Adds a function of `tests/guest`, built once for all tests.
+    pub fn guest(self, name: &str) -> Self {
+        self.guest_with(name, "")
+    }
+
+    /// The same with more keys, each line indented by four: `    limits: {wall: 1s}`.
+    pub fn guest_with(mut self, name: &str, keys: &str) -> Self {
+        let wasm = guest();
+        let here = self.folder.path().join("guest.wasm");
+        if !here.exists() {
+            fs::copy(wasm, &here).unwrap();
+        }
+        self.function(name, "./guest.wasm", "wasm", keys);
+        self
+    }
+
+    fn function(&mut self, name: &str, path: &str, language: &str, keys: &str) {
+        let functions = &mut self.functions;
+        writeln!(
+            functions,
+            "  - name: {name}\n    path: {path}\n    language: {language}"
+        )
+        .unwrap();
+        if !keys.is_empty() {
+            writeln!(functions, "{keys}").unwrap();
+        }
+    }
+
+    /// Adds an HTTP gateway of the same name as its function.
+    pub fn http(self, function: &str) -> Self {
+        self.gateway(function, "http", function)
+    }
+
+    /// Adds a TCP gateway of the same name as its function.
+    pub fn tcp(self, function: &str) -> Self {
+        self.gateway(function, "tcp", function)
+    }
+
+    /// Adds a gateway.
+    pub fn gateway(mut self, name: &str, kind: &str, function: &str) -> Self {
+        let gateways = &mut self.gateways;
+        write!(
+            gateways,
+            "  - name: {name}\n    type: {kind}\n    port: 0\n"
+        )
+        .unwrap();
+        writeln!(gateways, "    function: {function}").unwrap();
+        self.count += 1;
+        self
+    }
+
+    /// Writes the project file and returns the folder.
+    pub fn path(&self) -> &Path {
+        let Self {
+            folder,
+            functions,
+            gateways,
+            ..
+        } = self;
+        let mut text = format!("functions:\n{functions}");
+        if !gateways.is_empty() {
+            write!(text, "gateways:\n{gateways}").unwrap();
+        }
+        fs::write(folder.path().join("embly-project.yml"), text).unwrap();
+        folder.path()
+    }
+
+    /// How many gateways it has.
+    pub fn gateways(&self) -> usize {
+        self.count
+    }
+}
+
+/// The wasm of `tests/guest`.
+pub fn guest() -> &'static Path {
+    static GUEST: OnceLock<PathBuf> = OnceLock::new();
+    GUEST.get_or_init(|| {
+        let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let cache = super::cache_home().join("embly");
+        let mut say = |line: &str| eprintln!("{line}");
+        let toolchain = toolchain::ensure_in_cache(here, &cache, &Cancel::new(), &mut say).unwrap();
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR")).join("guest");
+        let mut cargo: Command = toolchain.cargo_command();
+        let built = cargo
+            .args([
+                "build",
+                "--release",
+                "--quiet",
+                "--target",
+                TARGET,
+                "--target-dir",
+            ])
+            .arg(&target)
+            .current_dir(here.join("tests/guest"))
+            .output()
+            .unwrap();
+        assert!(
+            built.status.success(),
+            "{}",
+            String::from_utf8_lossy(&built.stderr)
+        );
+        target.join(TARGET).join("release/guest.wasm")
+    })
+}
