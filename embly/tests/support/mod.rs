@@ -223,6 +223,17 @@ impl Drop for Embly {
     }
 }
 
+/// The largest resident set that a process ever had, in bytes.
+pub fn peak_memory(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kibibytes = line.trim().strip_suffix("kB").unwrap().trim();
+    kibibytes.parse::<u64>().unwrap() * 1024
+}
+
 /// Sends a signal to a process.
 pub fn kill(pid: i32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();

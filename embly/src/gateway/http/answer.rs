@@ -47,6 +47,8 @@ pub struct Answer {
     /// Until the response is complete; then it is drained elsewhere.
     source: Option<Source>,
     access: Access,
+    /// What ends it early, until all that came before is on its way to the client.
+    cut: Option<Cut>,
 }
 
 impl Answer {
@@ -57,6 +59,7 @@ impl Answer {
             bytes,
             source: Some(source),
             access,
+            cut: None,
         };
         if answer.framing.is_complete() {
             answer.complete();
@@ -76,7 +79,7 @@ impl Answer {
     }
 
     fn cut(&mut self, ending: &Ending) -> Cut {
-        self.access.reason = Some(ending.reason);
+        self.access.cut(ending.reason);
         self.source = None;
         Cut(describe(ending))
     }
@@ -89,6 +92,22 @@ impl Answer {
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        if let Some(cut) = self.cut.take() {
+            return Poll::Ready(Some(Err(cut)));
+        }
+        match self.poll_data(context) {
+            // hyper drops what it has not written when a body fails, the head with it. It
+            // writes when a body has nothing yet, so the failure comes one turn later.
+            Poll::Ready(Some(Err(cut))) => {
+                self.cut = Some(cut);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            other => other,
+        }
+    }
+
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         loop {
             match self.framing.next(&mut self.bytes) {
                 Ok(Some(data)) => {

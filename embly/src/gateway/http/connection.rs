@@ -39,6 +39,12 @@ impl Client {
         // An error of the poll itself means that the connection is of no more use.
         let _ = self.stream.ready(Interest::ERROR).await;
     }
+
+    /// When the connection is closed, the client gets a reset.
+    pub fn close_with_reset(&self) {
+        // Fails for a connection that is gone, which is what is wanted.
+        let _ = self.stream.set_zero_linger();
+    }
 }
 
 /// Serves one connection until it ends, or until `closing` and its last answer.
