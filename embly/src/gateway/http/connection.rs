@@ -67,7 +67,6 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .half_close(true)
-        .pipeline_flush(true)
         .max_buf_size(LEAST_BUFFER.max(head_limit as usize));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Shared(stream)), service));
     // Whatever ends a connection early is the client's doing, and its request says so.

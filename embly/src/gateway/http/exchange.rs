@@ -46,9 +46,12 @@ pub async fn handle(
                 Some(status) => refuse::answer(status, &ending, &headers, &request_id, gateway.dev),
                 None => refuse::response(&ending, &headers, &request_id, gateway.dev),
             };
-            access.status = Some(response.status().as_u16());
             access.reason = Some(ending.reason);
-            access.bytes = response.body().len() as u64;
+            // A client that has gone does not get it.
+            if ending.reason != Reason::ClientGone {
+                access.status = Some(response.status().as_u16());
+                access.bytes = response.body().len() as u64;
+            }
             response.map(Body::full)
         }
     })
