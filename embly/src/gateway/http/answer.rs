@@ -85,10 +85,11 @@ impl Answer {
     }
 
     fn cut_because(&mut self, reason: Reason, detail: &str) -> Cut {
-        if let Some(source) = &self.source {
-            source.stop(reason, detail);
+        let ending = Ending::new(reason, detail);
+        if let Some(source) = self.source.take() {
+            source.condemn(ending.clone());
         }
-        self.cut(&Ending::new(reason, detail))
+        self.cut(&ending)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
