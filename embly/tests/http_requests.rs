@@ -5,7 +5,7 @@ mod support;
 use std::net::Shutdown;
 
 use support::client::{self, Connection, Response, connect, post, read_response, reset, script};
-use support::{Embly, Project, eventually, get};
+use support::{Embly, Project, eventually, get, wrappers};
 
 /// A master with the guest that answers with the bytes of its request.
 fn shows() -> Embly {
@@ -224,9 +224,9 @@ fn a_client_that_resets_while_it_waits_ends_the_invocation() {
     for steps in ["sleep 60000", "spin"] {
         let stream = connect(embly.at("script"));
         std::io::Write::write_all(&mut &stream, script(steps).as_bytes()).unwrap();
-        eventually("it runs", || wrappers(&embly) == 1);
+        eventually("it runs", || wrappers(&embly).len() == 1);
         reset(stream);
-        eventually("its process is gone", || wrappers(&embly) == 0);
+        eventually("its process is gone", || wrappers(&embly).is_empty());
     }
     for n in 0..2 {
         let ended = embly.nth_event("invocation_ended", n, |_| true);
@@ -237,11 +237,6 @@ fn a_client_that_resets_while_it_waits_ends_the_invocation() {
             (&499.into(), &"client_gone".into())
         );
     }
-}
-
-/// Processes that run an invocation: those that are not the fork server.
-fn wrappers(embly: &Embly) -> usize {
-    support::children(embly.pid()).len().saturating_sub(1)
 }
 
 #[test]
@@ -256,7 +251,7 @@ fn a_client_that_leaves_while_it_is_answered_ends_the_invocation() {
         } else {
             reset(connection.stream);
         }
-        eventually("its process is gone", || wrappers(&embly) == 0);
+        eventually("its process is gone", || wrappers(&embly).is_empty());
     }
     for n in 0..2 {
         let ended = embly.nth_event("invocation_ended", n, |_| true);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use protos::Reason;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -35,10 +35,12 @@ pub async fn serve(
         ));
     };
     loop {
-        // Room first, then a client: at the limit, clients wait in the kernel's queue.
+        // Room first, then a client: at the limit, clients wait in the kernel's queue. The room
+        // is not held while nobody comes, and what runs then is the version of that moment.
         let next = async {
-            let (function, permit) = room(&gateway).await;
+            drop(room(&gateway).await);
             let (stream, client) = listener.accept(complain).await;
+            let (function, permit) = room(&gateway).await;
             (function, permit, stream, client)
         };
         tokio::select! {
@@ -53,8 +55,7 @@ pub async fn serve(
     connections.wait().await;
 }
 
-/// The function of the gateway, with a permit to start it. A function that is replaced while
-/// its place is waited for is looked up again by the next round.
+/// The function of the gateway, with a permit to start it.
 async fn room(gateway: &Gateway) -> (Arc<Function>, OwnedSemaphorePermit) {
     loop {
         if let Some(function) = gateway.switchboard.functions().get(&gateway.function())
@@ -103,9 +104,18 @@ async fn connection(
 async fn talk(stream: TcpStream, Exchange { sink, mut source }: Exchange) {
     let (reader, mut writer) = stream.into_split();
     let upload = tokio::spawn(upload(reader, sink));
-    let mut clean = false;
+    let (mut clean, mut gone) = (false, false);
     loop {
-        match source.next().await {
+        let event = tokio::select! {
+            event = source.next() => event,
+            // A function that neither reads nor writes would not notice.
+            () = was_reset(&writer), if !gone => {
+                gone = true;
+                source.stop(Reason::ClientGone, "the client reset the connection");
+                continue;
+            }
+        };
+        match event {
             Some(ExchangeEvent::Data(data)) => {
                 if writer.write_all(&data).await.is_err() {
                     source.stop(Reason::ClientGone, "the client is gone");
@@ -122,6 +132,11 @@ async fn talk(stream: TcpStream, Exchange { sink, mut source }: Exchange) {
     }
     upload.abort();
     close(writer, clean).await;
+}
+
+async fn was_reset(writer: &OwnedWriteHalf) {
+    // An error of the poll itself means that the connection is of no more use.
+    let _ = writer.as_ref().ready(Interest::ERROR).await;
 }
 
 /// The client's bytes to the function, as far as it takes them.
@@ -150,6 +165,8 @@ async fn close(mut writer: OwnedWriteHalf, clean: bool) {
         let _ = writer.shutdown().await;
     } else {
         reset(writer.as_ref());
+        // Dropped in the ordinary way it would say that all is well first.
+        writer.forget();
     }
 }
 
