@@ -39,11 +39,13 @@ fn said(result: &std::io::Result<()>) -> String {
 pub fn asks_many(request: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> {
     let count: usize = request.uri().query().unwrap_or("1").parse()?;
     for n in 0..count / 50 {
-        let start = |_| spawn_and_send("script", b"x-do: write 41; sleep 10\r\n\r\n");
+        let start = |_| spawn_and_send("script", b"x-do: write 41; sleep 20\r\n\r\n");
         let children: Vec<_> = (0..50).map(start).collect::<Result<_, _>>()?;
-        for child in children {
-            let batch = |error: Error| Error::msg(format!("batch {n}: {error}"));
+        let batch = |error: Error| Error::msg(format!("batch {n}: {error}"));
+        for child in &children {
             assert_eq!(child.bytes().map_err(batch)?, b"A");
+        }
+        for child in children {
             assert!(child.status()?.is_ok());
         }
     }
