@@ -100,3 +100,25 @@ fn links_and_anchors_are_found() {
         "3-what-a-function-cant-do-_read"
     );
 }
+
+/// `router/link.rs` in a document is the end of some file's path.
+#[test]
+fn every_source_file_that_a_document_names_is_there() {
+    let files = tree::files();
+    let there = |name: &str| {
+        files.iter().any(|file| {
+            let rest = file.path.strip_suffix(name);
+            rest.is_some_and(|rest| rest.is_empty() || rest.ends_with('/'))
+        })
+    };
+    let mut found = Vec::new();
+    for document in files.iter().filter(|file| file.is(".md")) {
+        for line in without_code(&document.text) {
+            let spans = line.split('`').skip(1).step_by(2);
+            let named = spans.filter(|span| span.ends_with(".rs") && !span.contains(' '));
+            let missing = named.filter(|name| !there(name));
+            found.extend(missing.map(|name| format!("{}: `{name}`", document.path)));
+        }
+    }
+    none("documents name source files that are not there", found);
+}
