@@ -4,6 +4,7 @@ use std::ffi::OsStr;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -102,7 +103,7 @@ pub fn receive(control: BorrowedFd<'_>) -> io::Result<Reply> {
 /// `embly wrapper ROLE` in this very executable, with an empty environment.
 pub(crate) fn wrapper_command(role: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.args(["wrapper", role]).env_clear();
+    command.arg0("embly").args(["wrapper", role]).env_clear();
     command
 }
 

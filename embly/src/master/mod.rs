@@ -176,6 +176,7 @@ impl Master {
             };
             self.open().insert(gateway.name.clone(), open);
         }
+        self.switchboard.functions().announce();
         for (_, open) in before {
             // Its connections go on until they are done.
             open.closing.send_replace(true);

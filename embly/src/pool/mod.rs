@@ -9,7 +9,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use embly_wrapper::process::Spec;
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::limits::Limits;
 use crate::wrapper::{Door, Nursery, Reaper, Server, Slots, StartError, Wrapper};
@@ -152,6 +152,7 @@ impl Function {
 #[derive(Debug, Default)]
 pub struct Functions {
     by_name: RwLock<HashMap<Arc<str>, Arc<Function>>>,
+    replaced: watch::Sender<()>,
 }
 
 impl Functions {
@@ -174,6 +175,16 @@ impl Functions {
             (Arc::clone(&version.name), version)
         });
         *by_name = new.collect();
+    }
+
+    /// Tells those who have subscribed that there are other functions now, or other gateways.
+    pub fn announce(&self) {
+        self.replaced.send_replace(());
+    }
+
+    /// Changes with each [`Functions::announce`].
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
     }
 
     /// The names, sorted.

@@ -86,7 +86,7 @@ impl Driver {
         let wrapper = function.wrapper(&switchboard.processes);
         tokio::pin!(wrapper);
         let mut early = Vec::new();
-        let deadline = self.times.wall.map(|wall| Instant::now() + wall);
+        let deadline = self.wall();
         loop {
             tokio::select! {
                 wrapper = &mut wrapper => {
@@ -102,6 +102,12 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Counts from the request, not from the process.
+    fn wall(&self) -> Option<Instant> {
+        let created = Instant::from_std(self.record.created);
+        self.times.wall.map(|wall| created + wall)
     }
 
     fn wall_reached(&self) -> Ending {
@@ -120,7 +126,7 @@ impl Driver {
             deaf: false,
             stopped: None,
             said: None,
-            wall: self.times.wall.map(|wall| now + wall),
+            wall: self.wall(),
             idle: if self.times.head {
                 None
             } else {
