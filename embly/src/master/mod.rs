@@ -97,7 +97,7 @@ impl Master {
     pub fn start(reporter: Reporter, options: Options<'_>) -> Result<Self, StartError> {
         let folder = Folder::create()?;
         machine::raise_descriptor_limit();
-        let default = folder.path().join("wrapper.sock");
+        let default = folder.path().join(folder::SOCKET);
         let door = Door::open(options.socket.unwrap_or(&default), reporter.clone())?;
         let processes = Processes {
             start: options.start,

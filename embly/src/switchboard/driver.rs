@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use embly_wrapper::process::{Reaped, Status};
-use protos::frame;
+use protos::frame::{self, MAX_MESSAGE_BYTES};
 use protos::{Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, SpawnOptions, Startup};
 use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot};
@@ -24,6 +24,13 @@ const EXIT_WITHIN: Duration = Duration::from_millis(100);
 
 /// How much to read at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
+
+/// Beside the data it was granted, so many bytes of answers may wait for a wrapper that does not
+/// read. An honest one reads while it writes.
+const ANSWERS: usize = 1024 * 1024;
+
+/// Streams that a function without a limit on children is thought to have.
+const MANY_CHILDREN: u32 = 1024;
 
 /// What others want of an invocation.
 #[derive(Debug)]
@@ -272,6 +279,19 @@ impl Driver {
             run.stopped
                 .get_or_insert(Ending::new(Reason::Starting, detail));
         }
+        if run.outgoing.len() > self.most_unsent() {
+            let detail = "does not read what it is sent".to_owned();
+            let address = self.address;
+            self.switchboard.with_router(|router, effects| {
+                router.violation(address, detail, effects);
+            });
+        }
+    }
+
+    /// What credit allows to be under way to it, its parent and one newcomer included.
+    fn most_unsent(&self) -> usize {
+        let streams = self.function.limits.children.unwrap_or(MANY_CHILDREN) as usize + 2;
+        streams * MAX_MESSAGE_BYTES + ANSWERS
     }
 
     fn write(&self, run: &mut Run) {
