@@ -1,6 +1,5 @@
 //! The TCP gateway: one invocation per connection, bytes both ways, half-close both ways.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -28,19 +27,13 @@ pub async fn serve(
 ) {
     let connections = TaskTracker::new();
     let reporter = gateway.switchboard.reporter().clone();
-    let complain = |error: &io::Error| {
-        reporter.warn(format!(
-            "gateway `{}`: cannot accept a connection: {error}",
-            gateway.name
-        ));
-    };
     let mut replaced = gateway.switchboard.functions().subscribe();
     loop {
         replaced.borrow_and_update();
         // Room first, then a client: at the limit, clients wait in the kernel's queue.
         let next = async {
             let (function, permit) = room(&gateway).await;
-            let (stream, client) = listener.accept(complain).await;
+            let (stream, client) = listener.accept(&gateway.name, &reporter).await;
             (function, permit, stream, client)
         };
         tokio::select! {

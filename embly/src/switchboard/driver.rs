@@ -157,21 +157,30 @@ impl Driver {
                 Order::Deliver(_) | Order::HeadReceived => {}
             }
         }
+        let status = self.reap(&mut run).await;
+        ending(run.stopped, run.said, status)
+    }
+
+    /// Waits for the end of the process, and hastens it: at once where it was stopped, otherwise
+    /// when it had its time. `None` where it had to be killed, or left no trace.
+    async fn reap(&mut self, run: &mut Run) -> Option<Status> {
+        let reaper = &self.switchboard.processes.reaper;
         if run.stopped.is_some() {
             reaper.kill(run.wrapper.pid);
         }
-        let reaped = match timeout(EXIT_WITHIN, &mut run.reaped).await {
-            Ok(reaped) => reaped.ok(),
+        let in_time = timeout(EXIT_WITHIN, &mut run.reaped).await;
+        let killed = in_time.is_err();
+        let reaped = match in_time {
+            Ok(reaped) => reaped,
             Err(_) => {
                 reaper.kill(run.wrapper.pid);
-                (&mut run.reaped).await.ok()
+                (&mut run.reaped).await
             }
         };
-        if let Some(reaped) = &reaped {
-            self.record.cpu = reaped.cpu;
-            self.record.memory = reaped.memory;
-        }
-        ending(run.stopped, run.said, reaped.map(|reaped| reaped.status))
+        let reaped = reaped.ok()?;
+        self.record.cpu = reaped.cpu;
+        self.record.memory = reaped.memory;
+        (!killed).then_some(reaped.status)
     }
 
     fn startup(&self) -> Message {
@@ -425,7 +434,7 @@ fn ending(stopped: Option<Ending>, said: Option<Ending>, status: Option<Status>)
             Reason::Lost,
             format!("the process exited with {code} without a word"),
         ),
-        (None, None) => Ending::new(Reason::Lost, "the process is gone without a trace"),
+        (None, None) => Ending::new(Reason::Lost, "it closed its connection without a word"),
     }
 }
 
