@@ -3,6 +3,7 @@
 
 #![allow(
     dead_code,
+    unused_imports,
     reason = "each test file is a program of its own and uses a part"
 )]
 
@@ -223,6 +224,17 @@ impl Drop for Embly {
     }
 }
 
+/// The largest resident set that a process ever had, in bytes.
+pub fn peak_memory(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kibibytes = line.trim().strip_suffix("kB").unwrap().trim();
+    kibibytes.parse::<u64>().unwrap() * 1024
+}
+
 /// Sends a signal to a process.
 pub fn kill(pid: i32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
@@ -252,31 +264,44 @@ pub fn eventually(what: &str, mut until: impl FnMut() -> bool) {
 
 /// All processes whose parent is `parent`, with their command lines.
 pub fn children(parent: i32) -> Vec<(i32, String)> {
+    let with_line = |(pid, _)| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        (pid, String::from_utf8_lossy(&line).replace('\0', " "))
+    };
+    processes(parent).into_iter().map(with_line).collect()
+}
+
+/// The processes that run invocations of this master: all that do not lead their own group, as
+/// fork servers do.
+pub fn wrappers(embly: &Embly) -> Vec<i32> {
+    let wrapper = |(pid, group)| (pid != group && group != embly.pid()).then_some(pid);
+    processes(embly.pid())
+        .into_iter()
+        .filter_map(wrapper)
+        .collect()
+}
+
+/// All processes whose parent is `parent`, with their groups.
+fn processes(parent: i32) -> Vec<(i32, i32)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-        else {
+        let name = entry.file_name();
+        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
-            continue;
-        };
+        // One that has just ended has none any more.
+        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
         // The name, in brackets, may hold anything.
         let Some((_, rest)) = stat.rsplit_once(") ") else {
             continue;
         };
-        let mut fields = rest.split(' ');
-        if fields.next() == Some("Z") || fields.next() != Some(&parent.to_string()) {
-            continue;
+        let fields: Vec<&str> = rest.split(' ').take(3).collect();
+        if let [state, its_parent, group] = fields[..]
+            && state != "Z"
+            && its_parent == parent.to_string()
+        {
+            found.push((pid, group.parse().unwrap()));
         }
-        let mut line = String::new();
-        if let Ok(mut file) = std::fs::File::open(entry.path().join("cmdline")) {
-            let _ = file.read_to_string(&mut line);
-        }
-        found.push((pid, line.replace('\0', " ")));
     }
     found
 }
