@@ -83,14 +83,16 @@ pub fn read_response(mut stream: TcpStream) -> Response {
 
 /// A response from all the bytes of a connection.
 pub fn parse(bytes: &[u8]) -> Response {
+    try_parse(bytes)
+        .unwrap_or_else(|| panic!("no response in {:?}", String::from_utf8_lossy(bytes)))
+}
+
+/// A response as far as it has come; `None` before its head is whole.
+pub fn try_parse(bytes: &[u8]) -> Option<Response> {
     let mut headers = [httparse::EMPTY_HEADER; 64];
     let mut parsed = httparse::Response::new(&mut headers);
-    let head = match parsed.parse(bytes) {
-        Ok(httparse::Status::Complete(head)) => head,
-        other => panic!(
-            "no response: {other:?} in {:?}",
-            String::from_utf8_lossy(bytes)
-        ),
+    let Ok(httparse::Status::Complete(head)) = parsed.parse(bytes) else {
+        return None;
     };
     let headers: Vec<(String, String)> = parsed
         .headers
@@ -120,12 +122,12 @@ pub fn parse(bytes: &[u8]) -> Response {
     } else {
         (rest.to_vec(), true)
     };
-    Response {
+    Some(Response {
         status: parsed.code.unwrap(),
         headers: headers.clone(),
         body,
         complete,
-    }
+    })
 }
 
 fn unchunk(mut rest: &[u8]) -> (Vec<u8>, bool) {

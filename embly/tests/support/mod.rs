@@ -7,10 +7,12 @@
 )]
 
 pub mod client;
+pub mod process;
 pub mod project;
+pub mod session;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -21,6 +23,7 @@ use serde_json::Value;
 
 pub use client::get;
 pub use project::Project;
+pub use session::Session;
 
 /// Nothing that a test waits for takes this long, on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -248,35 +251,4 @@ pub fn eventually(what: &str, mut until: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "does not happen: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// All processes whose parent is `parent`, with their command lines.
-pub fn children(parent: i32) -> Vec<(i32, String)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let Some(pid) = entry
-            .file_name()
-            .to_str()
-            .and_then(|name| name.parse::<i32>().ok())
-        else {
-            continue;
-        };
-        let Ok(stat) = std::fs::read_to_string(entry.path().join("stat")) else {
-            continue;
-        };
-        // The name, in brackets, may hold anything.
-        let Some((_, rest)) = stat.rsplit_once(") ") else {
-            continue;
-        };
-        let mut fields = rest.split(' ');
-        if fields.next() == Some("Z") || fields.next() != Some(&parent.to_string()) {
-            continue;
-        }
-        let mut line = String::new();
-        if let Ok(mut file) = std::fs::File::open(entry.path().join("cmdline")) {
-            let _ = file.read_to_string(&mut line);
-        }
-        found.push((pid, line.replace('\0', " ")));
-    }
-    found
 }

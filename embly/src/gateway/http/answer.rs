@@ -19,7 +19,6 @@ use crate::switchboard::{ExchangeEvent, Source};
 const AFTER_RESPONSE: Duration = Duration::from_secs(10);
 
 /// What hyper sends.
-#[derive(Debug)]
 pub enum Body {
     /// The gateway's own words.
     Full(Full<Bytes>),
@@ -39,23 +38,33 @@ impl Body {
 #[error("the response was cut short: {0}")]
 pub struct Cut(String);
 
+/// Ready when the client has reset the connection.
+pub type ClientReset = Pin<Box<dyn Future<Output = ()> + Send>>;
+
 /// A function's body: decoded, checked, and counted.
-#[derive(Debug)]
 pub struct Answer {
     framing: Framing,
     bytes: BytesMut,
     /// Until the response is complete; then it is drained elsewhere.
     source: Option<Source>,
+    client_reset: ClientReset,
     access: Access,
 }
 
 impl Answer {
     /// The body that begins with `bytes` and goes on with what `source` brings.
-    pub fn new(framing: Framing, bytes: BytesMut, source: Source, access: Access) -> Self {
+    pub fn new(
+        framing: Framing,
+        bytes: BytesMut,
+        source: Source,
+        client_reset: ClientReset,
+        access: Access,
+    ) -> Self {
         let mut answer = Self {
             framing,
             bytes,
             source: Some(source),
+            client_reset,
             access,
         };
         if answer.framing.is_complete() {
@@ -111,7 +120,13 @@ impl Answer {
             let Some(source) = &mut self.source else {
                 return Poll::Ready(None);
             };
-            match std::task::ready!(source.poll_next(context)) {
+            let Poll::Ready(event) = source.poll_next(context) else {
+                // While the function is quiet nothing is written, which would show it as well.
+                std::task::ready!(self.client_reset.as_mut().poll(context));
+                let cut = self.cut_because(Reason::ClientGone, "the client reset the connection");
+                return Poll::Ready(Some(Err(cut)));
+            };
+            match event {
                 Some(ExchangeEvent::Data(data)) if self.bytes.is_empty() => {
                     // The only reference to its memory is ours, so this copies nothing.
                     self.bytes = BytesMut::from(data);

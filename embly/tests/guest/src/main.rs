@@ -1,6 +1,8 @@
 //! Every function that the end-to-end tests run: one crate, and a function does what its name
 //! says (the name is the first argument).
 
+mod faults;
+
 use std::io::{Read, Write};
 
 use embly::http::{self, Body, Request, ResponseWriter};
@@ -15,6 +17,7 @@ fn main() -> Result<(), Error> {
         }),
         "echo" => embly::run(echo),
         "panics" => panic!("no luck"),
+        other if faults::NAMES.contains(&other) => faults::run(other),
         other => {
             eprintln!("there is no guest {other}");
             std::process::exit(70)
