@@ -5,7 +5,7 @@
 //! that only this user can write. Whoever loads one opens it once and checks owner, mode and
 //! checksum on that descriptor.
 //!
-//! The file is the engine's ELF image, then a trailer of 48 bytes: [`MAGIC`], the length of
+//! The file is the engine's ELF image, then a trailer of 48 bytes: `EMBLYAO1`, the length of
 //! the image as u64 little-endian, and the BLAKE3 hash of the image.
 
 use std::fs::{self, File, OpenOptions, Permissions};

@@ -1,6 +1,5 @@
 //! The TCP gateway: one invocation per connection, bytes both ways, half-close both ways.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -28,23 +27,22 @@ pub async fn serve(
 ) {
     let connections = TaskTracker::new();
     let reporter = gateway.switchboard.reporter().clone();
-    let complain = |error: &io::Error| {
-        reporter.warn(format!(
-            "gateway `{}`: cannot accept a connection: {error}",
-            gateway.name
-        ));
-    };
+    let mut replaced = gateway.switchboard.functions().subscribe();
     loop {
+        replaced.borrow_and_update();
         // Room first, then a client: at the limit, clients wait in the kernel's queue.
         let next = async {
             let (function, permit) = room(&gateway).await;
-            let (stream, client) = listener.accept(complain).await;
+            let (stream, client) = listener.accept(&gateway.name, &reporter).await;
             (function, permit, stream, client)
         };
         tokio::select! {
             (function, permit, stream, client) = next => {
                 connections.spawn(connection(Arc::clone(&gateway), function, permit, stream, client));
             }
+            // The room may be one for code that was replaced meanwhile. The sender lives as
+            // long as the switchboard.
+            _ = replaced.changed() => {}
             () = closed(&mut closing) => break,
         }
     }
@@ -53,18 +51,16 @@ pub async fn serve(
     connections.wait().await;
 }
 
-/// The function of the gateway, with a permit to start it. A function that is replaced while
-/// its place is waited for is looked up again by the next round.
+/// The function of the gateway, with a permit to start it. One that is not there (it does not
+/// compile, say) is waited for by waiting for the next replacement.
 async fn room(gateway: &Gateway) -> (Arc<Function>, OwnedSemaphorePermit) {
-    loop {
-        if let Some(function) = gateway.switchboard.functions().get(&gateway.function())
-            && let Some(permit) = function.permit().await
-        {
-            return (function, permit);
-        }
-        // Only between two steps of a reload.
-        tokio::task::yield_now().await;
+    let function = gateway.switchboard.functions().get(&gateway.function());
+    if let Some(function) = function
+        && let Some(permit) = function.permit().await
+    {
+        return (function, permit);
     }
+    std::future::pending().await
 }
 
 async fn connection(

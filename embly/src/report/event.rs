@@ -183,7 +183,10 @@ fn show_address<S: Serializer>(address: &Address, to: S) -> Result<S::Ok, S::Err
     reason = "as serde wants"
 )]
 fn show_option_address<S: Serializer>(address: &Option<Address>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&address.map_or_else(String::new, |address| address.to_string()))
+    match address {
+        Some(address) => to.collect_str(address),
+        None => to.serialize_none(),
+    }
 }
 
 #[expect(

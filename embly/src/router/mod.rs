@@ -95,6 +95,8 @@ struct Invocation {
     state: State,
     level: u32,
     limits: SpawnLimits,
+    /// It may outlive its parent.
+    detached: bool,
     children: BTreeSet<Address>,
     /// Sum and number of what stands in `unread` for this one.
     unread_bytes: u64,
@@ -156,7 +158,7 @@ impl Router {
         }
         self.connect(gate, address)?;
         self.nodes.insert(gate, Node::Gate(Some(address)));
-        self.add(address, gate, 1, limits);
+        self.add(address, gate, 1, limits, false);
         Ok(())
     }
 
@@ -167,12 +169,20 @@ impl Router {
         }
     }
 
-    fn add(&mut self, address: Address, parent: Address, level: u32, limits: SpawnLimits) {
+    fn add(
+        &mut self,
+        address: Address,
+        parent: Address,
+        level: u32,
+        limits: SpawnLimits,
+        detached: bool,
+    ) {
         let invocation = Invocation {
             parent,
             state: State::Starting,
             level,
             limits,
+            detached,
             children: BTreeSet::new(),
             unread_bytes: 0,
             unread_streams: 0,
@@ -395,7 +405,8 @@ impl Router {
                     children: Some(0),
                     depth: Some(0),
                 };
-                self.add(address, parent, level, nothing);
+                let detached = options.as_ref().is_some_and(|options| options.detached);
+                self.add(address, parent, level, nothing, detached);
                 if let Some(Node::Invocation(parent)) = self.nodes.get_mut(&parent) {
                     parent.children.insert(address);
                 }
@@ -485,11 +496,16 @@ impl Router {
         self.forget_unread_of(address, invocation.unread_streams);
         for child in invocation.children {
             self.disconnect(address, child);
-            self.stop(
-                child,
-                Ending::new(Reason::ParentEnded, "its parent ended"),
-                effects,
-            );
+            match self.nodes.get(&child) {
+                // It reads how its parent ended, and goes on.
+                Some(Node::Invocation(Invocation { detached: true, .. })) => {
+                    self.pass(address, child, Body::Ending(ending.clone()), effects);
+                }
+                _ => {
+                    let ending = Ending::new(Reason::ParentEnded, "its parent ended");
+                    self.stop(child, ending, effects);
+                }
+            }
         }
         let unread = self.disconnect(parent, address);
         match self.nodes.get_mut(&parent) {

@@ -20,7 +20,7 @@ use crate::pool::{Function, Functions, Processes};
 use crate::report::{Event, Reporter};
 use crate::router::{Budget, Effect, Router, Size, SpawnLimits};
 use driver::{Driver, Order};
-pub use exchange::{Exchange, ExchangeEvent, Sink, Source};
+pub use exchange::{Ended, Exchange, ExchangeEvent, Sink, Source};
 use exchange::{Gate, Port};
 use record::Record;
 pub use record::{Finished, Origin};

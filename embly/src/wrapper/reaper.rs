@@ -53,7 +53,7 @@ impl Reaper {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reaps the fork server `pid` and the group that it leads, from now on.
+    /// Reaps the process `pid` and the group that it leads, from now on.
     pub fn add_group(&self, pid: i32) {
         self.lock().groups.insert(pid);
     }
@@ -111,7 +111,6 @@ impl Reaper {
                 let reaped = process::reap(Which::Group(leader))
                     .or_else(|_| process::reap(Which::Process(leader)));
                 match reaped {
-                    Ok(Some(reaped)) if reaped.pid == leader => {}
                     Ok(Some(reaped)) => match inner.waiting.remove(&reaped.pid) {
                         // A driver that has gone does not want to know.
                         Some(driver) => drop(driver.send(reaped)),

@@ -2,12 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use embly_wrapper::control::{MAX_BATCH, Reply};
-use embly_wrapper::process::{self, Hello};
+use embly_wrapper::process::{self, ForkServer, Hello, Spec};
 use protos::Slot;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -64,16 +63,13 @@ impl Server {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(
-        function: &str,
-        artefact: &Path,
-        entry: &str,
+        spec: &Spec,
         nursery: &Nursery,
         reaper: &Reaper,
     ) -> Result<Self, StartError> {
-        let server = nursery
-            .start(function.to_owned(), artefact.to_owned(), entry.to_owned())
-            .await
-            .map_err(StartError::Process)?;
+        let spec = spec.clone();
+        let start = move || ForkServer::start(&spec);
+        let server = nursery.run(start).await.map_err(StartError::Process)?;
         let pid = server.pid();
         reaper.add_group(pid);
         // It keeps packets apart, which only the calls that read and write need to know.

@@ -85,6 +85,12 @@ impl Drop for Access {
 }
 
 impl Access {
+    /// Returns when the client has reset the connection.
+    pub fn client_reset(&self) -> impl Future<Output = ()> + Send + 'static {
+        let client = self.client.clone();
+        async move { client.reset().await }
+    }
+
     /// Warns about this request's function, later and from elsewhere.
     pub fn warner(&self) -> impl Fn(&str) + Send + 'static {
         let reporter = self.gateway.switchboard.reporter().clone();

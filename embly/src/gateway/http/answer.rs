@@ -1,5 +1,6 @@
 //! The body of a response on its way to the client.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -19,6 +20,7 @@ use crate::switchboard::{ExchangeEvent, Source};
 const AFTER_RESPONSE: Duration = Duration::from_secs(10);
 
 /// What hyper sends.
+#[derive(Debug)]
 pub enum Body {
     /// The gateway's own words.
     Full(Full<Bytes>),
@@ -38,34 +40,35 @@ impl Body {
 #[error("the response was cut short: {0}")]
 pub struct Cut(String);
 
-/// Ready when the client has reset the connection.
-pub type ClientReset = Pin<Box<dyn Future<Output = ()> + Send>>;
-
 /// A function's body: decoded, checked, and counted.
 pub struct Answer {
     framing: Framing,
     bytes: BytesMut,
     /// Until the response is complete; then it is drained elsewhere.
     source: Option<Source>,
-    client_reset: ClientReset,
     access: Access,
+    /// Ready when the client has reset the connection, which hyper would only see when it writes.
+    reset: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("framing", &self.framing)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Answer {
     /// The body that begins with `bytes` and goes on with what `source` brings.
-    pub fn new(
-        framing: Framing,
-        bytes: BytesMut,
-        source: Source,
-        client_reset: ClientReset,
-        access: Access,
-    ) -> Self {
+    pub fn new(framing: Framing, bytes: BytesMut, source: Source, access: Access) -> Self {
+        let reset = Box::pin(access.client_reset());
         let mut answer = Self {
             framing,
             bytes,
             source: Some(source),
-            client_reset,
             access,
+            reset,
         };
         if answer.framing.is_complete() {
             answer.complete();
@@ -84,6 +87,15 @@ impl Answer {
         }
     }
 
+    /// Counts what is handed out, and sees whether it was the last.
+    fn count(&mut self, data: Bytes) -> Bytes {
+        self.access.bytes += data.len() as u64;
+        if self.framing.is_complete() {
+            self.complete();
+        }
+        data
+    }
+
     fn cut(&mut self, ending: &Ending) -> Cut {
         self.access.reason = Some(ending.reason);
         self.source = None;
@@ -100,13 +112,7 @@ impl Answer {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         loop {
             match self.framing.next(&mut self.bytes) {
-                Ok(Some(data)) => {
-                    self.access.bytes += data.len() as u64;
-                    if self.framing.is_complete() {
-                        self.complete();
-                    }
-                    return Poll::Ready(Some(Ok(data)));
-                }
+                Ok(Some(data)) => return Poll::Ready(Some(Ok(self.count(data)))),
                 Ok(None) if self.framing.is_complete() => {
                     self.complete();
                     return Poll::Ready(None);
@@ -120,16 +126,21 @@ impl Answer {
             let Some(source) = &mut self.source else {
                 return Poll::Ready(None);
             };
-            let Poll::Ready(event) = source.poll_next(context) else {
-                // While the function is quiet nothing is written, which would show it as well.
-                std::task::ready!(self.client_reset.as_mut().poll(context));
-                let cut = self.cut_because(Reason::ClientGone, "the client reset the connection");
-                return Poll::Ready(Some(Err(cut)));
+            let event = match source.poll_next(context) {
+                Poll::Ready(event) => event,
+                Poll::Pending => {
+                    std::task::ready!(self.reset.as_mut().poll(context));
+                    let cut =
+                        self.cut_because(Reason::ClientGone, "the client reset the connection");
+                    return Poll::Ready(Some(Err(cut)));
+                }
             };
             match event {
-                Some(ExchangeEvent::Data(data)) if self.bytes.is_empty() => {
-                    // The only reference to its memory is ours, so this copies nothing.
-                    self.bytes = BytesMut::from(data);
+                // Nothing to decode: passed on without a copy.
+                Some(ExchangeEvent::Data(data))
+                    if self.bytes.is_empty() && self.framing.whole(&data) =>
+                {
+                    return Poll::Ready(Some(Ok(self.count(data))));
                 }
                 Some(ExchangeEvent::Data(data)) => self.bytes.extend_from_slice(&data),
                 Some(ExchangeEvent::HalfClose) if self.framing == Framing::UntilEnd => {

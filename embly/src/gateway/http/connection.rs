@@ -62,7 +62,8 @@ pub async fn serve(
         .header_read_timeout(HEAD_WITHIN)
         .half_close(true)
         .pipeline_flush(true)
-        .max_buf_size(LEAST_BUFFER.max(head_limit as usize));
+        // A head that is a little too long gets an answer that says so; hyper's own has no body.
+        .max_buf_size(LEAST_BUFFER.max(2 * head_limit as usize));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Shared(stream)), service));
     // Whatever ends a connection early is the client's doing, and its request says so.
     tokio::select! {

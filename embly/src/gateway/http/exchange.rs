@@ -38,10 +38,8 @@ pub async fn handle(
             *response.headers_mut() = head.headers;
             response.headers_mut().insert(REQUEST_ID, request_id);
             access.status = Some(head.status.as_u16());
-            let client = client.clone();
-            let reset = Box::pin(async move { client.reset().await });
-            let answer = Answer::new(head.framing, body, source, reset, access);
-            response.map(|()| Body::Answer(Box::new(answer)))
+            response
+                .map(|()| Body::Answer(Box::new(Answer::new(head.framing, body, source, access))))
         }
         Err(Refusal { ending, status }) => {
             let response = match status {
