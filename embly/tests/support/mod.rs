@@ -252,3 +252,9 @@ pub fn eventually(what: &str, mut until: impl FnMut() -> bool) {
         std::thread::sleep(Duration::from_millis(5));
     }
 }
+
+/// All processes whose parent is `parent`, with their names.
+pub fn children(parent: i32) -> Vec<(i32, String)> {
+    let found = process::children(parent).into_iter();
+    found.map(|process| (process.pid, process.name)).collect()
+}

@@ -57,8 +57,15 @@ impl Process {
     }
 }
 
-/// All processes whose parent is `parent`, those that wait to be reaped included.
+/// All processes whose parent is `parent` and that have not ended.
 pub fn children(parent: i32) -> Vec<Process> {
+    let mut found = children_and_zombies(parent);
+    found.retain(|process| process.state != 'Z');
+    found
+}
+
+/// The same with those that have ended and that nobody has reaped.
+pub fn children_and_zombies(parent: i32) -> Vec<Process> {
     let pids = fs::read_dir("/proc")
         .unwrap()
         .flatten()
@@ -77,8 +84,7 @@ impl Embly {
     /// The wrappers of a function: one per invocation that runs.
     pub fn wrappers(&self, function: &str) -> Vec<Process> {
         let mut found = self.processes();
-        found
-            .retain(|process| !process.leads() && process.name == function && process.state != 'Z');
+        found.retain(|process| !process.leads() && process.name == function);
         found
     }
 
@@ -95,7 +101,7 @@ impl Embly {
     /// The fork servers of a function: one per version that is in use.
     pub fn fork_servers(&self, function: &str) -> Vec<Process> {
         let mut found = self.processes();
-        found.retain(|process| process.leads() && process.name == function && process.state != 'Z');
+        found.retain(|process| process.leads() && process.name == function);
         found
     }
 
