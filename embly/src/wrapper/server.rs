@@ -65,13 +65,17 @@ impl Server {
     pub async fn start(
         spec: &Spec,
         nursery: &Nursery,
-        reaper: &Reaper,
+        reaper: &Arc<Reaper>,
     ) -> Result<Self, StartError> {
-        let spec = spec.clone();
-        let start = move || ForkServer::start(&spec);
+        let (spec, reaped_by) = (spec.clone(), Arc::clone(reaper));
+        let start = move || {
+            let server = ForkServer::start(&spec)?;
+            // Here, since nobody may wait for it any more.
+            reaped_by.add_group(server.pid());
+            Ok(server)
+        };
         let server = nursery.run(start).await.map_err(StartError::Process)?;
         let pid = server.pid();
-        reaper.add_group(pid);
         // It keeps packets apart, which only the calls that read and write need to know.
         let control = std::os::unix::net::UnixStream::from(server.into_control());
         let control = UnixStream::from_std(control).map_err(StartError::Process)?;

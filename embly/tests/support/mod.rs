@@ -10,6 +10,7 @@ pub mod client;
 pub mod process;
 pub mod project;
 pub mod session;
+pub mod user;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader};
@@ -38,9 +39,35 @@ pub fn cache_home() -> PathBuf {
 
 /// `embly` with these arguments, a private socket folder, and the tests' cache.
 pub fn command(arguments: &[&str], runtime_dir: &Path) -> Command {
-    let mut command = Command::new(EMBLY);
+    let mut command = environment(Command::new(EMBLY), runtime_dir);
+    command.args(arguments);
     command
-        .args(arguments)
+}
+
+/// The arguments for a project on free ports, with JSON events.
+pub fn arguments<'a>(what: &'a str, project: &'a Project) -> [&'a str; 7] {
+    let path = project.path().to_str().unwrap();
+    [
+        what,
+        path,
+        "--bind",
+        "127.0.0.1:0",
+        "--format",
+        "json",
+        "-v",
+    ]
+}
+
+/// Says that a test does nothing here; a failure where everything must be tested.
+pub fn skipped(needs: &str) {
+    let all = std::env::var_os("EMBLY_TEST_ALL").is_some_and(|all| all == "1");
+    assert!(!all, "needs {needs}");
+    eprintln!("skipped: needs {needs}");
+}
+
+/// A private socket folder, and the tests' cache.
+fn environment(mut command: Command, runtime_dir: &Path) -> Command {
+    command
         .env("XDG_CACHE_HOME", cache_home())
         .env("XDG_RUNTIME_DIR", runtime_dir)
         .env("NO_COLOR", "1")
@@ -78,20 +105,19 @@ impl Embly {
     /// `embly COMMAND` with more arguments, on free ports, with JSON events.
     pub fn start(what: &str, project: &Project, arguments: &[&str]) -> Self {
         let runtime = tempfile::tempdir().unwrap();
-        let path = project.path().to_str().unwrap();
-        let mut command = command(
-            &[
-                what,
-                path,
-                "--bind",
-                "127.0.0.1:0",
-                "--format",
-                "json",
-                "-v",
-            ],
-            runtime.path(),
-        );
-        command.args(arguments);
+        let mut command = command(&[], runtime.path());
+        command.args(self::arguments(what, project)).args(arguments);
+        Self::spawn(command, runtime, project.gateways())
+    }
+
+    /// `embly run` after a shell has done this, which sets a limit.
+    pub fn limited(project: &Project, script: &str) -> Self {
+        let runtime = tempfile::tempdir().unwrap();
+        let mut command = environment(Command::new("sh"), runtime.path());
+        command
+            .args(["-c", &format!("{script}\nexec \"$@\""), "sh"])
+            .arg(EMBLY)
+            .args(arguments("run", project));
         Self::spawn(command, runtime, project.gateways())
     }
 

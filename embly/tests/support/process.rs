@@ -137,3 +137,12 @@ pub fn time_until_gone(processes: &[Process]) -> Duration {
     });
     since.elapsed()
 }
+
+/// CPU time that a process has used.
+pub fn cpu_time(pid: i32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+    let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
+    let ticks: u64 = fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap();
+    // A tick is a hundredth of a second on every Linux.
+    Duration::from_millis(ticks * 10)
+}

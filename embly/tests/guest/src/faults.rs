@@ -8,12 +8,20 @@ use embly::prelude::*;
 use embly::{Conn, Error, spawn_and_send, spawn_function};
 
 /// Their names.
-pub const NAMES: [&str; 6] = ["sleeps", "streams", "goes-quiet", "chain", "link", "exits"];
+pub const NAMES: [&str; 7] = [
+    "sleeps",
+    "streams",
+    "goes-quiet",
+    "chain",
+    "link",
+    "exits",
+    "slow",
+];
 
 /// Runs the function of this name.
 pub fn run(name: &str) -> Result<(), Error> {
     match name {
-        "sleeps" => http::run(sleeps),
+        "sleeps" | "slow" => http::run(sleeps),
         "streams" => http::run(streams),
         "goes-quiet" => http::run(goes_quiet),
         "chain" => http::run_catch_error(chain),
