@@ -135,7 +135,10 @@ pub async fn start(
 
 /// Stops a master; a second signal does so at once.
 pub async fn stop(master: Master, signals: &mut Signals, reporter: &Reporter) -> Exit {
-    master.stop(signals.stop()).await;
-    reporter.event(&Event::Stopped { reason: "signal" });
+    let left = master.stop(signals.stop()).await;
+    reporter.event(&Event::Stopped {
+        reason: "signal",
+        left,
+    });
     Exit::Done
 }

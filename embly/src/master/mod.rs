@@ -19,7 +19,7 @@ use tokio::time::timeout;
 use crate::config::{GatewayKind, Project};
 use crate::gateway::{BindError, Gateway, Listener};
 use crate::pool::{Function, Processes, Start};
-use crate::report::{Event, Reporter};
+use crate::report::{Event, Left, Reporter};
 use crate::switchboard::Switchboard;
 use crate::wrapper::{Door, DoorError, Nursery, Reaper, Slots};
 pub use folder::{Folder, FolderError};
@@ -247,8 +247,8 @@ impl Master {
     }
 
     /// Stops: no new connections, what runs may finish within [`DRAIN_WITHIN`] or until
-    /// `at_once` is ready; then it is ended. Afterwards no process is left.
-    pub async fn stop(self, at_once: impl Future<Output = ()>) {
+    /// `at_once` is ready; then it is ended. Afterwards no process is left, or it is counted.
+    pub async fn stop(self, at_once: impl Future<Output = ()>) -> Left {
         let open = std::mem::take(&mut *self.open());
         for gateway in open.values() {
             gateway.closing.send_replace(true);
@@ -284,5 +284,6 @@ impl Master {
         let _ = timeout(REAP_WITHIN, self.switchboard.idle()).await;
         self.switchboard.functions().replace([]);
         let _ = timeout(REAP_WITHIN, self.switchboard.processes().reaper.none_left()).await;
+        self.switchboard.left()
     }
 }

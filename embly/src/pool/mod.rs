@@ -15,8 +15,8 @@ use crate::limits::Limits;
 use crate::wrapper::{Door, Nursery, Reaper, Server, Slots, StartError, Wrapper};
 
 /// How often a wrapper is asked for before the request is given up. Between two attempts the
-/// fork server is started anew.
-const ATTEMPTS: usize = 3;
+/// fork server is started anew; one that dies each time has died within milliseconds.
+const ATTEMPTS: usize = 10;
 
 /// How wrappers are started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -123,18 +123,19 @@ impl Function {
             } = processes;
             return door.start(spec, slots.next(), nursery, reaper).await;
         }
-        let mut last = StartError::Gone;
-        for _ in 0..ATTEMPTS {
-            match self.server(processes).await?.fork(&processes.slots).await {
-                Ok(wrapper) => return Ok(wrapper),
-                // No descriptors, no processes: the fork server is not to blame.
-                Err(error @ (StartError::Connection(_) | StartError::Fork(_))) => {
-                    return Err(error);
-                }
-                Err(error) => last = error,
+        for _ in 1..ATTEMPTS {
+            match self.attempt(processes).await {
+                // Its guest had not begun.
+                Err(StartError::Gone) => {}
+                result => return result,
             }
         }
-        Err(last)
+        self.attempt(processes).await
+    }
+
+    async fn attempt(&self, processes: &Processes) -> Result<Wrapper, StartError> {
+        let server = self.server(processes).await?;
+        server.fork(&processes.slots).await
     }
 
     /// The fork server, started if need be. Whoever comes meanwhile waits for the same one.

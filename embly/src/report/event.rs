@@ -3,6 +3,8 @@
 use protos::{Address, Ending, Reason};
 use serde::{Serialize, Serializer};
 
+use crate::router::Size;
+
 /// How much a line matters to an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -121,7 +123,25 @@ pub enum Event<'a> {
     /// Words.
     Message { level: Level, text: &'a str },
     /// The master has stopped.
-    Stopped { reason: &'a str },
+    Stopped {
+        reason: &'a str,
+        #[serde(flatten)]
+        left: Left,
+    },
+}
+
+/// What a master leaves to the kernel as it exits: all 0, unless something did not end in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Left {
+    /// What the routing table still holds: `addresses`, `links`, `unread`, `bytes`.
+    #[serde(flatten)]
+    pub table: Size,
+    /// Where messages to an address would still be delivered.
+    pub receivers: usize,
+    /// Fork servers that were not reaped.
+    pub fork_servers: usize,
+    /// Wrappers that were not reaped.
+    pub wrappers: usize,
 }
 
 impl Event<'_> {

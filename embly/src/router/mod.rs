@@ -105,7 +105,7 @@ struct Invocation {
 }
 
 /// How many things the table holds; all 0 when nothing runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Size {
     /// Invocations and gateway sides.
     pub addresses: usize,

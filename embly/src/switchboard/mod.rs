@@ -17,8 +17,8 @@ use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use crate::pool::{Function, Functions, Processes};
-use crate::report::{Event, Reporter};
-use crate::router::{Budget, Effect, Router, Size, SpawnLimits};
+use crate::report::{Event, Left, Reporter};
+use crate::router::{Budget, Effect, Router, SpawnLimits};
 use driver::{Driver, Order};
 pub use exchange::{Ended, Exchange, ExchangeEvent, Sink, Source};
 use exchange::{Gate, Port};
@@ -101,9 +101,16 @@ impl Switchboard {
         &self.processes
     }
 
-    /// How much the routing table holds.
-    pub fn size(&self) -> Size {
-        self.lock().router.size()
+    /// What is there: all 0 when nothing runs and every fork server has ended.
+    pub fn left(&self) -> Left {
+        let (fork_servers, wrappers) = self.processes.reaper.processes();
+        let core = self.lock();
+        Left {
+            table: core.router.size(),
+            receivers: core.receivers.len(),
+            fork_servers,
+            wrappers,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {

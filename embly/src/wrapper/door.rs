@@ -130,16 +130,20 @@ impl Door {
         spec: &Spec,
         slot: Slot,
         nursery: &Nursery,
-        reaper: &Reaper,
+        reaper: &Arc<Reaper>,
     ) -> Result<Wrapper, StartError> {
         let (send, connected) = oneshot::channel();
         self.expected().insert(slot, send);
         let (spec, path) = (spec.clone(), self.path.clone());
-        let start = move || process::start_wrapper(&spec, &path, slot);
+        let reaped_by = Arc::clone(reaper);
+        let start = move || {
+            let pid = process::start_wrapper(&spec, &path, slot)?;
+            reaped_by.add_group(pid);
+            Ok(pid)
+        };
         let started = nursery.run(start).await;
         let result = match started {
             Ok(pid) => {
-                reaper.add_group(pid);
                 let socket = timeout(CONNECT_WITHIN, connected).await;
                 socket
                     .ok()

@@ -56,6 +56,8 @@ impl Reaper {
     /// Reaps the process `pid` and the group that it leads, from now on.
     pub fn add_group(&self, pid: i32) {
         self.lock().groups.insert(pid);
+        // It may have ended before anybody looked for it.
+        self.reap();
     }
 
     /// How `pid`, a wrapper that has said hello, ends.

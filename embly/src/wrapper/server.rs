@@ -21,6 +21,10 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 /// The same for a fork.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
 
+/// The end of a fork server shows at its control socket a moment after it shows at the sockets
+/// that were under way to it.
+const END_SHOWS_WITHIN: Duration = Duration::from_millis(50);
+
 /// Why there is no fork server, or no wrapper.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
@@ -39,8 +43,8 @@ pub enum StartError {
     /// The kernel refused the fork.
     #[error("cannot fork a wrapper")]
     Fork(#[source] io::Error),
-    /// It ended before the wrapper said hello; another attempt may succeed.
-    #[error("the wrapper ended before it said hello")]
+    /// It ended before a wrapper said hello; another attempt may succeed.
+    #[error("the fork server or the wrapper ended before the wrapper said hello")]
     Gone,
 }
 
@@ -61,22 +65,24 @@ impl Server {
     pub async fn start(
         spec: &Spec,
         nursery: &Nursery,
-        reaper: &Reaper,
+        reaper: &Arc<Reaper>,
     ) -> Result<Self, StartError> {
-        let spec = spec.clone();
-        let start = move || ForkServer::start(&spec);
+        let (spec, reaped_by) = (spec.clone(), Arc::clone(reaper));
+        let start = move || {
+            let server = ForkServer::start(&spec)?;
+            // Here, since nobody may wait for it any more.
+            reaped_by.add_group(server.pid());
+            Ok(server)
+        };
         let server = nursery.run(start).await.map_err(StartError::Process)?;
         let pid = server.pid();
-        reaper.add_group(pid);
         // It keeps packets apart, which only the calls that read and write need to know.
         let control = std::os::unix::net::UnixStream::from(server.into_control());
         let control = UnixStream::from_std(control).map_err(StartError::Process)?;
         match timeout(READY_WITHIN, receive(&control)).await {
             Ok(Ok(Reply::Ready)) => {}
             Ok(Ok(Reply::Failed(text))) => return Err(StartError::Load(text)),
-            Ok(Ok(Reply::ForkFailed(..)) | Err(_)) => {
-                return Err(StartError::Load("it ended while loading".to_owned()));
-            }
+            Ok(Ok(Reply::ForkFailed(..)) | Err(_)) => return Err(StartError::Gone),
             Err(_) => return Err(StartError::Slow),
         }
         let (requests, inbox) = mpsc::unbounded_channel();
@@ -121,6 +127,15 @@ impl Server {
         // The report of a failed fork is sent before the connection is closed, on another
         // socket: give its reader a turn.
         tokio::task::yield_now().await;
+        let failure = self.take_failure(slot);
+        if matches!(failure, StartError::Gone) {
+            // The next attempt must not meet the same one.
+            let _ = timeout(END_SHOWS_WITHIN, self.requests.closed()).await;
+        }
+        failure
+    }
+
+    fn take_failure(&self, slot: Slot) -> StartError {
         let mut failures = self
             .fork_failures
             .lock()
