@@ -63,10 +63,14 @@ pub fn cache(reporter: &Reporter) -> Result<PathBuf, Exit> {
             result => result,
         }
     });
-    made.map(|()| cache.clone()).map_err(|error| {
+    let can_write = made.and_then(|()| {
+        let in_it = cache.join(".");
+        Ok(rustix::fs::access(in_it, rustix::fs::Access::WRITE_OK)?)
+    });
+    can_write.map(|()| cache.clone()).map_err(|error| {
         let cache = cache.display();
         reporter.error(format!(
-            "cannot make the cache folder `{cache}`: {error}; set XDG_CACHE_HOME"
+            "cannot use the cache folder `{cache}`: {error}; set XDG_CACHE_HOME"
         ));
         Exit::Failed
     })

@@ -92,7 +92,18 @@ impl Project {
         self
     }
 
-    /// Writes the project file and returns the folder.
+    /// Replaces text in the project file, from then on as it is; it must be there.
+    pub fn edit(&self, old: &str, new: &str) {
+        let file = self.path().join("embly-project.yml");
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(old), "{text}");
+        // In one step, as editors do.
+        let temporary = file.with_extension("tmp");
+        fs::write(&temporary, text.replace(old, new)).unwrap();
+        fs::rename(temporary, file).unwrap();
+    }
+
+    /// Writes the project file, once, and returns the folder.
     pub fn path(&self) -> &Path {
         let Self {
             folder,
@@ -104,7 +115,10 @@ impl Project {
         if !gateways.is_empty() {
             write!(text, "gateways:\n{gateways}").unwrap();
         }
-        fs::write(folder.path().join("embly-project.yml"), text).unwrap();
+        let file = folder.path().join("embly-project.yml");
+        if !file.exists() {
+            fs::write(file, text).unwrap();
+        }
         folder.path()
     }
 
@@ -112,6 +126,22 @@ impl Project {
     pub fn gateways(&self) -> usize {
         self.count
     }
+}
+
+/// A text module that answers any request with this text.
+pub fn answering(text: &str) -> String {
+    let length = text.len();
+    let response = format!("HTTP/1.1 200 OK\\0d\\0acontent-length: {length}\\0d\\0a\\0d\\0a{text}");
+    // Each escaped byte is three characters long and one byte in memory.
+    let bytes = response.len() - 2 * response.matches('\\').count();
+    format!(
+        "(module
+          (import \"embly\" \"_write\" (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export \"memory\") 1)
+          (data (i32.const 16) \"{response}\")
+          (func (export \"_start\")
+            (drop (call $write (i32.const 1) (i32.const 16) (i32.const {bytes}) (i32.const 0)))))"
+    )
 }
 
 /// The wasm of `tests/guest`.
