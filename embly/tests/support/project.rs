@@ -57,6 +57,42 @@ impl Project {
         self
     }
 
+    /// Adds a function from a Rust program, a crate in the project's workspace.
+    pub fn rust(mut self, name: &str, text: &str) -> Self {
+        // What cargo needs is there from now on, and no other version of it.
+        guest();
+        let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../embly-sdk");
+        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/Cargo.lock");
+        fs::copy(lock, self.folder.path().join("Cargo.lock")).unwrap();
+        self.write(
+            "Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"*/\"]\n",
+        );
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+             [dependencies]\nembly = {{ package = \"embly-sdk\", path = {:?} }}\n",
+            sdk.canonicalize().unwrap()
+        );
+        self.write(&format!("{name}/Cargo.toml"), &manifest);
+        self.write(&format!("{name}/src/main.rs"), text);
+        self.function(name, &format!("./{name}"), "rust", "");
+        self
+    }
+
+    /// The text of a file in the project.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+
+    /// Writes a file in the project, in one step, as editors do.
+    pub fn write(&self, name: &str, text: &str) {
+        let file = self.folder.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let temporary = file.with_extension("tmp");
+        fs::write(&temporary, text).unwrap();
+        fs::rename(temporary, file).unwrap();
+    }
+
     fn function(&mut self, name: &str, path: &str, language: &str, keys: &str) {
         let functions = &mut self.functions;
         writeln!(
@@ -94,13 +130,10 @@ impl Project {
 
     /// Replaces text in the project file, from then on as it is; it must be there.
     pub fn edit(&self, old: &str, new: &str) {
-        let file = self.path().join("embly-project.yml");
-        let text = fs::read_to_string(&file).unwrap();
+        self.path();
+        let text = self.read("embly-project.yml");
         assert!(text.contains(old), "{text}");
-        // In one step, as editors do.
-        let temporary = file.with_extension("tmp");
-        fs::write(&temporary, text.replace(old, new)).unwrap();
-        fs::rename(temporary, file).unwrap();
+        self.write("embly-project.yml", &text.replace(old, new));
     }
 
     /// Writes the project file, once, and returns the folder.
