@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::BytesMut;
 use protos::Reason;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -29,22 +29,22 @@ pub async fn serve(
     let reporter = gateway.switchboard.reporter().clone();
     let mut replaced = gateway.switchboard.functions().subscribe();
     loop {
-        replaced.borrow_and_update();
-        // Room first, then a client: at the limit, clients wait in the kernel's queue.
+        // Room first, then a client: at the limit, clients wait in the kernel's queue. The room
+        // is not held while nobody comes, and what runs then is the version of that moment.
         let next = async {
-            let (function, permit) = room(&gateway).await;
-            let (stream, client) = listener.accept(&gateway.name, &reporter).await;
-            (function, permit, stream, client)
+            drop(room(&gateway, &mut replaced).await);
+            listener.accept(&gateway.name, &reporter).await
         };
-        tokio::select! {
-            (function, permit, stream, client) = next => {
-                connections.spawn(connection(Arc::clone(&gateway), function, permit, stream, client));
-            }
-            // The room may be one for code that was replaced meanwhile. The sender lives as
-            // long as the switchboard.
-            _ = replaced.changed() => {}
+        let (stream, client) = tokio::select! {
+            next = next => next,
             () = closed(&mut closing) => break,
-        }
+        };
+        let (function, permit) = tokio::select! {
+            room = room(&gateway, &mut replaced) => room,
+            () = closed(&mut closing) => break,
+        };
+        let connection = connection(Arc::clone(&gateway), function, permit, stream, client);
+        connections.spawn(connection);
     }
     drop(listener);
     connections.close();
@@ -52,15 +52,24 @@ pub async fn serve(
 }
 
 /// The function of the gateway, with a permit to start it. One that is not there (it does not
-/// compile, say) is waited for by waiting for the next replacement.
-async fn room(gateway: &Gateway) -> (Arc<Function>, OwnedSemaphorePermit) {
-    let function = gateway.switchboard.functions().get(&gateway.function());
-    if let Some(function) = function
-        && let Some(permit) = function.permit().await
-    {
-        return (function, permit);
+/// compile, say) or that is replaced meanwhile is looked up again when there are others.
+async fn room(
+    gateway: &Gateway,
+    replaced: &mut watch::Receiver<()>,
+) -> (Arc<Function>, OwnedSemaphorePermit) {
+    loop {
+        replaced.borrow_and_update();
+        let permit = async {
+            let function = gateway.switchboard.functions().get(&gateway.function())?;
+            let permit = function.permit().await?;
+            Some((function, permit))
+        };
+        tokio::select! {
+            Some(room) = permit => return room,
+            // The sender lives as long as the switchboard.
+            _ = replaced.changed() => {}
+        }
     }
-    std::future::pending().await
 }
 
 async fn connection(
@@ -99,9 +108,18 @@ async fn connection(
 async fn talk(stream: TcpStream, Exchange { sink, mut source }: Exchange) {
     let (reader, mut writer) = stream.into_split();
     let upload = tokio::spawn(upload(reader, sink));
-    let mut clean = false;
+    let (mut clean, mut gone) = (false, false);
     loop {
-        match source.next().await {
+        let event = tokio::select! {
+            event = source.next() => event,
+            // A function that neither reads nor writes would not notice.
+            () = was_reset(&writer), if !gone => {
+                gone = true;
+                source.stop(Reason::ClientGone, "the client reset the connection");
+                continue;
+            }
+        };
+        match event {
             Some(ExchangeEvent::Data(data)) => {
                 if writer.write_all(&data).await.is_err() {
                     source.stop(Reason::ClientGone, "the client is gone");
@@ -118,6 +136,11 @@ async fn talk(stream: TcpStream, Exchange { sink, mut source }: Exchange) {
     }
     upload.abort();
     close(writer, clean).await;
+}
+
+async fn was_reset(writer: &OwnedWriteHalf) {
+    // An error of the poll itself means that the connection is of no more use.
+    let _ = writer.as_ref().ready(Interest::ERROR).await;
 }
 
 /// The client's bytes to the function, as far as it takes them.
@@ -146,6 +169,8 @@ async fn close(mut writer: OwnedWriteHalf, clean: bool) {
         let _ = writer.shutdown().await;
     } else {
         reset(writer.as_ref());
+        // Dropped in the ordinary way it would say that all is well first.
+        writer.forget();
     }
 }
 

@@ -244,6 +244,20 @@ impl Source {
     pub fn stop(&self, reason: Reason, detail: &str) {
         self.gate.stop(reason, detail);
     }
+
+    /// Has the invocation ended, because what it said is not what its gateway needs. Its
+    /// report says so, also when it exits with 0 at the same time.
+    pub fn condemn(mut self, ending: Ending) {
+        self.stop(ending.reason, &ending.detail);
+        tokio::spawn(async move {
+            while let Some(event) = self.next().await {
+                if let ExchangeEvent::Ended(mut finished) = event {
+                    finished.amend(ending.reason, &ending.detail);
+                    return;
+                }
+            }
+        });
+    }
 }
 
 impl Drop for Source {

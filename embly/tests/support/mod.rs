@@ -1,8 +1,10 @@
 //! What the end-to-end tests share: a project in a folder of its own, the real executable
 //! serving it on free ports, its events, and a plain HTTP client.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
 #![allow(
     dead_code,
+    unused_imports,
     reason = "each test file is a program of its own and uses a part"
 )]
 
@@ -267,6 +269,17 @@ impl Drop for Embly {
     }
 }
 
+/// The largest resident set that a process ever had, in bytes.
+pub fn peak_memory(pid: i32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .unwrap();
+    let kibibytes = line.trim().strip_suffix("kB").unwrap().trim();
+    kibibytes.parse::<u64>().unwrap() * 1024
+}
+
 /// Sends a signal to a process.
 pub fn kill(pid: i32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
@@ -298,4 +311,12 @@ pub fn eventually(what: &str, mut until: impl FnMut() -> bool) {
 pub fn children(parent: i32) -> Vec<(i32, String)> {
     let found = process::children(parent).into_iter();
     found.map(|process| (process.pid, process.name)).collect()
+}
+
+/// The processes that run invocations of this master: all that do not lead their own group, as
+/// fork servers do.
+pub fn wrappers(embly: &Embly) -> Vec<i32> {
+    let mut found = embly.processes();
+    found.retain(|process| !process.leads() && process.group != embly.pid());
+    found.into_iter().map(|process| process.pid).collect()
 }

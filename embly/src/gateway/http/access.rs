@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use http::HeaderValue;
+use http::{HeaderValue, Version};
 use protos::{Address, Reason};
 
 use super::super::Gateway;
@@ -23,6 +23,7 @@ pub struct Access {
     function: Arc<str>,
     request_id: HeaderValue,
     since: Instant,
+    version: Version,
     /// The invocation.
     pub address: Option<Address>,
     /// The status that was sent.
@@ -54,6 +55,7 @@ impl Access {
             function,
             request_id,
             since: Instant::now(),
+            version: request.version(),
             address: None,
             status: None,
             bytes: 0,
@@ -89,6 +91,15 @@ impl Access {
     pub fn client_reset(&self) -> impl Future<Output = ()> + Send + 'static {
         let client = self.client.clone();
         async move { client.reset().await }
+    }
+
+    /// The answer is not complete and never will be; the connection is about to be closed.
+    pub fn cut(&mut self, reason: Reason) {
+        self.reason = Some(reason);
+        // To HTTP/1.0 an answer ends where the connection does: only a reset looks different.
+        if self.version == Version::HTTP_10 {
+            self.client.close_with_reset();
+        }
     }
 
     /// Warns about this request's function, later and from elsewhere.

@@ -47,6 +47,8 @@ pub struct Answer {
     /// Until the response is complete; then it is drained elsewhere.
     source: Option<Source>,
     access: Access,
+    /// What ends it early, until all that came before is on its way to the client.
+    cut: Option<Cut>,
     /// Ready when the client has reset the connection, which hyper would only see when it writes.
     reset: Pin<Box<dyn Future<Output = ()> + Send>>,
 }
@@ -69,6 +71,7 @@ impl Answer {
             source: Some(source),
             access,
             reset,
+            cut: None,
         };
         if answer.framing.is_complete() {
             answer.complete();
@@ -97,19 +100,36 @@ impl Answer {
     }
 
     fn cut(&mut self, ending: &Ending) -> Cut {
-        self.access.reason = Some(ending.reason);
+        self.access.cut(ending.reason);
         self.source = None;
         Cut(describe(ending))
     }
 
     fn cut_because(&mut self, reason: Reason, detail: &str) -> Cut {
-        if let Some(source) = &self.source {
-            source.stop(reason, detail);
+        let ending = Ending::new(reason, detail);
+        if let Some(source) = self.source.take() {
+            source.condemn(ending.clone());
         }
-        self.cut(&Ending::new(reason, detail))
+        self.cut(&ending)
     }
 
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
+        if let Some(cut) = self.cut.take() {
+            return Poll::Ready(Some(Err(cut)));
+        }
+        match self.poll_data(context) {
+            // hyper drops what it has not written when a body fails, the head with it. It
+            // writes when a body has nothing yet, so the failure comes one turn later.
+            Poll::Ready(Some(Err(cut))) => {
+                self.cut = Some(cut);
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+            other => other,
+        }
+    }
+
+    fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         loop {
             match self.framing.next(&mut self.bytes) {
                 Ok(Some(data)) => return Poll::Ready(Some(Ok(self.count(data)))),

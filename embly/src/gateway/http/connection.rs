@@ -44,6 +44,12 @@ impl Client {
         // An error of the poll itself means that the connection is of no more use.
         let _ = self.stream.ready(Interest::ERROR).await;
     }
+
+    /// When the connection is closed, the client gets a reset.
+    pub fn close_with_reset(&self) {
+        // Fails for a connection that is gone, which is what is wanted.
+        let _ = self.stream.set_zero_linger();
+    }
 }
 
 /// Serves one connection until it ends, or until `closing` and its last answer.
@@ -70,7 +76,6 @@ pub async fn serve(
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .half_close(true)
-        .pipeline_flush(true)
         // A head that is a little too long gets an answer that says so; hyper's own has no body.
         .max_buf_size(LEAST_BUFFER.max(2 * head_limit as usize));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Shared(stream)), service));

@@ -46,9 +46,12 @@ pub async fn handle(
                 Some(status) => refuse::answer(status, &ending, &headers, &request_id, gateway.dev),
                 None => refuse::response(&ending, &headers, &request_id, gateway.dev),
             };
-            access.status = Some(response.status().as_u16());
             access.reason = Some(ending.reason);
-            access.bytes = response.body().len() as u64;
+            // A client that has gone does not get it.
+            if ending.reason != Reason::ClientGone {
+                access.status = Some(response.status().as_u16());
+                access.bytes = response.body().len() as u64;
+            }
             response.map(Body::full)
         }
     })
@@ -108,17 +111,14 @@ async fn answer(
         request_id: request_id.to_str().ok().map(Arc::from),
     };
     let body_limit = limits.request_body.unwrap_or(u64::MAX);
-    let Exchange { sink, mut source } =
-        gateway.switchboard.start(function, permit, origin, times)?;
+    let Exchange { sink, source } = gateway.switchboard.start(function, permit, origin, times)?;
     access.address = Some(source.address());
     let was_head = request.method() == http::Method::HEAD;
     tokio::spawn(upload(request, request_id.clone(), sink, body_limit));
-    let (head, body) = tokio::select! {
-        answered = receive_head(&mut source, was_head) => answered?,
-        () = client.reset() => {
-            source.stop(Reason::ClientGone, "the client reset the connection");
-            return Err(Ending::new(Reason::ClientGone, "").into());
-        }
+    let (head, body, source) = tokio::select! {
+        answered = receive_head(source, was_head) => answered?,
+        // Nobody asks for more, which ends the invocation.
+        () = client.reset() => return Err(Ending::new(Reason::ClientGone, "").into()),
     };
     source.head_received();
     Ok((head, body, source))
@@ -223,19 +223,24 @@ fn last_chunk(trailers: Option<&http::HeaderMap>) -> Bytes {
 }
 
 /// Waits for the head of the response; what followed it comes along.
-async fn receive_head(source: &mut Source, was_head: bool) -> Result<(Head, BytesMut), Ending> {
+async fn receive_head(mut source: Source, was_head: bool) -> Result<Answered, Ending> {
     let mut bytes = BytesMut::new();
     loop {
         match source.next().await {
             Some(ExchangeEvent::Data(data)) => {
                 bytes.extend_from_slice(&data);
                 match head::response(&mut bytes, was_head) {
-                    Ok(Some(head)) => return Ok((head, bytes)),
+                    Ok(Some(head)) => return Ok((head, bytes, source)),
                     Ok(None) => {}
-                    Err(error) => return Err(bad(source, error.to_string())),
+                    Err(error) => {
+                        return Err(condemn(source, Reason::BadResponse, &error.to_string()));
+                    }
                 }
             }
-            Some(ExchangeEvent::HalfClose) => return Err(no_head(source, &bytes)),
+            Some(ExchangeEvent::HalfClose) => {
+                let (reason, detail) = without_head(&bytes);
+                return Err(condemn(source, reason, detail));
+            }
             Some(ExchangeEvent::Ended(mut finished)) => {
                 let (reason, detail) = without_head(&bytes);
                 finished.amend(reason, detail);
@@ -254,13 +259,8 @@ fn without_head(bytes: &[u8]) -> (Reason, &'static str) {
     }
 }
 
-fn no_head(source: &Source, bytes: &[u8]) -> Ending {
-    let (reason, detail) = without_head(bytes);
-    source.stop(reason, detail);
-    Ending::new(reason, detail)
-}
-
-fn bad(source: &Source, detail: String) -> Ending {
-    source.stop(Reason::BadResponse, &detail);
-    Ending::new(Reason::BadResponse, detail)
+fn condemn(source: Source, reason: Reason, detail: &str) -> Ending {
+    let ending = Ending::new(reason, detail);
+    source.condemn(ending.clone());
+    ending
 }

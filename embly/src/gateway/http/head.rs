@@ -209,8 +209,8 @@ fn head(code: u16, raw: &[httparse::Header<'_>], request_was_head: bool) -> Resu
     }
     let bodiless =
         request_was_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
-    // hyper writes the framing; only a HEAD or 304 may promise a length without a body.
-    if !bodiless || status == StatusCode::NO_CONTENT {
+    // hyper writes the framing; only the answer to a HEAD promises a length without a body.
+    if !request_was_head || status == StatusCode::NO_CONTENT {
         headers.remove(CONTENT_LENGTH);
     }
     Ok(Head {

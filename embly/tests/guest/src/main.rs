@@ -2,20 +2,41 @@
 //! says (the name is the first argument).
 
 mod faults;
+mod script;
+mod spawn;
+mod wasi;
+mod web;
 
-use std::io::{Read, Write};
+use std::io::Write;
 
-use embly::http::{self, Body, Request, ResponseWriter};
-use embly::prelude::*;
-use embly::{Conn, Error};
+use embly::{Conn, Error, http};
 
 fn main() -> Result<(), Error> {
     let name = std::env::args().next().unwrap_or_default();
     match name.as_str() {
-        "hello" => http::run(|_: Request<Body>, mut w: ResponseWriter| {
-            w.write_all(b"hello").expect("the client is there");
-        }),
+        "hello" => http::run(web::hello),
+        "counts" => http::run(web::counts),
+        "fails" => http::run(web::fails),
+        "fails-caught" => http::run_catch_error(web::fails),
+        "fails-late" => http::run_catch_error(web::fails_late),
+        "measures" => http::run(web::measures),
+        "mirrors" => http::run(web::mirrors),
+        "pours" => http::run(web::pours),
+        "trailers" => http::run(web::trailers),
+        "shows" => embly::run(web::shows),
+        "tells" => http::run(wasi::tells),
         "echo" => embly::run(echo),
+        "greets" => embly::run(greets),
+        "script" | "script-two" => embly::run(script::run),
+        "spawns" => http::run(spawn::spawns),
+        "asks-many" => http::run(spawn::asks_many),
+        "nests" => embly::run(spawn::nests),
+        "crowds" => http::run(spawn::crowds),
+        "writes-to-the-dead" => http::run(spawn::writes_to_the_dead),
+        "joins" => http::run(spawn::joins),
+        "feeds" => http::run(spawn::feeds),
+        "ignores" => http::run(spawn::ignores),
+        "abandons" => http::run(spawn::abandons),
         "panics" => panic!("no luck"),
         other if faults::NAMES.contains(&other) => faults::run(other),
         other => {
@@ -25,12 +46,17 @@ fn main() -> Result<(), Error> {
     }
 }
 
-fn echo(mut conn: Conn) {
+fn echo(mut conn: Conn) -> Result<(), Error> {
     loop {
-        let bytes = conn.bytes().expect("the parent is there");
+        let bytes = conn.bytes()?;
         if bytes.is_empty() {
-            return;
+            return Ok(());
         }
-        conn.write_all(&bytes).expect("the parent is there");
+        conn.write_all(&bytes)?;
     }
+}
+
+fn greets(mut conn: Conn) -> Result<(), Error> {
+    conn.write_all(b"Embly\n")?;
+    Ok(())
 }
