@@ -105,15 +105,16 @@ fn endings_of_every_kind_leave_nothing() {
         .guest("link")
         .guest("sleeps")
         .guest("streams")
+        .guest("killed")
         .guest_with("slow", "    limits: {wall: 20ms}");
     let functions = [
-        "hello", "exits", "panics", "chain", "sleeps", "streams", "slow",
+        "hello", "exits", "panics", "chain", "sleeps", "streams", "slow", "killed",
     ];
     let project = functions
         .iter()
         .fold(project, |project, function| project.http(function));
     let embly = Embly::run(&project);
-    let round = || {
+    let round = |number: usize| {
         for (function, path, status) in [
             ("hello", "/", 200),
             ("exits", "/", 500),
@@ -136,14 +137,16 @@ fn endings_of_every_kind_leave_nothing() {
             }
         }
         thread::scope(|scope| {
-            let answer = scope.spawn(|| get(embly.at("sleeps"), "/5000"));
-            embly.wrapper("sleeps").signal(Signal::KILL);
-            assert_eq!(answer.join().unwrap().status, 500);
+            let answer = scope.spawn(|| get(embly.at("killed"), "/5000"));
+            // One that has not begun would be repeated.
+            embly.nth_event("log", number, |event| event["function"] == "killed");
+            embly.wrapper("killed").signal(Signal::KILL);
+            assert_eq!(answer.join().unwrap().reason(), "killed");
         });
     };
-    (0..3).for_each(|_| round());
+    (0..3).for_each(round);
     let before = Idle::of(&embly);
-    (0..30).for_each(|_| round());
+    (3..33).for_each(round);
     assert_nothing_left(embly, &before);
 }
 

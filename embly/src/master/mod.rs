@@ -249,10 +249,15 @@ impl Master {
     /// Stops: no new connections, what runs may finish within [`DRAIN_WITHIN`] or until
     /// `at_once` is ready; then it is ended. Afterwards no process is left, or it is counted.
     pub async fn stop(self, at_once: impl Future<Output = ()>) -> Left {
-        let open = std::mem::take(&mut *self.open());
-        for gateway in open.values() {
-            gateway.closing.send_replace(true);
-        }
+        let open = std::mem::take(&mut *self.open()).into_values();
+        // All that is left of a gateway is its task: its socket closes, so that clients who come
+        // now do not wait for an answer.
+        let tasks: Vec<_> = open
+            .map(|gateway| {
+                gateway.closing.send_replace(true);
+                gateway.task
+            })
+            .collect();
         self.switchboard.refuse_new();
         let running = self.switchboard.running();
         if running > 0 {
@@ -266,9 +271,9 @@ impl Master {
             ));
         }
         let drained = async {
-            for (_, gateway) in open {
+            for task in tasks {
                 // A gateway that panicked has said so; the others are still to be drained.
-                let _ = gateway.task.await;
+                let _ = task.await;
             }
             self.switchboard.idle().await;
         };

@@ -15,7 +15,7 @@ pub mod session;
 pub mod user;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -68,7 +68,7 @@ pub fn skipped(needs: &str) {
 }
 
 /// A private socket folder, and the tests' cache.
-fn environment(mut command: Command, runtime_dir: &Path) -> Command {
+pub fn environment(mut command: Command, runtime_dir: &Path) -> Command {
     command
         .env("XDG_CACHE_HOME", cache_home())
         .env("XDG_RUNTIME_DIR", runtime_dir)
@@ -224,6 +224,21 @@ impl Embly {
     /// What was said on stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
+    }
+
+    /// Like [`Embly::start`], in a session without a terminal, where a hang-up reloads.
+    pub fn start_detached(what: &str, project: &Project) -> Self {
+        let runtime = tempfile::tempdir().unwrap();
+        let mut command = environment(Command::new("setsid"), runtime.path());
+        command.arg(EMBLY).args(arguments(what, project));
+        Self::spawn(command, runtime, project.gateways())
+    }
+
+    /// Types on the terminal, if it was started in one.
+    pub fn type_keys(&mut self, keys: &[u8]) {
+        let terminal = self.child.stdin.as_mut().unwrap();
+        terminal.write_all(keys).unwrap();
+        terminal.flush().unwrap();
     }
 
     /// Sends a signal to the master.

@@ -8,7 +8,7 @@ use embly::prelude::*;
 use embly::{Conn, Error, spawn_and_send, spawn_function};
 
 /// Their names.
-pub const NAMES: [&str; 7] = [
+pub const NAMES: &[&str] = &[
     "sleeps",
     "streams",
     "goes-quiet",
@@ -16,12 +16,13 @@ pub const NAMES: [&str; 7] = [
     "link",
     "exits",
     "slow",
+    "killed",
 ];
 
 /// Runs the function of this name.
 pub fn run(name: &str) -> Result<(), Error> {
     match name {
-        "sleeps" | "slow" => http::run(sleeps),
+        "sleeps" | "slow" | "killed" => http::run(sleeps),
         "streams" => http::run(streams),
         "goes-quiet" => http::run(goes_quiet),
         "chain" => http::run_catch_error(chain),
