@@ -5,7 +5,7 @@
 //! that only this user can write. Whoever loads one opens it once and checks owner, mode and
 //! checksum on that descriptor.
 //!
-//! The file is the engine's ELF image, then a trailer of 48 bytes: [`MAGIC`], the length of
+//! The file is the engine's ELF image, then a trailer of 48 bytes: `EMBLYAO1`, the length of
 //! the image as u64 little-endian, and the BLAKE3 hash of the image.
 
 use std::fs::{self, File, OpenOptions, Permissions};
@@ -13,6 +13,7 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use wasmtime::Engine;
 
@@ -104,6 +105,40 @@ fn trailer_of(length: u64, hash: &blake3::Hash) -> Vec<u8> {
     [&MAGIC[..], &length.to_le_bytes(), hash.as_bytes()].concat()
 }
 
+/// All artefacts together may take so many bytes; then those go that were not used for longest.
+pub const CACHE_CAP: u64 = 1 << 30;
+
+/// Says that an artefact was used just now.
+pub fn touch(file: &File) {
+    // Only for the order in which artefacts are removed.
+    let _ = file.set_modified(SystemTime::now());
+}
+
+/// Removes what was not used for longest, until the folder takes at most `cap` bytes; `keep` is
+/// never removed. A fork server that has one open keeps its content.
+pub fn prune(folder: &Path, keep: &Path, cap: u64) {
+    let mut files: Vec<(SystemTime, u64, PathBuf)> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .filter_map(|entry| {
+            let meta = entry.metadata().ok()?;
+            Some((meta.modified().ok()?, meta.len(), entry.path()))
+        })
+        .collect();
+    files.sort();
+    let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+    for (_, bytes, path) in files {
+        if total <= cap {
+            return;
+        }
+        // Another build may be removing the same.
+        if path != keep && fs::remove_file(&path).is_ok() {
+            total -= bytes;
+        }
+    }
+}
+
 /// Writes an artefact so that nobody ever sees half of it.
 ///
 /// # Errors
@@ -145,5 +180,40 @@ impl Hasher for Blake3Hasher {
 
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn what_was_not_used_for_longest_is_removed_first() {
+        let folder = std::env::temp_dir().join(format!("embly-prune-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let file = |name: &str, age: u64| {
+            let path = folder.join(name);
+            fs::write(&path, [0; 100]).unwrap();
+            let time = SystemTime::now() - Duration::from_secs(age);
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(time)
+                .unwrap();
+            path
+        };
+        let (new, old, oldest, kept) = (
+            file("new", 1),
+            file("old", 10),
+            file("oldest", 100),
+            file("kept", 1000),
+        );
+        prune(&folder, &kept, 300);
+        assert!(new.exists() && old.exists() && !oldest.exists() && kept.exists());
+        prune(&folder, &kept, 0);
+        assert!(!new.exists() && !old.exists() && kept.exists());
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

@@ -68,7 +68,7 @@ impl Channel {
     ///
     /// # Errors
     /// See [`ChannelError`].
-    pub fn next(&mut self) -> Result<Message, ChannelError> {
+    pub fn receive(&mut self) -> Result<Message, ChannelError> {
         loop {
             if let Some(message) = frame::decode(&mut self.incoming)? {
                 return Ok(message);

@@ -19,7 +19,7 @@ use crate::streams::Streams;
 pub fn run(socket: OwnedFd, slot: Slot, function: &Prepared) -> Result<(), ChannelError> {
     let mut channel = Channel::new(socket, slot)?;
     let invocation = loop {
-        let message = channel.next()?;
+        let message = channel.receive()?;
         // What arrives before `startup` was for somebody else.
         if let Body::Startup {
             address,

@@ -50,7 +50,11 @@ pub fn ending(result: Result<(), Error>, clues: Clues) -> Option<Ending> {
         return Some(Ending::new(Reason::Memory, detail));
     }
     let trap = match error.downcast_ref::<Trap>() {
-        Some(trap) => trap.to_string(),
+        Some(trap) => {
+            let text = trap.to_string();
+            // The reason says already that it is a trap.
+            text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned()
+        }
         None => format!("{:#}", error.root_cause()),
     };
     let detail = match clues.panic {

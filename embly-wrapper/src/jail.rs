@@ -7,7 +7,7 @@
 
 use std::ffi::CString;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::os::fd::RawFd;
 
 use rustix::stdio::{dup2_stderr, dup2_stdin, dup2_stdout};
 
@@ -34,16 +34,17 @@ pub enum JailError {
     Standard(#[source] io::Error),
 }
 
-/// Once, in the fork server, before anything is opened; inherited by its wrappers.
+/// Once, in the fork server, before anything is opened but its socket (`keep`); inherited by its
+/// wrappers.
 ///
 /// # Errors
 /// The step that failed.
-pub fn enter_server(master: i32, function: &str, control: &impl AsFd) -> Result<(), JailError> {
+pub fn enter_server(master: i32, function: &str, keep: &[RawFd]) -> Result<(), JailError> {
     die_with(master).map_err(JailError::ParentDeath)?;
     // Ctrl-C and a service manager's stop are for the master alone, which drains.
     rustix::process::setsid().map_err(|error| JailError::Session(error.into()))?;
     sys::signal::ignore_terminal().map_err(JailError::Signals)?;
-    sys::fd::close_all_but(&[control.as_fd().as_raw_fd()]).map_err(JailError::Descriptors)?;
+    sys::fd::close_all_but(keep).map_err(JailError::Descriptors)?;
     name_process(function);
     Ok(())
 }

@@ -4,7 +4,8 @@ use std::ffi::OsStr;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::path::Path;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use protos::Slot;
@@ -25,15 +26,27 @@ pub struct ForkServer {
     pid: i32,
 }
 
-/// What a fork server is to load.
-#[derive(Debug, Clone, Copy)]
-pub struct ServerSpec<'a> {
+/// What a process is to load.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spec {
     /// Name of the function, for the process list.
-    pub function: &'a str,
+    pub function: String,
     /// Its artefact.
-    pub artefact: &'a Path,
+    pub artefact: PathBuf,
     /// The exported function to run.
-    pub entry: &'a str,
+    pub entry: String,
+}
+
+impl Spec {
+    fn command(&self, role: &str) -> Command {
+        let mut command = wrapper_command(role);
+        command
+            .args(["--master", &std::process::id().to_string()])
+            .args(["--function", &self.function, "--entry", &self.entry])
+            .args([OsStr::new("--artefact"), self.artefact.as_os_str()])
+            .stdout(Stdio::null());
+        command
+    }
 }
 
 impl ForkServer {
@@ -42,7 +55,7 @@ impl ForkServer {
     ///
     /// # Errors
     /// That of starting a process.
-    pub fn start(spec: ServerSpec<'_>) -> io::Result<Self> {
+    pub fn start(spec: &Spec) -> io::Result<Self> {
         let (ours, theirs) = socketpair(
             AddressFamily::UNIX,
             SocketType::SEQPACKET,
@@ -50,13 +63,7 @@ impl ForkServer {
             None,
         )?;
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let child = wrapper_command("serve")
-            .args(["--master", &std::process::id().to_string()])
-            .args(["--function", spec.function, "--entry", spec.entry])
-            .args([OsStr::new("--artefact"), spec.artefact.as_os_str()])
-            .stdin(theirs)
-            .stdout(Stdio::null())
-            .spawn()?;
+        let child = spec.command("serve").stdin(theirs).spawn()?;
         // The value is dropped without a wait: the reaper waits for its whole group.
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         Ok(Self { control: ours, pid })
@@ -96,8 +103,24 @@ pub fn receive(control: BorrowedFd<'_>) -> io::Result<Reply> {
 /// `embly wrapper ROLE` in this very executable, with an empty environment.
 pub(crate) fn wrapper_command(role: &str) -> Command {
     let mut command = Command::new("/proc/self/exe");
-    command.args(["wrapper", role]).env_clear();
+    command.arg0("embly").args(["wrapper", role]).env_clear();
     command
+}
+
+/// Starts a wrapper as a program of its own, which connects to the master's socket: for systems
+/// without the fork server, and to see one wrapper alone. It leads a group of its own; its life
+/// is tied to the thread that calls this. The result is its process number.
+///
+/// # Errors
+/// That of starting a process.
+pub fn start_wrapper(spec: &Spec, socket: &Path, slot: Slot) -> io::Result<i32> {
+    let child = spec
+        .command("connect")
+        .args(["--slot", &slot.0.to_string()])
+        .args([OsStr::new("--socket"), socket.as_os_str()])
+        .stdin(Stdio::null())
+        .spawn()?;
+    i32::try_from(child.id()).map_err(io::Error::other)
 }
 
 /// A connection between the master and a wrapper that is to be forked: ours, theirs.

@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitCode;
 
 use protos::Slot;
@@ -11,7 +11,8 @@ use crate::instance::Prepared;
 use crate::server::{self, Options};
 use crate::{child, compile, engine, sys};
 
-const USAGE: &str = "usage: embly wrapper compile|serve|exec (started by `embly`, not by hand)";
+const USAGE: &str =
+    "usage: embly wrapper compile|serve|connect|exec (started by `embly`, not by hand)";
 
 /// Runs the role that the arguments (after `wrapper`) name. Exit codes: 0, 1 for what is wrong
 /// with the function, 2 for what is wrong with the call.
@@ -22,7 +23,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let role = arguments.first().and_then(|role| role.to_str());
     let result = match (role, arguments.get(1..).unwrap_or_default()) {
         (Some("compile"), [wasm, cache, entry]) => compile(wasm.as_ref(), cache.as_ref(), entry),
-        (Some("serve"), rest) => serve(rest),
+        (Some("serve"), rest) => serve(&Flags(rest)),
+        (Some("connect"), rest) => connect(&Flags(rest)),
         (Some("exec"), []) => exec(),
         _ => Err(USAGE.into()),
     };
@@ -54,22 +56,42 @@ fn compile(wasm: &Path, cache: &Path, entry: &OsString) -> RoleResult {
     }
 }
 
-fn serve(arguments: &[OsString]) -> RoleResult {
-    let value = |name: &str| {
-        let at = arguments.iter().position(|argument| argument == name);
-        at.and_then(|at| arguments.get(at + 1))
+/// `--NAME VALUE` pairs, in any order.
+struct Flags<'a>(&'a [OsString]);
+
+impl<'a> Flags<'a> {
+    fn path(&self, name: &str) -> Result<&'a Path, String> {
+        let at = self.0.iter().position(|argument| argument == name);
+        let value = at.and_then(|at| self.0.get(at + 1));
+        value
+            .map(Path::new)
             .ok_or_else(|| format!("{name} is missing"))
-    };
-    let text = |name: &str| {
-        value(name).and_then(|value| value.to_str().ok_or_else(|| format!("{name} is not UTF-8")))
-    };
-    let options = Options {
-        master: text("--master")?.parse()?,
-        function: text("--function")?.to_owned(),
-        artefact: PathBuf::from(value("--artefact")?),
-        entry: text("--entry")?.to_owned(),
-    };
-    server::serve(&options)?;
+    }
+
+    fn text(&self, name: &str) -> Result<&'a str, String> {
+        self.path(name)?
+            .to_str()
+            .ok_or_else(|| format!("{name} is not UTF-8"))
+    }
+
+    fn options(&self) -> Result<Options, Box<dyn Error>> {
+        Ok(Options {
+            master: self.text("--master")?.parse()?,
+            function: self.text("--function")?.to_owned(),
+            artefact: self.path("--artefact")?.to_owned(),
+            entry: self.text("--entry")?.to_owned(),
+        })
+    }
+}
+
+fn serve(flags: &Flags<'_>) -> RoleResult {
+    server::serve(&flags.options()?)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn connect(flags: &Flags<'_>) -> RoleResult {
+    let slot = Slot(flags.text("--slot")?.parse()?);
+    server::connect(&flags.options()?, flags.path("--socket")?, slot)?;
     Ok(ExitCode::SUCCESS)
 }
 

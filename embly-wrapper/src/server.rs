@@ -3,8 +3,9 @@
 
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use protos::Slot;
 use rustix::process::{Pid, Signal};
@@ -30,8 +31,8 @@ pub struct Options {
 /// Why a fork server ends without serving.
 #[derive(Debug, thiserror::Error)]
 pub enum ServerError {
-    /// There is no control socket.
-    #[error("standard input is not the master's control socket")]
+    /// There is no socket to the master.
+    #[error("there is no connection to the master")]
     Control(#[source] io::Error),
     /// A step of its own set-up failed.
     #[error(transparent)]
@@ -60,7 +61,7 @@ pub fn serve(options: &Options) -> Result<(), ServerError> {
     // A duplicate: number 0 becomes /dev/null.
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
         .map_err(|error| ServerError::Control(error.into()))?;
-    let (function, artefact) = match prepare(options, &control) {
+    let (function, artefact) = match prepare(options, &[control.as_raw_fd()]) {
         Ok(prepared) => prepared,
         Err(error) => {
             // The master learns why; if it cannot be told it sees the socket close.
@@ -80,8 +81,8 @@ pub fn serve(options: &Options) -> Result<(), ServerError> {
 }
 
 /// The function, and the descriptor of its artefact, which the engine maps memory from later.
-fn prepare(options: &Options, control: &OwnedFd) -> Result<(Prepared, RawFd), ServerError> {
-    jail::enter_server(options.master, &options.function, control)?;
+fn prepare(options: &Options, keep: &[RawFd]) -> Result<(Prepared, RawFd), ServerError> {
+    jail::enter_server(options.master, &options.function, keep)?;
     let file = artefact::open(&options.artefact).map_err(|source| ServerError::Artefact {
         path: options.artefact.clone(),
         source,
@@ -96,6 +97,24 @@ fn prepare(options: &Options, control: &OwnedFd) -> Result<(Prepared, RawFd), Se
     }
     jail::silence()?;
     Ok((prepared, artefact))
+}
+
+/// Runs one wrapper as a program of its own: what a fork server and its child do, in one process.
+///
+/// # Errors
+/// What kept it from connecting; the master waits for it in vain and says so.
+pub fn connect(options: &Options, socket: &Path, slot: Slot) -> Result<(), ServerError> {
+    // Before the descriptors are gone, while there is still a path to it.
+    let stream = UnixStream::connect(socket).map_err(ServerError::Control)?;
+    let (function, artefact) = prepare(options, &[stream.as_raw_fd()])?;
+    wrapper(
+        options.master,
+        [stream.as_raw_fd(), artefact],
+        slot,
+        stream.into(),
+        &function,
+    );
+    Ok(())
 }
 
 fn receive(control: &OwnedFd) -> io::Result<Option<Vec<(Slot, OwnedFd)>>> {

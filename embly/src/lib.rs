@@ -1,4 +1,26 @@
 //! Embly: functions as WebAssembly, each invocation in a process of its own.
+//!
+//! The life of a request, in the order in which it meets the modules:
+//!
+//! 1. [`cli`]: somebody types `embly dev`.
+//! 2. [`config`]: the project file becomes a [`config::Project`], or a list of everything that is
+//!    wrong with it. [`limits`] are part of it.
+//! 3. [`build`]: each function's source becomes wasm, and the wasm native code: an artefact.
+//!    ([`scaffold`] makes new projects.)
+//! 4. [`master`]: opens a gateway for each entry of the project file and lets them serve.
+//! 5. [`gateway`]: a client connects; its request (HTTP) or connection (TCP) starts a function.
+//! 6. [`switchboard`]: gives the invocation an address and a task that drives it, and carries
+//!    messages between addresses, as [`router`] decides: who may talk to whom, with how much
+//!    credit, in which state.
+//! 7. [`pool`]: finds the function's version and asks for a wrapper.
+//! 8. [`wrapper`]: the version's fork server forks one; it says hello, gets `startup`, runs
+//!    (crate `embly_wrapper`), and is reaped.
+//! 9. Back through the switchboard to the gateway, which checks the response while it passes.
+//!
+//! [`report`] tells people and programs what happens on the way.
+//!
+//! Modules know those that come after them, never those before: what the wrapper's side has to
+//! say travels up through channels that were handed down.
 
 #![forbid(unsafe_code)]
 

@@ -3,6 +3,8 @@
 #![forbid(unsafe_code)]
 
 mod codegen;
+#[cfg(test)]
+mod tidy;
 
 use std::path::Path;
 

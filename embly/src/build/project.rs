@@ -149,9 +149,9 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn compile_all<'f>(
+    fn compile_all(
         &self,
-        jobs: mpsc::Receiver<(&'f Function, PathBuf, Instant)>,
+        jobs: mpsc::Receiver<(&Function, PathBuf, Instant)>,
     ) -> (HashMap<String, PathBuf>, Vec<String>) {
         let (mut artefacts, mut failed) = (HashMap::new(), Vec::new());
         for (function, wasm, since) in jobs {

@@ -91,6 +91,16 @@ struct Serve {
     /// Path of the socket for wrappers that Embly did not fork
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// How wrappers are started: forked from a loaded function, or as a program each, which is
+    /// slow and helps to look for mistakes
+    #[arg(long, value_enum, default_value_t = Wrappers::Fork)]
+    wrappers: Wrappers,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Wrappers {
+    Fork,
+    Exec,
 }
 
 #[derive(Debug, Args)]

@@ -5,10 +5,11 @@ use std::io;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::{Exit, Serve};
+use super::{Exit, Serve, Wrappers};
 use crate::build::{Built, Cancel};
 use crate::config::Project;
-use crate::master::Master;
+use crate::master::{self, Master};
+use crate::pool::Start;
 use crate::report::{Event, Reporter};
 
 /// The runtime of the master. One thread moves all bytes: the other cores are for functions.
@@ -46,13 +47,19 @@ impl Signals {
     /// Takes the signals from now on.
     ///
     /// # Errors
-    /// That of `sigaction`.
-    pub fn take() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            terminal: std::fs::File::open("/dev/tty").is_ok(),
+    /// The system refuses; that was said.
+    pub fn take(reporter: &Reporter) -> Result<Self, Exit> {
+        let take = || {
+            Ok(Self {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+                hangup: signal(SignalKind::hangup())?,
+                terminal: std::fs::File::open("/dev/tty").is_ok(),
+            })
+        };
+        take().map_err(|error: io::Error| {
+            reporter.error(format!("cannot take signals: {error}"));
+            Exit::Failed
         })
     }
 
@@ -110,8 +117,16 @@ pub async fn start(
     dev: bool,
     reporter: &Reporter,
 ) -> Result<Master, Exit> {
-    let bind = options.bind.unwrap_or_default();
-    let master = Master::start(reporter.clone(), bind, options.socket.as_deref(), dev)
+    let master_options = master::Options {
+        bind: options.bind.unwrap_or_default(),
+        socket: options.socket.as_deref(),
+        start: match options.wrappers {
+            Wrappers::Fork => Start::Fork,
+            Wrappers::Exec => Start::Exec,
+        },
+        dev,
+    };
+    let master = Master::start(reporter.clone(), master_options)
         .map_err(|error| reporter.error(error.to_string()));
     let Ok(master) = master else {
         return Err(Exit::Failed);
@@ -126,7 +141,10 @@ pub async fn start(
 
 /// Stops a master; a second signal does so at once.
 pub async fn stop(master: Master, signals: &mut Signals, reporter: &Reporter) -> Exit {
-    master.stop(signals.stop()).await;
-    reporter.event(&Event::Stopped { reason: "signal" });
+    let left = master.stop(signals.stop()).await;
+    reporter.event(&Event::Stopped {
+        reason: "signal",
+        left,
+    });
     Exit::Done
 }

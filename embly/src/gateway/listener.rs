@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpStream};
 
+use crate::report::Reporter;
+
 /// After an accept that failed for want of descriptors or memory: long enough for some to be
 /// freed, short enough that a client does not notice.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -85,8 +87,8 @@ impl Listener {
     }
 
     /// The next connection. One that is gone already, or a machine at its limits, is waited
-    /// out; `complain` gets the error once per pause.
-    pub async fn accept(&self, complain: impl Fn(&io::Error)) -> (TcpStream, SocketAddr) {
+    /// out; the error is reported once per pause.
+    pub async fn accept(&self, gateway: &str, reporter: &Reporter) -> (TcpStream, SocketAddr) {
         loop {
             match self.0.accept().await {
                 Ok((stream, client)) => {
@@ -97,7 +99,9 @@ impl Listener {
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    complain(&error);
+                    reporter.warn(format!(
+                        "gateway `{gateway}`: cannot accept a connection: {error}"
+                    ));
                     tokio::time::sleep(ACCEPT_PAUSE).await;
                 }
             }

@@ -1,6 +1,5 @@
 //! The TCP gateway: one invocation per connection, bytes both ways, half-close both ways.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -28,43 +27,48 @@ pub async fn serve(
 ) {
     let connections = TaskTracker::new();
     let reporter = gateway.switchboard.reporter().clone();
-    let complain = |error: &io::Error| {
-        reporter.warn(format!(
-            "gateway `{}`: cannot accept a connection: {error}",
-            gateway.name
-        ));
-    };
+    let mut replaced = gateway.switchboard.functions().subscribe();
     loop {
         // Room first, then a client: at the limit, clients wait in the kernel's queue. The room
         // is not held while nobody comes, and what runs then is the version of that moment.
         let next = async {
-            drop(room(&gateway).await);
-            let (stream, client) = listener.accept(complain).await;
-            let (function, permit) = room(&gateway).await;
-            (function, permit, stream, client)
+            drop(room(&gateway, &mut replaced).await);
+            listener.accept(&gateway.name, &reporter).await
         };
-        tokio::select! {
-            (function, permit, stream, client) = next => {
-                connections.spawn(connection(Arc::clone(&gateway), function, permit, stream, client));
-            }
+        let (stream, client) = tokio::select! {
+            next = next => next,
             () = closed(&mut closing) => break,
-        }
+        };
+        let (function, permit) = tokio::select! {
+            room = room(&gateway, &mut replaced) => room,
+            () = closed(&mut closing) => break,
+        };
+        let connection = connection(Arc::clone(&gateway), function, permit, stream, client);
+        connections.spawn(connection);
     }
     drop(listener);
     connections.close();
     connections.wait().await;
 }
 
-/// The function of the gateway, with a permit to start it.
-async fn room(gateway: &Gateway) -> (Arc<Function>, OwnedSemaphorePermit) {
+/// The function of the gateway, with a permit to start it. One that is not there (it does not
+/// compile, say) or that is replaced meanwhile is looked up again when there are others.
+async fn room(
+    gateway: &Gateway,
+    replaced: &mut watch::Receiver<()>,
+) -> (Arc<Function>, OwnedSemaphorePermit) {
     loop {
-        if let Some(function) = gateway.switchboard.functions().get(&gateway.function())
-            && let Some(permit) = function.permit().await
-        {
-            return (function, permit);
+        replaced.borrow_and_update();
+        let permit = async {
+            let function = gateway.switchboard.functions().get(&gateway.function())?;
+            let permit = function.permit().await?;
+            Some((function, permit))
+        };
+        tokio::select! {
+            Some(room) = permit => return room,
+            // The sender lives as long as the switchboard.
+            _ = replaced.changed() => {}
         }
-        // Only between two steps of a reload.
-        tokio::task::yield_now().await;
     }
 }
 

@@ -3,7 +3,9 @@
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// A folder of its own for each master, removed when dropped.
 #[derive(Debug)]
@@ -52,6 +54,7 @@ impl Folder {
         if !meta.is_dir() || meta.uid() != uid || meta.mode() & 0o077 != 0 {
             return Err(FolderError::NotPrivate(base));
         }
+        sweep(&base);
         let path = base.join(format!("{:08x}", rand::random::<u32>()));
         make(&path).map_err(|source| failed(&path, source))?;
         Ok(Self { path })
@@ -60,6 +63,35 @@ impl Folder {
     /// Where it lies.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+/// The socket in each folder.
+pub const SOCKET: &str = "wrapper.sock";
+
+/// A folder without a socket may be one whose master has just begun.
+const YOUNG: Duration = Duration::from_secs(60);
+
+/// Removes what masters that were killed have left behind: folders whose socket nobody listens
+/// on any more.
+fn sweep(base: &Path) {
+    for entry in fs::read_dir(base).into_iter().flatten().flatten() {
+        let dead = match UnixStream::connect(entry.path().join(SOCKET)) {
+            Ok(_) => false,
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => true,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let age = entry
+                    .metadata()
+                    .and_then(|meta| meta.modified())
+                    .map(|at| at.elapsed());
+                age.is_ok_and(|age| age.is_ok_and(|age| age > YOUNG))
+            }
+            Err(_) => false,
+        };
+        if dead {
+            // Another master may be doing the same.
+            let _ = fs::remove_dir_all(entry.path());
+        }
     }
 }
 

@@ -18,10 +18,10 @@ use tokio::time::timeout;
 
 use crate::config::{GatewayKind, Project};
 use crate::gateway::{BindError, Gateway, Listener};
-use crate::pool::{Function, Processes};
-use crate::report::{Event, Reporter};
+use crate::pool::{Function, Processes, Start};
+use crate::report::{Event, Left, Reporter};
 use crate::switchboard::Switchboard;
-use crate::wrapper::{Nursery, Reaper, Slots};
+use crate::wrapper::{Door, DoorError, Nursery, Reaper, Slots};
 pub use folder::{Folder, FolderError};
 pub use machine::descriptor_limit;
 
@@ -40,12 +40,28 @@ pub struct BindOverride {
     pub any_port: bool,
 }
 
+/// What a master is told when it starts.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options<'a> {
+    /// Where gateways listen, if not where the project file says.
+    pub bind: BindOverride,
+    /// The socket for wrappers that were not forked, if not in the folder of sockets.
+    pub socket: Option<&'a Path>,
+    /// How wrappers are started.
+    pub start: Start,
+    /// Whether clients see what went wrong.
+    pub dev: bool,
+}
+
 /// Why there is no master.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// No folder for its sockets.
     #[error(transparent)]
     Folder(#[from] FolderError),
+    /// No socket in it.
+    #[error(transparent)]
+    Door(#[from] DoorError),
     /// No threads or signals.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -59,7 +75,7 @@ pub struct Master {
     open: Mutex<BTreeMap<String, Open>>,
     bind: BindOverride,
     dev: bool,
-    // Removed when the master is dropped.
+    /// Removed when the master is dropped.
     folder: Folder,
 }
 
@@ -78,15 +94,14 @@ impl Master {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn start(
-        reporter: Reporter,
-        bind: BindOverride,
-        socket: Option<&Path>,
-        dev: bool,
-    ) -> Result<Self, StartError> {
+    pub fn start(reporter: Reporter, options: Options<'_>) -> Result<Self, StartError> {
         let folder = Folder::create()?;
         machine::raise_descriptor_limit();
+        let default = folder.path().join(folder::SOCKET);
+        let door = Door::open(options.socket.unwrap_or(&default), reporter.clone())?;
         let processes = Processes {
+            start: options.start,
+            door,
             nursery: Nursery::new()?,
             reaper: Reaper::start()?,
             slots: Slots::default(),
@@ -96,8 +111,8 @@ impl Master {
             switchboard,
             reporter,
             open: Mutex::default(),
-            bind,
-            dev,
+            bind: options.bind,
+            dev: options.dev,
             folder,
         })
     }
@@ -161,6 +176,7 @@ impl Master {
             };
             self.open().insert(gateway.name.clone(), open);
         }
+        self.switchboard.functions().announce();
         for (_, open) in before {
             // Its connections go on until they are done.
             open.closing.send_replace(true);
@@ -231,12 +247,17 @@ impl Master {
     }
 
     /// Stops: no new connections, what runs may finish within [`DRAIN_WITHIN`] or until
-    /// `at_once` is ready; then it is ended. Afterwards no process is left.
-    pub async fn stop(self, at_once: impl Future<Output = ()>) {
-        let open = std::mem::take(&mut *self.open());
-        for gateway in open.values() {
-            gateway.closing.send_replace(true);
-        }
+    /// `at_once` is ready; then it is ended. Afterwards no process is left, or it is counted.
+    pub async fn stop(self, at_once: impl Future<Output = ()>) -> Left {
+        let open = std::mem::take(&mut *self.open()).into_values();
+        // All that is left of a gateway is its task: its socket closes, so that clients who come
+        // now do not wait for an answer.
+        let tasks: Vec<_> = open
+            .map(|gateway| {
+                gateway.closing.send_replace(true);
+                gateway.task
+            })
+            .collect();
         self.switchboard.refuse_new();
         let running = self.switchboard.running();
         if running > 0 {
@@ -250,9 +271,9 @@ impl Master {
             ));
         }
         let drained = async {
-            for (_, gateway) in open {
+            for task in tasks {
                 // A gateway that panicked has said so; the others are still to be drained.
-                let _ = gateway.task.await;
+                let _ = task.await;
             }
             self.switchboard.idle().await;
         };
@@ -268,5 +289,6 @@ impl Master {
         let _ = timeout(REAP_WITHIN, self.switchboard.idle()).await;
         self.switchboard.functions().replace([]);
         let _ = timeout(REAP_WITHIN, self.switchboard.processes().reaper.none_left()).await;
+        self.switchboard.left()
     }
 }

@@ -8,18 +8,34 @@ use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use embly_wrapper::process::Spec;
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::limits::Limits;
-use crate::wrapper::{Nursery, Reaper, Server, Slots, StartError, Wrapper};
+use crate::wrapper::{Door, Nursery, Reaper, Server, Slots, StartError, Wrapper};
 
 /// How often a wrapper is asked for before the request is given up. Between two attempts the
-/// fork server is started anew.
-const ATTEMPTS: usize = 3;
+/// fork server is started anew; one that dies each time has died within milliseconds.
+const ATTEMPTS: usize = 10;
+
+/// How wrappers are started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// Forked from a fork server that has loaded the function.
+    #[default]
+    Fork,
+    /// As a program each, which connects to the master's socket: slow, for systems without the
+    /// fork server and to look for mistakes.
+    Exec,
+}
 
 /// What all pools share.
 #[derive(Debug)]
 pub struct Processes {
+    /// How wrappers are started.
+    pub start: Start,
+    /// Where those connect that were not forked.
+    pub door: Arc<Door>,
     /// Starts fork servers.
     pub nursery: Nursery,
     /// Ends and reaps.
@@ -33,10 +49,8 @@ pub struct Processes {
 pub struct Function {
     /// Its name.
     pub name: Arc<str>,
-    /// Its native code.
-    pub artefact: PathBuf,
-    /// The exported function to run.
-    pub entry: String,
+    /// What its processes load.
+    spec: Spec,
     /// Its environment.
     pub env: BTreeMap<String, String>,
     /// Its limits.
@@ -63,8 +77,11 @@ impl Function {
             });
         Self {
             name: name.into(),
-            artefact,
-            entry,
+            spec: Spec {
+                function: name.to_owned(),
+                artefact,
+                entry,
+            },
             env,
             limits,
             permits: Arc::new(Semaphore::new(concurrency)),
@@ -75,8 +92,7 @@ impl Function {
     /// Whether another version differs in nothing that an invocation could see.
     pub fn same_as(&self, other: &Self) -> bool {
         self.name == other.name
-            && self.artefact == other.artefact
-            && self.entry == other.entry
+            && self.spec == other.spec
             && self.env == other.env
             && self.limits == other.limits
     }
@@ -96,18 +112,30 @@ impl Function {
     /// # Errors
     /// The last one, when every attempt failed.
     pub async fn wrapper(&self, processes: &Processes) -> Result<Wrapper, StartError> {
-        let mut last = StartError::Gone;
-        for _ in 0..ATTEMPTS {
-            match self.server(processes).await?.fork(&processes.slots).await {
-                Ok(wrapper) => return Ok(wrapper),
-                // No descriptors, no processes: the fork server is not to blame.
-                Err(error @ (StartError::Connection(_) | StartError::Fork(_))) => {
-                    return Err(error);
-                }
-                Err(error) => last = error,
+        let spec = &self.spec;
+        if processes.start == Start::Exec {
+            let Processes {
+                nursery,
+                reaper,
+                slots,
+                door,
+                ..
+            } = processes;
+            return door.start(spec, slots.next(), nursery, reaper).await;
+        }
+        for _ in 1..ATTEMPTS {
+            match self.attempt(processes).await {
+                // Its guest had not begun.
+                Err(StartError::Gone) => {}
+                result => return result,
             }
         }
-        Err(last)
+        self.attempt(processes).await
+    }
+
+    async fn attempt(&self, processes: &Processes) -> Result<Wrapper, StartError> {
+        let server = self.server(processes).await?;
+        server.fork(&processes.slots).await
     }
 
     /// The fork server, started if need be. Whoever comes meanwhile waits for the same one.
@@ -116,9 +144,7 @@ impl Function {
         if let Some(server) = server.as_ref().filter(|server| !server.is_gone()) {
             return Ok(Arc::clone(server));
         }
-        let (nursery, reaper) = (&processes.nursery, &processes.reaper);
-        let started =
-            Server::start(&self.name, &self.artefact, &self.entry, nursery, reaper).await?;
+        let started = Server::start(&self.spec, &processes.nursery, &processes.reaper).await?;
         Ok(Arc::clone(server.insert(Arc::new(started))))
     }
 }
@@ -127,6 +153,7 @@ impl Function {
 #[derive(Debug, Default)]
 pub struct Functions {
     by_name: RwLock<HashMap<Arc<str>, Arc<Function>>>,
+    replaced: watch::Sender<()>,
 }
 
 impl Functions {
@@ -149,6 +176,16 @@ impl Functions {
             (Arc::clone(&version.name), version)
         });
         *by_name = new.collect();
+    }
+
+    /// Tells those who have subscribed that there are other functions now, or other gateways.
+    pub fn announce(&self) {
+        self.replaced.send_replace(());
+    }
+
+    /// Changes with each [`Functions::announce`].
+    pub fn subscribe(&self) -> watch::Receiver<()> {
+        self.replaced.subscribe()
     }
 
     /// The names, sorted.

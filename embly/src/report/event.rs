@@ -3,6 +3,8 @@
 use protos::{Address, Ending, Reason};
 use serde::{Serialize, Serializer};
 
+use crate::router::Size;
+
 /// How much a line matters to an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -40,6 +42,8 @@ pub struct Access<'a> {
     pub method: &'a str,
     /// Path and query.
     pub path: &'a str,
+    /// `HTTP/1.1` or `HTTP/1.0`.
+    pub version: &'a str,
     /// Status; 499 where the client left before there was one.
     pub status: u16,
     /// Bytes of the response's body.
@@ -121,7 +125,25 @@ pub enum Event<'a> {
     /// Words.
     Message { level: Level, text: &'a str },
     /// The master has stopped.
-    Stopped { reason: &'a str },
+    Stopped {
+        reason: &'a str,
+        #[serde(flatten)]
+        left: Left,
+    },
+}
+
+/// What a master leaves to the kernel as it exits: all 0, unless something did not end in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Left {
+    /// What the routing table still holds: `addresses`, `links`, `unread`, `bytes`.
+    #[serde(flatten)]
+    pub table: Size,
+    /// Where messages to an address would still be delivered.
+    pub receivers: usize,
+    /// Fork servers that were not reaped.
+    pub fork_servers: usize,
+    /// Wrappers that were not reaped.
+    pub wrappers: usize,
 }
 
 impl Event<'_> {
@@ -183,7 +205,10 @@ fn show_address<S: Serializer>(address: &Address, to: S) -> Result<S::Ok, S::Err
     reason = "as serde wants"
 )]
 fn show_option_address<S: Serializer>(address: &Option<Address>, to: S) -> Result<S::Ok, S::Error> {
-    to.collect_str(&address.map_or_else(String::new, |address| address.to_string()))
+    match address {
+        Some(address) => to.collect_str(address),
+        None => to.serialize_none(),
+    }
 }
 
 #[expect(

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-pub use event::{Access, BuildState, Event, Level, describe};
+pub use event::{Access, BuildState, Event, Left, Level, describe};
 pub use text::elapsed;
 
 /// Lines that may wait for a slow reader.

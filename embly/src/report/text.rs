@@ -6,7 +6,7 @@ use std::time::Duration;
 use anstyle::{AnsiColor, Style};
 use protos::{Ending, Reason};
 
-use super::event::{Access, BuildState, Event, Level, describe};
+use super::event::{Access, BuildState, Event, Left, Level, describe};
 
 const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
@@ -104,7 +104,22 @@ pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
             Level::Warn => format!("{} {text}", paint.on(YELLOW, "warning:")),
             Level::Info | Level::Debug => (*text).to_owned(),
         },
-        Event::Stopped { reason } => format!("stopped: {reason}"),
+        Event::Stopped { reason, left } if *left == Left::default() => {
+            format!("stopped: {reason}")
+        }
+        Event::Stopped { reason, left } => {
+            let Left {
+                table,
+                fork_servers,
+                wrappers,
+                ..
+            } = left;
+            let addresses = table.addresses;
+            format!(
+                "stopped: {reason}; left to the kernel: {addresses} addresses, \
+                 {fork_servers} fork servers, {wrappers} wrappers"
+            )
+        }
     };
     Some(line)
 }
@@ -121,11 +136,12 @@ fn access_line(access: &Access<'_>, paint: &Paint) -> String {
         .to_string();
     let total = elapsed(Duration::from_micros(access.total_us));
     let mut line = format!(
-        "{} {} \"{} {}\" {} {} {} {}",
+        "{} {} \"{} {} {}\" {} {} {} {}",
         access.client,
         paint.on(DIM, format_args!("[{time}]")),
         access.method,
         escape(access.path),
+        access.version,
         paint.on(style, access.status),
         access.bytes,
         total,

@@ -5,14 +5,15 @@
 
 mod budget;
 mod link;
+mod spawn;
 mod table;
 #[cfg(test)]
 mod tests;
+mod traffic;
 
 use std::collections::{BTreeSet, HashMap};
 
-use bytes::Bytes;
-use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
+use protos::{Address, Body, Ending, Message, Reason, SpawnOptions};
 
 pub use budget::Budget;
 use link::{Link, Pair};
@@ -97,6 +98,8 @@ struct Invocation {
     state: State,
     level: u32,
     limits: SpawnLimits,
+    /// It may outlive its parent.
+    detached: bool,
     children: BTreeSet<Address>,
     /// Sum and number of what stands in `unread` for this one.
     unread_bytes: u64,
@@ -104,7 +107,7 @@ struct Invocation {
 }
 
 /// How many things the table holds; all 0 when nothing runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Size {
     /// Invocations and gateway sides.
     pub addresses: usize,
@@ -158,7 +161,7 @@ impl Router {
         }
         self.connect(gate, address)?;
         self.nodes.insert(gate, Node::Gate(Some(address)));
-        self.add(address, gate, 1, limits);
+        self.add(address, gate, 1, limits, false);
         Ok(())
     }
 
@@ -169,12 +172,20 @@ impl Router {
         }
     }
 
-    fn add(&mut self, address: Address, parent: Address, level: u32, limits: SpawnLimits) {
+    fn add(
+        &mut self,
+        address: Address,
+        parent: Address,
+        level: u32,
+        limits: SpawnLimits,
+        detached: bool,
+    ) {
         let invocation = Invocation {
             parent,
             state: State::Starting,
             level,
             limits,
+            detached,
             children: BTreeSet::new(),
             unread_bytes: 0,
             unread_streams: 0,
@@ -267,208 +278,6 @@ impl Router {
         }
     }
 
-    /// Moves data from `from`, an invocation or a gateway's side.
-    pub fn data(
-        &mut self,
-        from: Address,
-        to: Option<Address>,
-        data: Bytes,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some((to, link)) = self.link(from, to, effects) else {
-            return;
-        };
-        // A frame is at most MAX_MESSAGE_BYTES, so this always fits.
-        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        match link.direction(from, to).send(length) {
-            Ok(()) => self.pass(from, to, Body::Data(data), effects),
-            Err(problem) => self.violation(from, format!("{problem} to {to}"), effects),
-        }
-    }
-
-    /// Passes the end of what `from` writes to `to`.
-    pub fn half_close(&mut self, from: Address, to: Option<Address>, effects: &mut Vec<Effect>) {
-        let Some((to, link)) = self.link(from, to, effects) else {
-            return;
-        };
-        if link.direction(from, to).close() {
-            self.pass(from, to, Body::HalfClose, effects);
-        }
-    }
-
-    /// `reader` has taken bytes of what `writer` wrote: gives the writer credit for as many, and
-    /// for more while its window grows.
-    pub fn taken(
-        &mut self,
-        reader: Address,
-        writer: Option<Address>,
-        bytes: u32,
-        effects: &mut Vec<Effect>,
-    ) {
-        let Some(writer) = writer else { return };
-        if self.take_unread(reader, writer, bytes) {
-            return;
-        }
-        // The writer has ended: nobody needs the credit.
-        let Some(link) = self.links.get_mut(&Pair::new(reader, writer)) else {
-            return;
-        };
-        match link.direction(writer, reader).take(bytes, &mut self.budget) {
-            Ok(0) => {}
-            Ok(credit) => self.pass(reader, writer, Body::Credit(credit), effects),
-            Err(problem) => self.violation(reader, format!("{problem} from {writer}"), effects),
-        }
-    }
-
-    fn take_unread(&mut self, reader: Address, writer: Address, bytes: u32) -> bool {
-        let Some(left) = self.unread.get_mut(&(reader, writer)) else {
-            return false;
-        };
-        let taken = bytes.min(*left);
-        *left -= taken;
-        let done = *left == 0;
-        if done {
-            self.unread.remove(&(reader, writer));
-        }
-        if let Some(Node::Invocation(reader)) = self.nodes.get_mut(&reader) {
-            reader.unread_bytes -= u64::from(taken);
-            reader.unread_streams -= usize::from(done);
-        }
-        true
-    }
-
-    /// The stream between two, if there is one; otherwise `from` is told that there is not.
-    fn link(
-        &mut self,
-        from: Address,
-        to: Option<Address>,
-        effects: &mut Vec<Effect>,
-    ) -> Option<(Address, &mut Link)> {
-        let Some(to) = to else {
-            self.violation(from, "sent data to nobody".to_owned(), effects);
-            return None;
-        };
-        if !self.links.contains_key(&Pair::new(from, to)) {
-            let errno = if self.knows(to) {
-                Errno::ACCES
-            } else {
-                Errno::PIPE
-            };
-            if errno == Errno::ACCES {
-                let what = format!("{to} is neither its parent nor its child");
-                effects.push(Effect::Refused { from, what });
-            }
-            self.pass(to, from, Body::Error(errno), effects);
-            return None;
-        }
-        self.links
-            .get_mut(&Pair::new(from, to))
-            .map(|link| (to, link))
-    }
-
-    /// Delivers to a receiver that can still read; the ending of one that cannot is on its way
-    /// to the sender.
-    fn pass(&self, from: Address, to: Address, body: Body, effects: &mut Vec<Effect>) {
-        let listens = match self.nodes.get(&to) {
-            Some(Node::Invocation(invocation)) => invocation.state.listens(),
-            Some(Node::Gate(_)) => true,
-            None => false,
-        };
-        if listens {
-            effects.push(Effect::Deliver(Message {
-                to: Some(to),
-                from: Some(from),
-                body,
-            }));
-        }
-    }
-
-    fn spawn(
-        &mut self,
-        parent: Address,
-        name: String,
-        address: Address,
-        options: Option<Box<SpawnOptions>>,
-        effects: &mut Vec<Effect>,
-    ) {
-        match self.admit(parent, address) {
-            Ok(level) => {
-                let nothing = SpawnLimits {
-                    children: Some(0),
-                    depth: Some(0),
-                };
-                self.add(address, parent, level, nothing);
-                if let Some(Node::Invocation(parent)) = self.nodes.get_mut(&parent) {
-                    parent.children.insert(address);
-                }
-                effects.push(Effect::Start {
-                    address,
-                    parent,
-                    name,
-                    options,
-                    level,
-                });
-            }
-            Err(ending) => {
-                let what = format!("spawn of `{name}`: {}", ending.detail);
-                effects.push(Effect::Refused { from: parent, what });
-                self.pass(address, parent, Body::Ending(ending), effects);
-            }
-        }
-    }
-
-    fn admit(&mut self, parent: Address, address: Address) -> Result<u32, Ending> {
-        let Some(Node::Invocation(invocation)) = self.nodes.get(&parent) else {
-            return Err(Ending::refused(Errno::PERM, "the spawner has ended"));
-        };
-        let SpawnLimits { children, depth } = invocation.limits;
-        let level = invocation.level + 1;
-        if self.knows(address) || self.unread.contains_key(&(parent, address)) {
-            return Err(Ending::refused(Errno::EXIST, "the address is taken"));
-        }
-        if depth.is_some_and(|depth| level > depth) {
-            let detail = format!("limit `depth` reached: level {level}");
-            return Err(Ending::refused(Errno::PERM, detail));
-        }
-        let count = invocation.children.len();
-        if children.is_some_and(|children| count >= children as usize) {
-            let detail = format!("limit `children` reached: {count} are alive");
-            return Err(Ending::refused(Errno::AGAIN, detail));
-        }
-        if invocation.unread_streams >= MAX_UNREAD_ENDED
-            || invocation.unread_bytes >= MAX_UNREAD_ENDED_BYTES
-        {
-            let detail = "too many children have ended whose output was not read";
-            return Err(Ending::refused(Errno::AGAIN, detail));
-        }
-        self.connect(parent, address)
-            .map_err(|ending| Ending::refused(Errno::AGAIN, ending.detail))?;
-        Ok(level)
-    }
-
-    fn kill(&mut self, parent: Address, child: Option<Address>, effects: &mut Vec<Effect>) {
-        let is_child = |child: &Address| match self.nodes.get(&parent) {
-            Some(Node::Invocation(parent)) => parent.children.contains(child),
-            _ => false,
-        };
-        match child {
-            Some(child) if is_child(&child) => {
-                self.stop(
-                    child,
-                    Ending::new(Reason::Killed, "killed by its parent"),
-                    effects,
-                );
-            }
-            // One that has just ended needs no killing.
-            Some(other) if self.knows(other) => {
-                let what = format!("kill of {other}, which is not its child");
-                effects.push(Effect::Refused { from: parent, what });
-                self.pass(other, parent, Body::Error(Errno::PERM), effects);
-            }
-            _ => {}
-        }
-    }
-
     /// Has an invocation ended, with this ending. The first reason wins.
     pub fn stop(&mut self, address: Address, ending: Ending, effects: &mut Vec<Effect>) {
         if self.state(address).is_some_and(State::can_be_stopped) {
@@ -490,11 +299,16 @@ impl Router {
         self.forget_unread_of(address, invocation.unread_streams);
         for child in invocation.children {
             self.disconnect(address, child);
-            self.stop(
-                child,
-                Ending::new(Reason::ParentEnded, "its parent ended"),
-                effects,
-            );
+            match self.nodes.get(&child) {
+                // It reads how its parent ended, and goes on.
+                Some(Node::Invocation(Invocation { detached: true, .. })) => {
+                    self.pass(address, child, Body::Ending(ending.clone()), effects);
+                }
+                _ => {
+                    let ending = Ending::new(Reason::ParentEnded, "its parent ended");
+                    self.stop(child, ending, effects);
+                }
+            }
         }
         let unread = self.disconnect(parent, address);
         match self.nodes.get_mut(&parent) {

@@ -200,3 +200,27 @@ pub fn markdown() -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_documents_show_the_states_as_they_are() {
+        let document = include_str!("../../../docs/state-machine.md");
+        let tables = markdown();
+        assert!(
+            document.contains(&tables),
+            "docs/state-machine.md must show:\n{tables}"
+        );
+    }
+
+    #[test]
+    fn what_only_the_master_says_is_a_violation_in_every_state() {
+        for state in State::ALL {
+            for kind in [Kind::Startup, Kind::Ending, Kind::Error, Kind::Warning] {
+                assert_eq!(verdict(state, kind), Verdict::Violation, "{kind:?} {state}");
+            }
+        }
+    }
+}

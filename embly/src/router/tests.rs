@@ -1,3 +1,5 @@
+use bytes::Bytes;
+use protos::Errno;
 use protos::credit::{INITIAL_WINDOW, MAX_WINDOW};
 
 use super::*;

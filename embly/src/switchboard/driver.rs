@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use embly_wrapper::process::{Reaped, Status};
-use protos::frame;
+use protos::frame::{self, MAX_MESSAGE_BYTES};
 use protos::{Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, SpawnOptions, Startup};
 use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Finished, Record, Switchboard, Times};
+use super::{Finished, Record, Switchboard, Times, spawn_limits};
 use crate::limits::CPU_WINDOW;
 use crate::pool::Function;
 use crate::wrapper::{StartError, Wrapper};
@@ -24,6 +24,13 @@ const EXIT_WITHIN: Duration = Duration::from_millis(100);
 
 /// How much to read at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
+
+/// Beside the data it was granted, so many bytes of answers may wait for a wrapper that does not
+/// read. An honest one reads while it writes.
+const ANSWERS: usize = 1024 * 1024;
+
+/// Streams that a function without a limit on children is thought to have.
+const MANY_CHILDREN: u32 = 1024;
 
 /// What others want of an invocation.
 #[derive(Debug)]
@@ -86,7 +93,7 @@ impl Driver {
         let wrapper = function.wrapper(&switchboard.processes);
         tokio::pin!(wrapper);
         let mut early = Vec::new();
-        let deadline = self.times.wall.map(|wall| Instant::now() + wall);
+        let deadline = self.wall();
         loop {
             tokio::select! {
                 wrapper = &mut wrapper => {
@@ -102,6 +109,12 @@ impl Driver {
                 }
             }
         }
+    }
+
+    /// Counts from the request, not from the process.
+    fn wall(&self) -> Option<Instant> {
+        let created = Instant::from_std(self.record.created);
+        self.times.wall.map(|wall| created + wall)
     }
 
     fn wall_reached(&self) -> Ending {
@@ -120,7 +133,7 @@ impl Driver {
             deaf: false,
             stopped: None,
             said: None,
-            wall: self.times.wall.map(|wall| now + wall),
+            wall: self.wall(),
             idle: if self.times.head {
                 None
             } else {
@@ -144,25 +157,35 @@ impl Driver {
                 Order::Deliver(_) | Order::HeadReceived => {}
             }
         }
+        let status = self.reap(&mut run).await;
+        ending(run.stopped, run.said, status)
+    }
+
+    /// Waits for the end of the process, and hastens it: at once where it was stopped, otherwise
+    /// when it had its time. `None` where it had to be killed, or left no trace.
+    async fn reap(&mut self, run: &mut Run) -> Option<Status> {
+        let reaper = &self.switchboard.processes.reaper;
         if run.stopped.is_some() {
             reaper.kill(run.wrapper.pid);
         }
-        let reaped = match timeout(EXIT_WITHIN, &mut run.reaped).await {
-            Ok(reaped) => reaped.ok(),
+        let in_time = timeout(EXIT_WITHIN, &mut run.reaped).await;
+        let killed = in_time.is_err();
+        let reaped = match in_time {
+            Ok(reaped) => reaped,
             Err(_) => {
                 reaper.kill(run.wrapper.pid);
-                (&mut run.reaped).await.ok()
+                (&mut run.reaped).await
             }
         };
-        if let Some(reaped) = &reaped {
-            self.record.cpu = reaped.cpu;
-            self.record.memory = reaped.memory;
-        }
-        ending(run.stopped, run.said, reaped.map(|reaped| reaped.status))
+        let reaped = reaped.ok()?;
+        self.record.cpu = reaped.cpu;
+        self.record.memory = reaped.memory;
+        (!killed).then_some(reaped.status)
     }
 
     fn startup(&self) -> Message {
         let limits = &self.function.limits;
+        let spawning = spawn_limits(&self.function, self.level, self.options.as_deref());
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let mut startup = Startup {
             version: PROTOCOL_VERSION,
@@ -177,8 +200,8 @@ impl Driver {
                 memory: limits.memory.unwrap_or(0),
                 cpu: limits.cpu.map_or(0, micros),
                 cpu_window: micros(CPU_WINDOW),
-                children: limits.children.unwrap_or(0),
-                depth_left: limits
+                children: spawning.children.unwrap_or(0),
+                depth_left: spawning
                     .depth
                     .map_or(0, |depth| depth.saturating_sub(self.level) + 1),
             }),
@@ -266,6 +289,19 @@ impl Driver {
             run.stopped
                 .get_or_insert(Ending::new(Reason::Starting, detail));
         }
+        if run.outgoing.len() > self.most_unsent() {
+            let detail = "does not read what it is sent".to_owned();
+            let address = self.address;
+            self.switchboard.with_router(|router, effects| {
+                router.violation(address, detail, effects);
+            });
+        }
+    }
+
+    /// What credit allows to be under way to it, its parent and one newcomer included.
+    fn most_unsent(&self) -> usize {
+        let streams = self.function.limits.children.unwrap_or(MANY_CHILDREN) as usize + 2;
+        streams * MAX_MESSAGE_BYTES + ANSWERS
     }
 
     fn write(&self, run: &mut Run) {
@@ -365,9 +401,6 @@ fn apply(options: &SpawnOptions, startup: &mut Startup) {
         };
         lower(&mut limits.memory, asked.memory);
         lower(&mut limits.cpu, asked.cpu);
-        if asked.children != 0 && (limits.children == 0 || asked.children < limits.children) {
-            limits.children = asked.children;
-        }
     }
 }
 
@@ -399,7 +432,7 @@ fn ending(stopped: Option<Ending>, said: Option<Ending>, status: Option<Status>)
             Reason::Lost,
             format!("the process exited with {code} without a word"),
         ),
-        (None, None) => Ending::new(Reason::Lost, "the process is gone without a trace"),
+        (None, None) => Ending::new(Reason::Lost, "it closed its connection without a word"),
     }
 }
 

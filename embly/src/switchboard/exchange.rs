@@ -46,6 +46,11 @@ impl Gate {
             switchboard,
         }
     }
+
+    fn stop(&self, reason: Reason, detail: &str) {
+        let ending = Ending::new(reason, detail);
+        self.switchboard.stop(self.invocation, ending);
+    }
 }
 
 /// Where the switchboard delivers.
@@ -181,9 +186,7 @@ impl Sink {
 
     /// Has the invocation ended.
     pub fn stop(&self, reason: Reason, detail: &str) {
-        self.gate
-            .switchboard
-            .stop(self.gate.invocation, Ending::new(reason, detail));
+        self.gate.stop(reason, detail);
     }
 }
 
@@ -239,9 +242,7 @@ impl Source {
 
     /// Has the invocation ended.
     pub fn stop(&self, reason: Reason, detail: &str) {
-        self.gate
-            .switchboard
-            .stop(self.gate.invocation, Ending::new(reason, detail));
+        self.gate.stop(reason, detail);
     }
 
     /// Has the invocation ended, because what it said is not what its gateway needs. Its

@@ -17,10 +17,10 @@ use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use crate::pool::{Function, Functions, Processes};
-use crate::report::{Event, Reporter};
-use crate::router::{Budget, Effect, Router, Size, SpawnLimits};
+use crate::report::{Event, Left, Reporter};
+use crate::router::{Budget, Effect, Router, SpawnLimits};
 use driver::{Driver, Order};
-pub use exchange::{Exchange, ExchangeEvent, Sink, Source};
+pub use exchange::{Ended, Exchange, ExchangeEvent, Sink, Source};
 use exchange::{Gate, Port};
 use record::Record;
 pub use record::{Finished, Origin};
@@ -101,9 +101,16 @@ impl Switchboard {
         &self.processes
     }
 
-    /// How much the routing table holds.
-    pub fn size(&self) -> Size {
-        self.lock().router.size()
+    /// What is there: all 0 when nothing runs and every fork server has ended.
+    pub fn left(&self) -> Left {
+        let (fork_servers, wrappers) = self.processes.reaper.processes();
+        let core = self.lock();
+        Left {
+            table: core.router.size(),
+            receivers: core.receivers.len(),
+            fork_servers,
+            wrappers,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Core> {
@@ -130,7 +137,8 @@ impl Switchboard {
         let (port, exchange) = exchange::pair(Gate::new(gate, address, Arc::clone(self)));
         {
             let mut core = self.lock();
-            core.router.open(gate, address, spawn_limits(&function))?;
+            core.router
+                .open(gate, address, spawn_limits(&function, 1, None))?;
             core.receivers.insert(gate, Receiver::Gate(port));
             self.drive(
                 &mut core, address, gate, function, permit, origin, times, 1, None,
@@ -280,7 +288,8 @@ impl Switchboard {
                     .for_each(|effect| self.carry_out(core, effect));
             }
         };
-        core.router.set_limits(address, spawn_limits(&function));
+        let limits = spawn_limits(&function, level, options.as_deref());
+        core.router.set_limits(address, limits);
         let request_id = match core.receivers.get(&parent) {
             Some(Receiver::Invocation(driven)) => driven.request_id.clone(),
             _ => None,
@@ -390,10 +399,22 @@ impl Driven {
     }
 }
 
-fn spawn_limits(function: &Function) -> SpawnLimits {
+/// What the project file allows, lowered by what the spawner asked for.
+fn spawn_limits(function: &Function, level: u32, options: Option<&SpawnOptions>) -> SpawnLimits {
+    let lower = |limit: Option<u32>, asked: Option<u32>| match (limit, asked) {
+        (Some(limit), Some(asked)) => Some(limit.min(asked)),
+        (limit, asked) => limit.or(asked),
+    };
+    let asked = options.and_then(|options| options.limits.as_ref());
+    let not_0 = |number: u32| Some(number).filter(|number| *number != 0);
+    let children = asked.and_then(|limits| not_0(limits.children));
+    // `depth_left` counts from this level, which is 1 of them.
+    let depth = asked
+        .and_then(|limits| not_0(limits.depth_left))
+        .map(|left| level.saturating_add(left - 1));
     SpawnLimits {
-        children: function.limits.children,
-        depth: function.limits.depth,
+        children: lower(function.limits.children, children),
+        depth: lower(function.limits.depth, depth),
     }
 }
 

@@ -1,27 +1,19 @@
-//! The thread that starts fork servers.
+//! The thread that starts processes.
 //!
 //! The kernel ties the life of a fork server, and of the wrappers it forks, to the thread that
 //! started it. So one thread does that and lives as long as the master.
 
 use std::io;
-use std::path::PathBuf;
 use std::sync::mpsc;
 
-use embly_wrapper::process::{ForkServer, ServerSpec};
 use tokio::sync::oneshot;
 
-/// Starts fork servers. Clones share the thread.
+type Work = Box<dyn FnOnce() + Send>;
+
+/// Starts processes. Clones share the thread.
 #[derive(Debug, Clone)]
 pub struct Nursery {
-    orders: mpsc::Sender<Order>,
-}
-
-#[derive(Debug)]
-struct Order {
-    function: String,
-    artefact: PathBuf,
-    entry: String,
-    reply: oneshot::Sender<io::Result<ForkServer>>,
+    orders: mpsc::Sender<Work>,
 }
 
 impl Nursery {
@@ -30,51 +22,28 @@ impl Nursery {
     /// # Errors
     /// When there can be no more threads.
     pub fn new() -> io::Result<Self> {
-        let (orders, inbox) = mpsc::channel::<Order>();
+        let (orders, inbox) = mpsc::channel::<Work>();
+        // It outlives every sender, and they live until the process ends: a thread that ended
+        // earlier would take along what it has started.
         std::thread::Builder::new()
             .name("nursery".to_owned())
-            .spawn(move || {
-                for Order {
-                    function,
-                    artefact,
-                    entry,
-                    reply,
-                } in inbox
-                {
-                    let started = ForkServer::start(ServerSpec {
-                        function: &function,
-                        artefact: &artefact,
-                        entry: &entry,
-                    });
-                    // One that nobody waits for any more ends as it is dropped.
-                    let _ = reply.send(started);
-                }
-                // The thread outlives every sender, and they live until the process ends: leaving
-                // here would kill what it has started.
-            })?;
+            .spawn(move || inbox.into_iter().for_each(|work| work()))?;
         Ok(Self { orders })
     }
 
-    /// Starts a fork server and waits until its process exists.
+    /// Does `start` on the thread.
     ///
     /// # Errors
-    /// That of starting a process.
-    pub async fn start(
+    /// That of `start`.
+    pub async fn run<T: Send + 'static>(
         &self,
-        function: String,
-        artefact: PathBuf,
-        entry: String,
-    ) -> io::Result<ForkServer> {
+        start: impl FnOnce() -> io::Result<T> + Send + 'static,
+    ) -> io::Result<T> {
         let (reply, started) = oneshot::channel();
+        // What nobody waits for any more ends as it is dropped.
+        let work: Work = Box::new(move || drop(reply.send(start())));
         let gone = || io::Error::other("the thread that starts processes has ended");
-        self.orders
-            .send(Order {
-                function,
-                artefact,
-                entry,
-                reply,
-            })
-            .map_err(|_| gone())?;
+        self.orders.send(work).map_err(|_| gone())?;
         started.await.map_err(|_| gone())?
     }
 }

@@ -53,9 +53,11 @@ impl Reaper {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Reaps the fork server `pid` and the group that it leads, from now on.
+    /// Reaps the process `pid` and the group that it leads, from now on.
     pub fn add_group(&self, pid: i32) {
         self.lock().groups.insert(pid);
+        // It may have ended before anybody looked for it.
+        self.reap();
     }
 
     /// How `pid`, a wrapper that has said hello, ends.
@@ -111,7 +113,6 @@ impl Reaper {
                 let reaped = process::reap(Which::Group(leader))
                     .or_else(|_| process::reap(Which::Process(leader)));
                 match reaped {
-                    Ok(Some(reaped)) if reaped.pid == leader => {}
                     Ok(Some(reaped)) => match inner.waiting.remove(&reaped.pid) {
                         // A driver that has gone does not want to know.
                         Some(driver) => drop(driver.send(reaped)),

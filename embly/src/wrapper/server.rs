@@ -2,12 +2,11 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use embly_wrapper::control::{MAX_BATCH, Reply};
-use embly_wrapper::process::{self, Hello};
+use embly_wrapper::process::{self, ForkServer, Hello, Spec};
 use protos::Slot;
 use tokio::io::Interest;
 use tokio::net::UnixStream;
@@ -21,6 +20,10 @@ const READY_WITHIN: Duration = Duration::from_secs(10);
 
 /// The same for a fork.
 const HELLO_WITHIN: Duration = Duration::from_secs(10);
+
+/// The end of a fork server shows at its control socket a moment after it shows at the sockets
+/// that were under way to it.
+const END_SHOWS_WITHIN: Duration = Duration::from_millis(50);
 
 /// Why there is no fork server, or no wrapper.
 #[derive(Debug, thiserror::Error)]
@@ -40,8 +43,8 @@ pub enum StartError {
     /// The kernel refused the fork.
     #[error("cannot fork a wrapper")]
     Fork(#[source] io::Error),
-    /// It ended before the wrapper said hello; another attempt may succeed.
-    #[error("the wrapper ended before it said hello")]
+    /// It ended before a wrapper said hello; another attempt may succeed.
+    #[error("the fork server or the wrapper ended before the wrapper said hello")]
     Gone,
 }
 
@@ -60,27 +63,26 @@ impl Server {
     /// # Errors
     /// See [`StartError`].
     pub async fn start(
-        function: &str,
-        artefact: &Path,
-        entry: &str,
+        spec: &Spec,
         nursery: &Nursery,
-        reaper: &Reaper,
+        reaper: &Arc<Reaper>,
     ) -> Result<Self, StartError> {
-        let server = nursery
-            .start(function.to_owned(), artefact.to_owned(), entry.to_owned())
-            .await
-            .map_err(StartError::Process)?;
+        let (spec, reaped_by) = (spec.clone(), Arc::clone(reaper));
+        let start = move || {
+            let server = ForkServer::start(&spec)?;
+            // Here, since nobody may wait for it any more.
+            reaped_by.add_group(server.pid());
+            Ok(server)
+        };
+        let server = nursery.run(start).await.map_err(StartError::Process)?;
         let pid = server.pid();
-        reaper.add_group(pid);
         // It keeps packets apart, which only the calls that read and write need to know.
         let control = std::os::unix::net::UnixStream::from(server.into_control());
         let control = UnixStream::from_std(control).map_err(StartError::Process)?;
         match timeout(READY_WITHIN, receive(&control)).await {
             Ok(Ok(Reply::Ready)) => {}
             Ok(Ok(Reply::Failed(text))) => return Err(StartError::Load(text)),
-            Ok(Ok(Reply::ForkFailed(..)) | Err(_)) => {
-                return Err(StartError::Load("it ended while loading".to_owned()));
-            }
+            Ok(Ok(Reply::ForkFailed(..)) | Err(_)) => return Err(StartError::Gone),
             Err(_) => return Err(StartError::Slow),
         }
         let (requests, inbox) = mpsc::unbounded_channel();
@@ -125,6 +127,15 @@ impl Server {
         // The report of a failed fork is sent before the connection is closed, on another
         // socket: give its reader a turn.
         tokio::task::yield_now().await;
+        let failure = self.take_failure(slot);
+        if matches!(failure, StartError::Gone) {
+            // The next attempt must not meet the same one.
+            let _ = timeout(END_SHOWS_WITHIN, self.requests.closed()).await;
+        }
+        failure
+    }
+
+    fn take_failure(&self, slot: Slot) -> StartError {
         let mut failures = self
             .fork_failures
             .lock()

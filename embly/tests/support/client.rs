@@ -83,10 +83,13 @@ pub fn read_response(mut stream: TcpStream) -> Response {
 
 /// A response from all the bytes of a connection.
 pub fn parse(bytes: &[u8]) -> Response {
-    match parse_head(bytes) {
-        Some((head, response)) => with_body(response, &bytes[head..]),
-        None => panic!("no response in {:?}", String::from_utf8_lossy(bytes)),
-    }
+    try_parse(bytes)
+        .unwrap_or_else(|| panic!("no response in {:?}", String::from_utf8_lossy(bytes)))
+}
+
+/// A response as far as it has come; `None` before its head is whole.
+pub fn try_parse(bytes: &[u8]) -> Option<Response> {
+    parse_head(bytes).map(|(head, response)| with_body(response, &bytes[head..]))
 }
 
 /// A head and its length, if it is all there; the body is empty.

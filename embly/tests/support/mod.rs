@@ -1,6 +1,7 @@
 //! What the end-to-end tests share: a project in a folder of its own, the real executable
 //! serving it on free ports, its events, and a plain HTTP client.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
 #![allow(
     dead_code,
     unused_imports,
@@ -8,10 +9,13 @@
 )]
 
 pub mod client;
+pub mod process;
 pub mod project;
+pub mod session;
+pub mod user;
 
 use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -22,6 +26,7 @@ use serde_json::Value;
 
 pub use client::get;
 pub use project::Project;
+pub use session::Session;
 
 /// Nothing that a test waits for takes this long, on the slowest machine.
 pub const PATIENCE: Duration = Duration::from_secs(30);
@@ -36,9 +41,35 @@ pub fn cache_home() -> PathBuf {
 
 /// `embly` with these arguments, a private socket folder, and the tests' cache.
 pub fn command(arguments: &[&str], runtime_dir: &Path) -> Command {
-    let mut command = Command::new(EMBLY);
+    let mut command = environment(Command::new(EMBLY), runtime_dir);
+    command.args(arguments);
     command
-        .args(arguments)
+}
+
+/// The arguments for a project on free ports, with JSON events.
+pub fn arguments<'a>(what: &'a str, project: &'a Project) -> [&'a str; 7] {
+    let path = project.path().to_str().unwrap();
+    [
+        what,
+        path,
+        "--bind",
+        "127.0.0.1:0",
+        "--format",
+        "json",
+        "-v",
+    ]
+}
+
+/// Says that a test does nothing here; a failure where everything must be tested.
+pub fn skipped(needs: &str) {
+    let all = std::env::var_os("EMBLY_TEST_ALL").is_some_and(|all| all == "1");
+    assert!(!all, "needs {needs}");
+    eprintln!("skipped: needs {needs}");
+}
+
+/// A private socket folder, and the tests' cache.
+pub fn environment(mut command: Command, runtime_dir: &Path) -> Command {
+    command
         .env("XDG_CACHE_HOME", cache_home())
         .env("XDG_RUNTIME_DIR", runtime_dir)
         .env("NO_COLOR", "1")
@@ -76,20 +107,19 @@ impl Embly {
     /// `embly COMMAND` with more arguments, on free ports, with JSON events.
     pub fn start(what: &str, project: &Project, arguments: &[&str]) -> Self {
         let runtime = tempfile::tempdir().unwrap();
-        let path = project.path().to_str().unwrap();
-        let mut command = command(
-            &[
-                what,
-                path,
-                "--bind",
-                "127.0.0.1:0",
-                "--format",
-                "json",
-                "-v",
-            ],
-            runtime.path(),
-        );
-        command.args(arguments);
+        let mut command = command(&[], runtime.path());
+        command.args(self::arguments(what, project)).args(arguments);
+        Self::spawn(command, runtime, project.gateways())
+    }
+
+    /// `embly run` after a shell has done this, which sets a limit.
+    pub fn limited(project: &Project, script: &str) -> Self {
+        let runtime = tempfile::tempdir().unwrap();
+        let mut command = environment(Command::new("sh"), runtime.path());
+        command
+            .args(["-c", &format!("{script}\nexec \"$@\""), "sh"])
+            .arg(EMBLY)
+            .args(arguments("run", project));
         Self::spawn(command, runtime, project.gateways())
     }
 
@@ -196,6 +226,21 @@ impl Embly {
         self.stderr.lock().unwrap().clone()
     }
 
+    /// Like [`Embly::start`], in a session without a terminal, where a hang-up reloads.
+    pub fn start_detached(what: &str, project: &Project) -> Self {
+        let runtime = tempfile::tempdir().unwrap();
+        let mut command = environment(Command::new("setsid"), runtime.path());
+        command.arg(EMBLY).args(arguments(what, project));
+        Self::spawn(command, runtime, project.gateways())
+    }
+
+    /// Types on the terminal, if it was started in one.
+    pub fn type_keys(&mut self, keys: &[u8]) {
+        let terminal = self.child.stdin.as_mut().unwrap();
+        terminal.write_all(keys).unwrap();
+        terminal.flush().unwrap();
+    }
+
     /// Sends a signal to the master.
     pub fn signal(&self, signal: rustix::process::Signal) {
         kill(self.pid(), signal);
@@ -222,17 +267,6 @@ impl Drop for Embly {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// The largest resident set that a process ever had, in bytes.
-pub fn peak_memory(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    let kibibytes = line.trim().strip_suffix("kB").unwrap().trim();
-    kibibytes.parse::<u64>().unwrap() * 1024
 }
 
 /// Sends a signal to a process.
@@ -262,46 +296,10 @@ pub fn eventually(what: &str, mut until: impl FnMut() -> bool) {
     }
 }
 
-/// All processes whose parent is `parent`, with their command lines.
-pub fn children(parent: i32) -> Vec<(i32, String)> {
-    let with_line = |(pid, _)| {
-        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-        (pid, String::from_utf8_lossy(&line).replace('\0', " "))
-    };
-    processes(parent).into_iter().map(with_line).collect()
-}
-
 /// The processes that run invocations of this master: all that do not lead their own group, as
 /// fork servers do.
 pub fn wrappers(embly: &Embly) -> Vec<i32> {
-    let wrapper = |(pid, group)| (pid != group && group != embly.pid()).then_some(pid);
-    processes(embly.pid())
-        .into_iter()
-        .filter_map(wrapper)
-        .collect()
-}
-
-/// All processes whose parent is `parent`, with their groups.
-fn processes(parent: i32) -> Vec<(i32, i32)> {
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc").unwrap().flatten() {
-        let name = entry.file_name();
-        let Some(pid) = name.to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        // One that has just ended has none any more.
-        let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
-        // The name, in brackets, may hold anything.
-        let Some((_, rest)) = stat.rsplit_once(") ") else {
-            continue;
-        };
-        let fields: Vec<&str> = rest.split(' ').take(3).collect();
-        if let [state, its_parent, group] = fields[..]
-            && state != "Z"
-            && its_parent == parent.to_string()
-        {
-            found.push((pid, group.parse().unwrap()));
-        }
-    }
-    found
+    let mut found = embly.processes();
+    found.retain(|process| !process.leads() && process.group != embly.pid());
+    found.into_iter().map(|process| process.pid).collect()
 }

@@ -57,6 +57,42 @@ impl Project {
         self
     }
 
+    /// Adds a function from a Rust program, a crate in the project's workspace.
+    pub fn rust(mut self, name: &str, text: &str) -> Self {
+        // What cargo needs is there from now on, and no other version of it.
+        guest();
+        let sdk = Path::new(env!("CARGO_MANIFEST_DIR")).join("../embly-sdk");
+        let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/Cargo.lock");
+        fs::copy(lock, self.folder.path().join("Cargo.lock")).unwrap();
+        self.write(
+            "Cargo.toml",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"*/\"]\n",
+        );
+        let manifest = format!(
+            "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\
+             [dependencies]\nembly = {{ package = \"embly-sdk\", path = {:?} }}\n",
+            sdk.canonicalize().unwrap()
+        );
+        self.write(&format!("{name}/Cargo.toml"), &manifest);
+        self.write(&format!("{name}/src/main.rs"), text);
+        self.function(name, &format!("./{name}"), "rust", "");
+        self
+    }
+
+    /// The text of a file in the project.
+    pub fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.folder.path().join(name)).unwrap()
+    }
+
+    /// Writes a file in the project, in one step, as editors do.
+    pub fn write(&self, name: &str, text: &str) {
+        let file = self.folder.path().join(name);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        let temporary = file.with_extension("tmp");
+        fs::write(&temporary, text).unwrap();
+        fs::rename(temporary, file).unwrap();
+    }
+
     fn function(&mut self, name: &str, path: &str, language: &str, keys: &str) {
         let functions = &mut self.functions;
         writeln!(
@@ -92,7 +128,15 @@ impl Project {
         self
     }
 
-    /// Writes the project file and returns the folder.
+    /// Replaces text in the project file, from then on as it is; it must be there.
+    pub fn edit(&self, old: &str, new: &str) {
+        self.path();
+        let text = self.read("embly-project.yml");
+        assert!(text.contains(old), "{text}");
+        self.write("embly-project.yml", &text.replace(old, new));
+    }
+
+    /// Writes the project file, once, and returns the folder.
     pub fn path(&self) -> &Path {
         let Self {
             folder,
@@ -104,7 +148,10 @@ impl Project {
         if !gateways.is_empty() {
             write!(text, "gateways:\n{gateways}").unwrap();
         }
-        fs::write(folder.path().join("embly-project.yml"), text).unwrap();
+        let file = folder.path().join("embly-project.yml");
+        if !file.exists() {
+            fs::write(file, text).unwrap();
+        }
         folder.path()
     }
 
@@ -112,6 +159,22 @@ impl Project {
     pub fn gateways(&self) -> usize {
         self.count
     }
+}
+
+/// A text module that answers any request with this text.
+pub fn answering(text: &str) -> String {
+    let length = text.len();
+    let response = format!("HTTP/1.1 200 OK\\0d\\0acontent-length: {length}\\0d\\0a\\0d\\0a{text}");
+    // Each escaped byte is three characters long and one byte in memory.
+    let bytes = response.len() - 2 * response.matches('\\').count();
+    format!(
+        "(module
+          (import \"embly\" \"_write\" (func $write (param i32 i32 i32 i32) (result i32)))
+          (memory (export \"memory\") 1)
+          (data (i32.const 16) \"{response}\")
+          (func (export \"_start\")
+            (drop (call $write (i32.const 1) (i32.const 16) (i32.const {bytes}) (i32.const 0)))))"
+    )
 }
 
 /// The wasm of `tests/guest`.

@@ -71,6 +71,7 @@ impl Drop for Access {
             client: self.client.at.to_string(),
             method: &self.method,
             path: &self.path,
+            version: version(self.version),
             status: self.status.unwrap_or(CLIENT_GONE),
             bytes: self.bytes,
             total_us: u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -87,6 +88,12 @@ impl Drop for Access {
 }
 
 impl Access {
+    /// Returns when the client has reset the connection.
+    pub fn client_reset(&self) -> impl Future<Output = ()> + Send + 'static {
+        let client = self.client.clone();
+        async move { client.reset().await }
+    }
+
     /// The answer is not complete and never will be; the connection is about to be closed.
     pub fn cut(&mut self, reason: Reason) {
         self.reason = Some(reason);
@@ -106,5 +113,14 @@ impl Access {
                 .unwrap_or_default();
             reporter.info(format!("{function} {address}: {text}"));
         }
+    }
+}
+
+/// As it stands in a request line.
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        // hyper speaks no other to a client that has not asked for it.
+        _ => "HTTP/1.1",
     }
 }

@@ -1,5 +1,6 @@
 //! The body of a response on its way to the client.
 
+use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -40,7 +41,6 @@ impl Body {
 pub struct Cut(String);
 
 /// A function's body: decoded, checked, and counted.
-#[derive(Debug)]
 pub struct Answer {
     framing: Framing,
     bytes: BytesMut,
@@ -49,16 +49,28 @@ pub struct Answer {
     access: Access,
     /// What ends it early, until all that came before is on its way to the client.
     cut: Option<Cut>,
+    /// Ready when the client has reset the connection, which hyper would only see when it writes.
+    reset: Pin<Box<dyn Future<Output = ()> + Send>>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer")
+            .field("framing", &self.framing)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Answer {
     /// The body that begins with `bytes` and goes on with what `source` brings.
     pub fn new(framing: Framing, bytes: BytesMut, source: Source, access: Access) -> Self {
+        let reset = Box::pin(access.client_reset());
         let mut answer = Self {
             framing,
             bytes,
             source: Some(source),
             access,
+            reset,
             cut: None,
         };
         if answer.framing.is_complete() {
@@ -76,6 +88,15 @@ impl Answer {
             let warn = self.access.warner();
             tokio::spawn(drain(source, extra, discarded, warn));
         }
+    }
+
+    /// Counts what is handed out, and sees whether it was the last.
+    fn count(&mut self, data: Bytes) -> Bytes {
+        self.access.bytes += data.len() as u64;
+        if self.framing.is_complete() {
+            self.complete();
+        }
+        data
     }
 
     fn cut(&mut self, ending: &Ending) -> Cut {
@@ -111,13 +132,7 @@ impl Answer {
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         loop {
             match self.framing.next(&mut self.bytes) {
-                Ok(Some(data)) => {
-                    self.access.bytes += data.len() as u64;
-                    if self.framing.is_complete() {
-                        self.complete();
-                    }
-                    return Poll::Ready(Some(Ok(data)));
-                }
+                Ok(Some(data)) => return Poll::Ready(Some(Ok(self.count(data)))),
                 Ok(None) if self.framing.is_complete() => {
                     self.complete();
                     return Poll::Ready(None);
@@ -131,10 +146,21 @@ impl Answer {
             let Some(source) = &mut self.source else {
                 return Poll::Ready(None);
             };
-            match std::task::ready!(source.poll_next(context)) {
-                Some(ExchangeEvent::Data(data)) if self.bytes.is_empty() => {
-                    // The only reference to its memory is ours, so this copies nothing.
-                    self.bytes = BytesMut::from(data);
+            let event = match source.poll_next(context) {
+                Poll::Ready(event) => event,
+                Poll::Pending => {
+                    std::task::ready!(self.reset.as_mut().poll(context));
+                    let cut =
+                        self.cut_because(Reason::ClientGone, "the client reset the connection");
+                    return Poll::Ready(Some(Err(cut)));
+                }
+            };
+            match event {
+                // Nothing to decode: passed on without a copy.
+                Some(ExchangeEvent::Data(data))
+                    if self.bytes.is_empty() && self.framing.whole(&data) =>
+                {
+                    return Poll::Ready(Some(Ok(self.count(data))));
                 }
                 Some(ExchangeEvent::Data(data)) => self.bytes.extend_from_slice(&data),
                 Some(ExchangeEvent::HalfClose) if self.framing == Framing::UntilEnd => {

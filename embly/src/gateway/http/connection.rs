@@ -4,6 +4,7 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
 use super::super::{Gateway, closed};
 use super::exchange;
@@ -20,6 +22,9 @@ use crate::limits::REQUEST_HEAD;
 
 /// A client gets this long for the head of a request, and as long between two requests.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
+
+/// A client that has not sent a whole head yet when the gateway closes gets this long.
+const HEAD_WHEN_CLOSING: Duration = Duration::from_secs(1);
 
 /// The least buffer that hyper takes, in bytes.
 const LEAST_BUFFER: usize = 8 * 1024;
@@ -61,20 +66,28 @@ pub async fn serve(
     };
     let function = gateway.switchboard.functions().get(&gateway.function());
     let head_limit = function.map_or(REQUEST_HEAD, |function| function.limits.request_head);
-    let service = service_fn(|request| exchange::handle(&gateway, &client, request));
+    let begun = AtomicBool::new(false);
+    let service = service_fn(|request| {
+        begun.store(true, Ordering::Relaxed);
+        exchange::handle(&gateway, &client, request)
+    });
     let mut builder = http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .half_close(true)
-        .max_buf_size(LEAST_BUFFER.max(head_limit as usize));
+        // A head that is a little too long gets an answer that says so; hyper's own has no body.
+        .max_buf_size(LEAST_BUFFER.max(2 * head_limit as usize));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(Shared(stream)), service));
     // Whatever ends a connection early is the client's doing, and its request says so.
     tokio::select! {
         _ = connection.as_mut() => return,
         () = closed(&mut closing) => connection.as_mut().graceful_shutdown(),
     }
-    let _ = connection.await;
+    let soon = timeout(HEAD_WHEN_CLOSING, connection.as_mut()).await;
+    if soon.is_err() && begun.load(Ordering::Relaxed) {
+        let _ = connection.await;
+    }
 }
 
 /// A stream that hyper reads and writes while we watch it for errors.

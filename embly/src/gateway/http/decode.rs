@@ -55,6 +55,18 @@ impl Framing {
         )
     }
 
+    /// Whether all of `data` is body as it stands; then it is counted.
+    pub fn whole(&mut self, data: &[u8]) -> bool {
+        match self {
+            Self::UntilEnd => true,
+            Self::Length(left) => {
+                let rest = left.checked_sub(data.len() as u64);
+                rest.map(|rest| *left = rest).is_some()
+            }
+            Self::None | Self::Chunked(_) => false,
+        }
+    }
+
     /// Takes the next piece of body off the front of `bytes`; `None` when more is needed or
     /// the body is complete. What follows a complete body stays where it is.
     ///

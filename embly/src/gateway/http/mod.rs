@@ -8,7 +8,6 @@ mod exchange;
 mod head;
 mod refuse;
 
-use std::io;
 use std::sync::Arc;
 
 use tokio::sync::watch;
@@ -24,15 +23,9 @@ pub async fn serve(
 ) {
     let connections = TaskTracker::new();
     let reporter = gateway.switchboard.reporter().clone();
-    let complain = |error: &io::Error| {
-        reporter.warn(format!(
-            "gateway `{}`: cannot accept a connection: {error}",
-            gateway.name
-        ));
-    };
     loop {
         tokio::select! {
-            (stream, client) = listener.accept(complain) => {
+            (stream, client) = listener.accept(&gateway.name, &reporter) => {
                 let task = connection::serve(Arc::clone(&gateway), stream, client, closing.clone());
                 connections.spawn(task);
             }

@@ -1,6 +1,7 @@
 //! Every function that the end-to-end tests run: one crate, and a function does what its name
 //! says (the name is the first argument).
 
+mod faults;
 mod script;
 mod spawn;
 mod wasi;
@@ -37,6 +38,7 @@ fn main() -> Result<(), Error> {
         "ignores" => http::run(spawn::ignores),
         "abandons" => http::run(spawn::abandons),
         "panics" => panic!("no luck"),
+        other if faults::NAMES.contains(&other) => faults::run(other),
         other => {
             eprintln!("there is no guest {other}");
             std::process::exit(70)

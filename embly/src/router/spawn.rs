@@ -1,0 +1,99 @@
+//! Children: who may start one, and who may end it.
+
+use protos::{Address, Body, Ending, Errno, Reason, SpawnOptions};
+
+use super::{Effect, MAX_UNREAD_ENDED, MAX_UNREAD_ENDED_BYTES, Node, Router, SpawnLimits};
+
+impl Router {
+    pub(super) fn spawn(
+        &mut self,
+        parent: Address,
+        name: String,
+        address: Address,
+        options: Option<Box<SpawnOptions>>,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.admit(parent, address) {
+            Ok(level) => {
+                let nothing = SpawnLimits {
+                    children: Some(0),
+                    depth: Some(0),
+                };
+                let detached = options.as_ref().is_some_and(|options| options.detached);
+                self.add(address, parent, level, nothing, detached);
+                if let Some(Node::Invocation(parent)) = self.nodes.get_mut(&parent) {
+                    parent.children.insert(address);
+                }
+                effects.push(Effect::Start {
+                    address,
+                    parent,
+                    name,
+                    options,
+                    level,
+                });
+            }
+            Err(ending) => {
+                let what = format!("spawn of `{name}`: {}", ending.detail);
+                effects.push(Effect::Refused { from: parent, what });
+                self.pass(address, parent, Body::Ending(ending), effects);
+            }
+        }
+    }
+
+    fn admit(&mut self, parent: Address, address: Address) -> Result<u32, Ending> {
+        let Some(Node::Invocation(invocation)) = self.nodes.get(&parent) else {
+            return Err(Ending::refused(Errno::PERM, "the spawner has ended"));
+        };
+        let SpawnLimits { children, depth } = invocation.limits;
+        let level = invocation.level + 1;
+        if self.knows(address) || self.unread.contains_key(&(parent, address)) {
+            return Err(Ending::refused(Errno::EXIST, "the address is taken"));
+        }
+        if depth.is_some_and(|depth| level > depth) {
+            let detail = format!("limit `depth` reached: level {level}");
+            return Err(Ending::refused(Errno::PERM, detail));
+        }
+        let count = invocation.children.len();
+        if children.is_some_and(|children| count >= children as usize) {
+            let detail = format!("limit `children` reached: {count} are alive");
+            return Err(Ending::refused(Errno::AGAIN, detail));
+        }
+        if invocation.unread_streams >= MAX_UNREAD_ENDED
+            || invocation.unread_bytes >= MAX_UNREAD_ENDED_BYTES
+        {
+            let detail = "too many children have ended whose output was not read";
+            return Err(Ending::refused(Errno::AGAIN, detail));
+        }
+        self.connect(parent, address)
+            .map_err(|ending| Ending::refused(Errno::AGAIN, ending.detail))?;
+        Ok(level)
+    }
+
+    pub(super) fn kill(
+        &mut self,
+        parent: Address,
+        child: Option<Address>,
+        effects: &mut Vec<Effect>,
+    ) {
+        let is_child = |child: &Address| match self.nodes.get(&parent) {
+            Some(Node::Invocation(parent)) => parent.children.contains(child),
+            _ => false,
+        };
+        match child {
+            Some(child) if is_child(&child) => {
+                self.stop(
+                    child,
+                    Ending::new(Reason::Killed, "killed by its parent"),
+                    effects,
+                );
+            }
+            // One that has just ended needs no killing.
+            Some(other) if self.knows(other) => {
+                let what = format!("kill of {other}, which is not its child");
+                effects.push(Effect::Refused { from: parent, what });
+                self.pass(other, parent, Body::Error(Errno::PERM), effects);
+            }
+            _ => {}
+        }
+    }
+}

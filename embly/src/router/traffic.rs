@@ -1,0 +1,125 @@
+//! Bytes and credit between two addresses.
+
+use bytes::Bytes;
+use protos::{Address, Body, Errno, Message};
+
+use super::link::{Link, Pair};
+use super::{Effect, Node, Router};
+
+impl Router {
+    /// Moves data from `from`, an invocation or a gateway's side.
+    pub fn data(
+        &mut self,
+        from: Address,
+        to: Option<Address>,
+        data: Bytes,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some((to, link)) = self.link(from, to, effects) else {
+            return;
+        };
+        // A frame is at most MAX_MESSAGE_BYTES, so this always fits.
+        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
+        match link.direction(from, to).send(length) {
+            Ok(()) => self.pass(from, to, Body::Data(data), effects),
+            Err(problem) => self.violation(from, format!("{problem} to {to}"), effects),
+        }
+    }
+
+    /// Passes the end of what `from` writes to `to`.
+    pub fn half_close(&mut self, from: Address, to: Option<Address>, effects: &mut Vec<Effect>) {
+        let Some((to, link)) = self.link(from, to, effects) else {
+            return;
+        };
+        if link.direction(from, to).close() {
+            self.pass(from, to, Body::HalfClose, effects);
+        }
+    }
+
+    /// `reader` has taken bytes of what `writer` wrote: gives the writer credit for as many, and
+    /// for more while its window grows.
+    pub fn taken(
+        &mut self,
+        reader: Address,
+        writer: Option<Address>,
+        bytes: u32,
+        effects: &mut Vec<Effect>,
+    ) {
+        let Some(writer) = writer else { return };
+        if self.take_unread(reader, writer, bytes) {
+            return;
+        }
+        // The writer has ended: nobody needs the credit.
+        let Some(link) = self.links.get_mut(&Pair::new(reader, writer)) else {
+            return;
+        };
+        match link.direction(writer, reader).take(bytes, &mut self.budget) {
+            Ok(0) => {}
+            Ok(credit) => self.pass(reader, writer, Body::Credit(credit), effects),
+            Err(problem) => self.violation(reader, format!("{problem} from {writer}"), effects),
+        }
+    }
+
+    fn take_unread(&mut self, reader: Address, writer: Address, bytes: u32) -> bool {
+        let Some(left) = self.unread.get_mut(&(reader, writer)) else {
+            return false;
+        };
+        let taken = bytes.min(*left);
+        *left -= taken;
+        let done = *left == 0;
+        if done {
+            self.unread.remove(&(reader, writer));
+        }
+        if let Some(Node::Invocation(reader)) = self.nodes.get_mut(&reader) {
+            reader.unread_bytes -= u64::from(taken);
+            reader.unread_streams -= usize::from(done);
+        }
+        true
+    }
+
+    /// The stream between two, if there is one; otherwise `from` is told that there is not.
+    fn link(
+        &mut self,
+        from: Address,
+        to: Option<Address>,
+        effects: &mut Vec<Effect>,
+    ) -> Option<(Address, &mut Link)> {
+        let Some(to) = to else {
+            self.violation(from, "sent data to nobody".to_owned(), effects);
+            return None;
+        };
+        if !self.links.contains_key(&Pair::new(from, to)) {
+            let errno = if self.knows(to) {
+                Errno::ACCES
+            } else {
+                Errno::PIPE
+            };
+            if errno == Errno::ACCES {
+                let what = format!("{to} is neither its parent nor its child");
+                effects.push(Effect::Refused { from, what });
+            }
+            self.pass(to, from, Body::Error(errno), effects);
+            return None;
+        }
+        self.links
+            .get_mut(&Pair::new(from, to))
+            .map(|link| (to, link))
+    }
+
+    /// Delivers to a receiver that can still read; the ending of one that cannot is on its way
+    /// to the sender.
+    pub(super) fn pass(&self, from: Address, to: Address, body: Body, effects: &mut Vec<Effect>) {
+        let listens = match self.nodes.get(&to) {
+            Some(Node::Invocation(invocation)) => invocation.state.listens(),
+            Some(Node::Gate(_)) => true,
+            None => false,
+        };
+        if listens {
+            effects.push(Effect::Deliver(Message {
+                to: Some(to),
+                from: Some(from),
+                body,
+            }));
+        }
+    }
+}

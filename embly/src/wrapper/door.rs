@@ -1,0 +1,168 @@
+//! The master's socket for wrappers that it did not fork: other runtimes, debugging, systems
+//! without the fork server.
+//!
+//! It lies in a private folder. Whoever connects must be the same user, and must name, as its
+//! first 8 bytes, a slot that was reserved for it.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use embly_wrapper::process::{self, Spec};
+use protos::Slot;
+use tokio::io::AsyncReadExt;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::oneshot;
+use tokio::time::{sleep, timeout};
+
+use super::{Nursery, Reaper, StartError, Wrapper};
+use crate::report::Reporter;
+
+/// A program that was started gets this long to load its function and connect.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Whoever connects gets this long for its first 8 bytes.
+const HELLO_WITHIN: Duration = Duration::from_secs(1);
+
+/// After an accept that failed for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// A Unix path may have at most 107 bytes: `sun_path` less its end.
+const MAX_PATH: usize = 107;
+
+/// Why there is no socket.
+#[derive(Debug, thiserror::Error)]
+pub enum DoorError {
+    /// The kernel's limit.
+    #[error("the socket path `{}` is longer than {MAX_PATH} bytes; set `--socket` or XDG_RUNTIME_DIR to a shorter one", .0.display())]
+    TooLong(PathBuf),
+    /// It cannot be made.
+    #[error("cannot listen on the socket `{}`: {source}", path.display())]
+    Bind {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The socket, and who is expected.
+#[derive(Debug)]
+pub struct Door {
+    path: PathBuf,
+    expected: Mutex<HashMap<Slot, oneshot::Sender<UnixStream>>>,
+}
+
+impl Door {
+    /// Listens from now on.
+    ///
+    /// # Errors
+    /// See [`DoorError`].
+    pub fn open(path: &Path, reporter: Reporter) -> Result<Arc<Self>, DoorError> {
+        let path = path.to_owned();
+        if path.as_os_str().len() > MAX_PATH {
+            return Err(DoorError::TooLong(path));
+        }
+        let listener = UnixListener::bind(&path).map_err(|source| DoorError::Bind {
+            path: path.clone(),
+            source,
+        })?;
+        let door = Arc::new(Self {
+            path,
+            expected: Mutex::default(),
+        });
+        tokio::spawn(Arc::clone(&door).listen(listener, reporter));
+        Ok(door)
+    }
+
+    fn expected(&self) -> MutexGuard<'_, HashMap<Slot, oneshot::Sender<UnixStream>>> {
+        self.expected.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn listen(self: Arc<Self>, listener: UnixListener, reporter: Reporter) {
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => {
+                    let (door, reporter) = (Arc::clone(&self), reporter.clone());
+                    tokio::spawn(async move {
+                        if let Err(why) = door.admit(stream).await {
+                            reporter.warn(format!(
+                                "a connection to the wrapper socket was refused: {why}"
+                            ));
+                        }
+                    });
+                }
+                Err(_) => sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+
+    async fn admit(&self, mut stream: UnixStream) -> Result<(), String> {
+        let peer = stream.peer_cred().map_err(|error| error.to_string())?.uid();
+        if peer != rustix::process::geteuid().as_raw() {
+            return Err(format!("it comes from uid {peer}"));
+        }
+        let mut hello = [0; Slot::BYTES];
+        match timeout(HELLO_WITHIN, stream.read_exact(&mut hello)).await {
+            Ok(Ok(_)) => {}
+            // Another master looks whether this one is alive.
+            Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            _ => return Err("it does not say which slot it is for".to_owned()),
+        }
+        let slot = Slot::from_bytes(hello);
+        let waiting = self.expected().remove(&slot);
+        match waiting {
+            // Who waited may have given up: then the stream is closed here.
+            Some(waiting) => drop(waiting.send(stream)),
+            None => return Err(format!("slot {} is not reserved", slot.0)),
+        }
+        Ok(())
+    }
+
+    /// Starts a wrapper as a program of its own and waits until it has connected.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(
+        &self,
+        spec: &Spec,
+        slot: Slot,
+        nursery: &Nursery,
+        reaper: &Arc<Reaper>,
+    ) -> Result<Wrapper, StartError> {
+        let (send, connected) = oneshot::channel();
+        self.expected().insert(slot, send);
+        let (spec, path) = (spec.clone(), self.path.clone());
+        let reaped_by = Arc::clone(reaper);
+        let start = move || {
+            let pid = process::start_wrapper(&spec, &path, slot)?;
+            reaped_by.add_group(pid);
+            Ok(pid)
+        };
+        let started = nursery.run(start).await;
+        let result = match started {
+            Ok(pid) => {
+                let socket = timeout(CONNECT_WITHIN, connected).await;
+                socket
+                    .ok()
+                    .and_then(Result::ok)
+                    .map(|socket| Wrapper { socket, pid })
+            }
+            Err(error) => {
+                self.expected().remove(&slot);
+                return Err(StartError::Process(error));
+            }
+        };
+        self.expected().remove(&slot);
+        result.ok_or(StartError::Gone)
+    }
+}
+
+impl Drop for Door {
+    fn drop(&mut self) {
+        // In the folder of sockets it goes with the folder.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
