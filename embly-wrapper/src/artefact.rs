@@ -76,6 +76,10 @@ pub fn prepare_folder(cache: &Path) -> io::Result<()> {
 /// A file that a compiler is writing is never as old as this.
 const LEFT_BEHIND: Duration = Duration::from_secs(60 * 60);
 
+fn is_temporary(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "tmp")
+}
+
 /// Removes what compilers that were killed have left behind.
 fn sweep(folder: &Path) {
     let is_old = |path: &Path| -> io::Result<bool> {
@@ -84,9 +88,7 @@ fn sweep(folder: &Path) {
     };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let path = entry.path();
-        if path.extension().is_some_and(|extension| extension == "tmp")
-            && is_old(&path).unwrap_or(false)
-        {
+        if is_temporary(&path) && is_old(&path).unwrap_or(false) {
             // Another compiler may be doing the same.
             let _ = fs::remove_file(path);
         }
@@ -139,6 +141,42 @@ fn trailer_of(length: u64, hash: &blake3::Hash) -> Vec<u8> {
     [&MAGIC[..], &length.to_le_bytes(), hash.as_bytes()].concat()
 }
 
+/// All artefacts together may take so many bytes; then those go that were not used for longest.
+pub const CACHE_CAP: u64 = 1 << 30;
+
+/// Says that an artefact was used just now.
+pub fn touch(file: &File) {
+    // Only for the order in which artefacts are removed.
+    let _ = file.set_modified(SystemTime::now());
+}
+
+/// Removes what was not used for longest, until the folder takes at most `cap` bytes; `keep` is
+/// never removed. A fork server that has one open keeps its content.
+pub fn prune(folder: &Path, keep: &Path, cap: u64) {
+    let mut files: Vec<(SystemTime, u64, PathBuf)> = fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        // What a compiler is writing at this moment stays.
+        .filter(|entry| !is_temporary(&entry.path()))
+        .filter_map(|entry| {
+            let meta = entry.metadata().ok()?;
+            Some((meta.modified().ok()?, meta.len(), entry.path()))
+        })
+        .collect();
+    files.sort();
+    let mut total: u64 = files.iter().map(|(_, bytes, _)| bytes).sum();
+    for (_, bytes, path) in files {
+        if total <= cap {
+            return;
+        }
+        // Another build may be removing the same.
+        if path != keep && fs::remove_file(&path).is_ok() {
+            total -= bytes;
+        }
+    }
+}
+
 /// Writes an artefact so that nobody ever sees half of it.
 ///
 /// # Errors
@@ -180,5 +218,39 @@ impl Hasher for Blake3Hasher {
 
     fn write(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_not_used_for_longest_is_removed_first() {
+        let folder = std::env::temp_dir().join(format!("embly-prune-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        let file = |name: &str, age: u64| {
+            let path = folder.join(name);
+            fs::write(&path, [0; 100]).unwrap();
+            let time = SystemTime::now() - Duration::from_secs(age);
+            File::options()
+                .write(true)
+                .open(&path)
+                .unwrap()
+                .set_modified(time)
+                .unwrap();
+            path
+        };
+        let (new, old, oldest, kept) = (
+            file("new", 1),
+            file("old", 10),
+            file("oldest", 100),
+            file("kept", 1000),
+        );
+        prune(&folder, &kept, 300);
+        assert!(new.exists() && old.exists() && !oldest.exists() && kept.exists());
+        prune(&folder, &kept, 0);
+        assert!(!new.exists() && !old.exists() && kept.exists());
+        fs::remove_dir_all(&folder).unwrap();
     }
 }

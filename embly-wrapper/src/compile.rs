@@ -114,9 +114,10 @@ pub fn role(wasm: &Path, cache: &Path, entry: &str) -> Result<String, CompileErr
         source,
     })?;
     // One that was damaged is made again.
-    let found = artefact::open(&path)
-        .ok()
-        .and_then(|file| sys::module::load(&engine, file).ok());
+    let found = artefact::open(&path).ok().and_then(|file| {
+        artefact::touch(&file);
+        sys::module::load(&engine, file).ok()
+    });
     if let Some(module) = found {
         check(&engine, &module, entry)?;
         return Ok(format!("{FOUND} {}", path.display()));
@@ -131,6 +132,7 @@ pub fn role(wasm: &Path, cache: &Path, entry: &str) -> Result<String, CompileErr
         path: path.clone(),
         source,
     })?;
+    artefact::prune(&artefact::folder(cache), &path, artefact::CACHE_CAP);
     Ok(format!("{FRESH} {}", path.display()))
 }
 

@@ -23,6 +23,7 @@ pub struct Streams {
     events: VecDeque<u32>,
     ended_and_read: VecDeque<u32>,
     live_children: u32,
+    owed: Vec<(Address, u32)>,
 }
 
 #[derive(Debug)]
@@ -81,7 +82,14 @@ impl Streams {
             events: VecDeque::new(),
             ended_and_read: VecDeque::new(),
             live_children: 0,
+            owed: Vec::new(),
         }
+    }
+
+    /// What was read of children that then ended, and was too little to be reported before: the
+    /// master counts it as unread, so it is told before it is asked for another child.
+    pub fn take_owed(&mut self) -> Vec<(Address, u32)> {
+        std::mem::take(&mut self.owed)
     }
 
     /// Children that have not ended, as far as is known here.
@@ -158,6 +166,11 @@ impl Streams {
         stream.read_closed = true;
         if id != PARENT {
             self.live_children = self.live_children.saturating_sub(1);
+            if stream.unread == 0
+                && let Some(bytes) = stream.taken.flush()
+            {
+                self.owed.push((stream.address, bytes));
+            }
         }
         self.forget_if_done(id);
     }
@@ -399,6 +412,19 @@ mod tests {
         );
         assert_eq!(streams.read(id, &mut buffer).unwrap().bytes, 0);
         assert_eq!(streams.status(id).unwrap().code, 3);
+    }
+
+    #[test]
+    fn what_was_read_before_the_end_is_owed_to_the_master_once() {
+        let mut streams = Streams::new(address(9));
+        let id = streams.open(address(100)).unwrap();
+        streams.receive(from(100, Body::Data("all".into())));
+        let mut buffer = [0; 8];
+        assert_eq!(streams.read(id, &mut buffer).unwrap().report, None);
+        assert_eq!(streams.take_owed(), []);
+        streams.receive(from(100, Body::Ending(Ending::exit(0))));
+        assert_eq!(streams.take_owed(), [(address(100), 3)]);
+        assert_eq!(streams.take_owed(), []);
     }
 
     #[test]

@@ -39,9 +39,11 @@ impl Cached {
     fn build(&self) -> String {
         let output = self.build_command().output().unwrap();
         assert!(output.status.success(), "{output:?}");
-        let line = String::from_utf8(output.stdout).unwrap();
-        let event: serde_json::Value = serde_json::from_str(line.trim()).unwrap();
-        event["state"].as_str().unwrap().to_owned()
+        let mut events = serde_json::Deserializer::from_slice(&output.stdout)
+            .into_iter::<serde_json::Value>()
+            .map(Result::unwrap);
+        let built = events.find(|event| event["event"] == "build").unwrap();
+        built["state"].as_str().unwrap().to_owned()
     }
 
     fn folder(&self) -> PathBuf {
@@ -225,7 +227,7 @@ fn a_running_master_refuses_an_artefact_that_was_changed_and_a_reload_mends_it()
     let mut command = support::environment(Command::new("setsid"), runtime.path());
     command
         .arg(EMBLY)
-        .args(support::arguments("run", &project))
+        .args(support::arguments("run", project.path()))
         .env("XDG_CACHE_HOME", cache.path());
     let embly = support::Embly::spawn(command, runtime, 1);
     let folder = cache.path().join("embly/artefacts");

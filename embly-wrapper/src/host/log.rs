@@ -98,13 +98,14 @@ mod tests {
     fn lines(writes: &[(u8, &str)]) -> (Vec<(u8, String)>, Option<String>) {
         let mut log = LogLines::default();
         let mut out = Vec::new();
+        let mut emit = |stream, line| {
+            out.push((stream, line));
+            Ok::<_, ()>(())
+        };
         for (stream, text) in writes {
-            log.write(*stream, text.as_bytes(), |s, l| {
-                Ok::<_, ()>(out.push((s, l)))
-            })
-            .unwrap();
+            log.write(*stream, text.as_bytes(), &mut emit).unwrap();
         }
-        log.flush(|s, l| Ok::<_, ()>(out.push((s, l)))).unwrap();
+        log.flush(&mut emit).unwrap();
         (out, log.panic())
     }
 

@@ -53,6 +53,9 @@ fn start(
     if let Err(error) = check(invocation, name) {
         return Ok(Err(error));
     }
+    for (child, bytes) in invocation.streams.take_owed() {
+        invocation.send(Some(child), Body::Credit(bytes))?;
+    }
     let address = pick_address(invocation);
     let id = match invocation.streams.open(address) {
         Ok(id) => id,

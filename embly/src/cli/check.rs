@@ -11,8 +11,7 @@ pub fn run(place: &Where, reporter: &Reporter) -> Exit {
                 format!("{number} {what}{}", if number == 1 { "" } else { "s" })
             };
             reporter.info(format!(
-                "{} is right: {}, {}",
-                context::shown(&project.file),
+                "all is right: {}, {}",
                 count(project.functions.len(), "function"),
                 count(project.gateways.len(), "gateway"),
             ));

@@ -2,7 +2,7 @@
 
 use std::fs::{self, DirBuilder};
 use std::io::{self, IsTerminal};
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use super::Exit;
@@ -15,7 +15,9 @@ pub fn project(path: &Path, dev: bool, reporter: &Reporter) -> Result<Project, E
         reporter.error(error.to_string());
         Exit::Usage
     })?;
-    load(&file, dev, reporter)
+    let project = load(&file, dev, reporter)?;
+    reporter.info(format!("project {}", shown(&project.file)));
+    Ok(project)
 }
 
 /// Reads a project file that was found.
@@ -57,23 +59,29 @@ pub fn cache(reporter: &Reporter) -> Result<PathBuf, Exit> {
         return Err(Exit::Failed);
     };
     let cache = base.join("embly");
-    let made = fs::create_dir_all(&base).and_then(|()| {
-        match DirBuilder::new().mode(0o700).create(&cache) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            result => result,
-        }
-    });
-    let can_write = made.and_then(|()| {
-        let in_it = cache.join(".");
-        Ok(rustix::fs::access(in_it, rustix::fs::Access::WRITE_OK)?)
-    });
-    can_write.map(|()| cache.clone()).map_err(|error| {
-        let cache = cache.display();
-        reporter.error(format!(
-            "cannot use the cache folder `{cache}`: {error}; set XDG_CACHE_HOME"
-        ));
-        Exit::Failed
-    })
+    fs::create_dir_all(&base)
+        .and_then(|()| private_folder(&cache))
+        .map(|()| cache.clone())
+        .map_err(|error| {
+            let cache = cache.display();
+            reporter.error(format!(
+                "cannot use the cache folder `{cache}`: {error}; set XDG_CACHE_HOME"
+            ));
+            Exit::Failed
+        })
+}
+
+/// Makes a folder that only this user can write, or sees that it is one: native code lies there.
+fn private_folder(path: &Path) -> io::Result<()> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => return made,
+    }
+    let meta = fs::metadata(path)?;
+    if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
+        return Err(io::Error::other("others than this user may write it"));
+    }
+    Ok(rustix::fs::access(path, rustix::fs::Access::WRITE_OK)?)
 }
 
 /// Whether a person watches the build.

@@ -19,7 +19,6 @@ pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
         Ok(project) => project,
         Err(exit) => return exit,
     };
-    reporter.info(format!("project {}", context::shown(&project.file)));
     match serve::runtime(reporter) {
         Ok(runtime) => runtime.block_on(develop(options, project, reporter)),
         Err(exit) => exit,
@@ -37,8 +36,9 @@ struct Dev<'a> {
 }
 
 async fn develop(options: &Serve, project: Project, reporter: &Reporter) -> Exit {
-    let Ok(mut signals) = Signals::take() else {
-        return Exit::Failed;
+    let mut signals = match Signals::take(reporter) {
+        Ok(signals) => signals,
+        Err(exit) => return exit,
     };
     let (changes, mut changed) = mpsc::unbounded_channel();
     let watcher = Watcher::new(move |paths| {

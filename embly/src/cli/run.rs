@@ -20,8 +20,9 @@ pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
 }
 
 async fn serve_until_stopped(options: &Serve, project: Project, reporter: &Reporter) -> Exit {
-    let Ok(mut signals) = Signals::take() else {
-        return Exit::Failed;
+    let mut signals = match Signals::take(reporter) {
+        Ok(signals) => signals,
+        Err(exit) => return exit,
     };
     let install = !options.project.no_install;
     let built = match built(&mut signals, &project, install, reporter).await {

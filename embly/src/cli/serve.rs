@@ -47,13 +47,19 @@ impl Signals {
     /// Takes the signals from now on.
     ///
     /// # Errors
-    /// That of `sigaction`.
-    pub fn take() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            terminal: std::fs::File::open("/dev/tty").is_ok(),
+    /// The system refuses; that was said.
+    pub fn take(reporter: &Reporter) -> Result<Self, Exit> {
+        let take = || {
+            Ok(Self {
+                interrupt: signal(SignalKind::interrupt())?,
+                terminate: signal(SignalKind::terminate())?,
+                hangup: signal(SignalKind::hangup())?,
+                terminal: std::fs::File::open("/dev/tty").is_ok(),
+            })
+        };
+        take().map_err(|error: io::Error| {
+            reporter.error(format!("cannot take signals: {error}"));
+            Exit::Failed
         })
     }
 

@@ -36,6 +36,7 @@ pub use dotenv::{DOTENV, dotenv};
 pub use environment::Environment;
 pub use find::{NotFound, find};
 pub use machine::Machine;
+pub use names::{LONGEST_NAME, usable as is_usable_name};
 pub use problem::{Problem, Problems, Record};
 
 use crate::limits::Limits;

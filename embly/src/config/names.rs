@@ -7,8 +7,8 @@ use super::codes;
 use super::fields::Field;
 use super::problem::{Problem, Problems, quote};
 
-/// A label of a host name has at most as many.
-const LONGEST: usize = 63;
+/// The most characters of a name: a label of a host name has at most as many.
+pub const LONGEST_NAME: usize = 63;
 
 /// Names of one list, with the place where each was used first.
 #[derive(Default)]
@@ -27,7 +27,9 @@ impl<'t> Names<'t> {
             let message = format!("{} cannot be a name", quote(name));
             let help = match near(name) {
                 Some(near) => format!("write `name: {near}`"),
-                None if name.len() > LONGEST => format!("use at most {LONGEST} characters"),
+                None if name.len() > LONGEST_NAME => {
+                    format!("use at most {LONGEST_NAME} characters")
+                }
                 None => "use lower-case letters, digits and `-`, with a letter first".to_owned(),
             };
             problems.push(Problem::new(&codes::BAD_NAME, field.span(), message).help(help));
@@ -51,8 +53,9 @@ impl<'t> Names<'t> {
     }
 }
 
-fn usable(name: &str) -> bool {
-    name.len() <= LONGEST
+/// Whether a project, function, gateway or store may have this name: `[a-z][a-z0-9-]*`.
+pub fn usable(name: &str) -> bool {
+    name.len() <= LONGEST_NAME
         && name.starts_with(|c: char| c.is_ascii_lowercase())
         && name
             .bytes()

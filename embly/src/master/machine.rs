@@ -1,8 +1,9 @@
 //! What the machine has, and how much of it may be used.
 
+use crate::config::Machine;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
-/// Credit given out in all may be this part of the machine's memory.
+/// Credit given out in all may be this part of the memory of the machine, or of the container.
 const BUDGET_PART: u64 = 4;
 
 /// Where the machine does not say how much memory it has, in bytes.
@@ -28,13 +29,7 @@ pub fn descriptor_limit() -> Option<u64> {
 
 /// Bytes of credit that may be given out in all.
 pub fn byte_budget() -> u64 {
-    let kibibytes = std::fs::read_to_string("/proc/meminfo")
-        .ok()
-        .and_then(|text| {
-            let line = text
-                .lines()
-                .find_map(|line| line.strip_prefix("MemTotal:"))?;
-            line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()
-        });
-    kibibytes.map_or(BUDGET_UNKNOWN, |kibibytes| kibibytes * 1024 / BUDGET_PART)
+    Machine::here()
+        .memory
+        .map_or(BUDGET_UNKNOWN, |bytes| bytes / BUDGET_PART)
 }

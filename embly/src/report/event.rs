@@ -42,6 +42,8 @@ pub struct Access<'a> {
     pub method: &'a str,
     /// Path and query.
     pub path: &'a str,
+    /// `HTTP/1.1` or `HTTP/1.0`.
+    pub version: &'a str,
     /// Status; 499 where the client left before there was one.
     pub status: u16,
     /// Bytes of the response's body.

@@ -136,11 +136,12 @@ fn access_line(access: &Access<'_>, paint: &Paint) -> String {
         .to_string();
     let total = elapsed(Duration::from_micros(access.total_us));
     let mut line = format!(
-        "{} {} \"{} {}\" {} {} {} {}",
+        "{} {} \"{} {} {}\" {} {} {} {}",
         access.client,
         paint.on(DIM, format_args!("[{time}]")),
         access.method,
         escape(access.path),
+        access.version,
         paint.on(style, access.status),
         access.bytes,
         total,

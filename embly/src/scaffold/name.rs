@@ -1,15 +1,7 @@
-//! Names: `[a-z][a-z0-9-]*`, at most 63 characters.
+//! Names of projects, made from names of folders.
 
-const LONGEST: usize = 63;
-
-/// Whether a project, function, gateway or store may have this name.
-pub fn check(name: &str) -> bool {
-    name.len() <= LONGEST
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-')
-}
+use crate::config::LONGEST_NAME;
+pub use crate::config::is_usable_name as check;
 
 /// A valid name that resembles this one.
 pub fn suggest(name: &str) -> String {
@@ -21,7 +13,7 @@ pub fn suggest(name: &str) -> String {
             _ if !text.is_empty() && !text.ends_with('-') => text.push('-'),
             _ => {}
         }
-        if text.len() == LONGEST {
+        if text.len() == LONGEST_NAME {
             break;
         }
     }

@@ -13,7 +13,7 @@ use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Finished, Record, Switchboard, Times};
+use super::{Finished, Record, Switchboard, Times, spawn_limits};
 use crate::limits::CPU_WINDOW;
 use crate::pool::Function;
 use crate::wrapper::{StartError, Wrapper};
@@ -185,6 +185,7 @@ impl Driver {
 
     fn startup(&self) -> Message {
         let limits = &self.function.limits;
+        let spawning = spawn_limits(&self.function, self.level, self.options.as_deref());
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
         let mut startup = Startup {
             version: PROTOCOL_VERSION,
@@ -199,8 +200,8 @@ impl Driver {
                 memory: limits.memory.unwrap_or(0),
                 cpu: limits.cpu.map_or(0, micros),
                 cpu_window: micros(CPU_WINDOW),
-                children: limits.children.unwrap_or(0),
-                depth_left: limits
+                children: spawning.children.unwrap_or(0),
+                depth_left: spawning
                     .depth
                     .map_or(0, |depth| depth.saturating_sub(self.level) + 1),
             }),
@@ -400,9 +401,6 @@ fn apply(options: &SpawnOptions, startup: &mut Startup) {
         };
         lower(&mut limits.memory, asked.memory);
         lower(&mut limits.cpu, asked.cpu);
-        if asked.children != 0 && (limits.children == 0 || asked.children < limits.children) {
-            limits.children = asked.children;
-        }
     }
 }
 

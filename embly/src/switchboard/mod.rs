@@ -137,7 +137,8 @@ impl Switchboard {
         let (port, exchange) = exchange::pair(Gate::new(gate, address, Arc::clone(self)));
         {
             let mut core = self.lock();
-            core.router.open(gate, address, spawn_limits(&function))?;
+            core.router
+                .open(gate, address, spawn_limits(&function, 1, None))?;
             core.receivers.insert(gate, Receiver::Gate(port));
             self.drive(
                 &mut core, address, gate, function, permit, origin, times, 1, None,
@@ -287,7 +288,8 @@ impl Switchboard {
                     .for_each(|effect| self.carry_out(core, effect));
             }
         };
-        core.router.set_limits(address, spawn_limits(&function));
+        let limits = spawn_limits(&function, level, options.as_deref());
+        core.router.set_limits(address, limits);
         let request_id = match core.receivers.get(&parent) {
             Some(Receiver::Invocation(driven)) => driven.request_id.clone(),
             _ => None,
@@ -397,10 +399,22 @@ impl Driven {
     }
 }
 
-fn spawn_limits(function: &Function) -> SpawnLimits {
+/// What the project file allows, lowered by what the spawner asked for.
+fn spawn_limits(function: &Function, level: u32, options: Option<&SpawnOptions>) -> SpawnLimits {
+    let lower = |limit: Option<u32>, asked: Option<u32>| match (limit, asked) {
+        (Some(limit), Some(asked)) => Some(limit.min(asked)),
+        (limit, asked) => limit.or(asked),
+    };
+    let asked = options.and_then(|options| options.limits.as_ref());
+    let not_0 = |number: u32| Some(number).filter(|number| *number != 0);
+    let children = asked.and_then(|limits| not_0(limits.children));
+    // `depth_left` counts from this level, which is 1 of them.
+    let depth = asked
+        .and_then(|limits| not_0(limits.depth_left))
+        .map(|left| level.saturating_add(left - 1));
     SpawnLimits {
-        children: function.limits.children,
-        depth: function.limits.depth,
+        children: lower(function.limits.children, children),
+        depth: lower(function.limits.depth, depth),
     }
 }
 

@@ -123,10 +123,19 @@ pub fn descriptors(pid: i32) -> usize {
 
 /// Memory that a process has resident, in bytes.
 pub fn resident(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    memory(pid, "VmRSS:")
+}
+
+/// The most that it has had so far.
+pub fn resident_at_most(pid: i32) -> u64 {
+    memory(pid, "VmHWM:")
+}
+
+fn memory(pid: i32, what: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix(what));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kibibytes.unwrap_or(0) * 1024
+    kibibytes.unwrap() * 1024
 }
 
 /// How long it takes until all of these have ended.

@@ -71,6 +71,7 @@ impl Drop for Access {
             client: self.client.at.to_string(),
             method: &self.method,
             path: &self.path,
+            version: version(self.version),
             status: self.status.unwrap_or(CLIENT_GONE),
             bytes: self.bytes,
             total_us: u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX),
@@ -112,5 +113,14 @@ impl Access {
                 .unwrap_or_default();
             reporter.info(format!("{function} {address}: {text}"));
         }
+    }
+}
+
+/// As it stands in a request line.
+fn version(version: Version) -> &'static str {
+    match version {
+        Version::HTTP_10 => "HTTP/1.0",
+        // hyper speaks no other to a client that has not asked for it.
+        _ => "HTTP/1.1",
     }
 }

@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 use embly::http::{Body, Request, ResponseWriter};
 use embly::{Conn, Error, block_on, join, join_all, sleep, spawn_and_send, spawn_function};
 
+use crate::script;
+
 /// Starts the function that the path names, passes it the body, and says what it answered and
 /// how it ended.
 pub fn spawns(mut request: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> {
@@ -32,28 +34,32 @@ fn said(result: &std::io::Result<()>) -> String {
     }
 }
 
-/// As many children as the query says, one after the other, each read to its end.
+/// As many children as the query says, fifty at a time, each read as soon as it has written and
+/// then waited for.
 pub fn asks_many(request: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> {
-    let count: u32 = request.uri().query().unwrap_or("1").parse()?;
-    for n in 0..count {
-        let child = spawn_function("greets").map_err(|error| numbered(n, &error))?;
-        let answer = child.bytes().map_err(|error| numbered(n, &error))?;
-        assert_eq!(answer, b"Embly\n");
-        assert!(child.status()?.is_ok());
+    let count: usize = request.uri().query().unwrap_or("1").parse()?;
+    for n in 0..count / 50 {
+        let start = |_| spawn_and_send("script", b"x-do: write 41; sleep 20\r\n\r\n");
+        let children: Vec<_> = (0..50).map(start).collect::<Result<_, _>>()?;
+        let batch = |error: Error| Error::msg(format!("batch {n}: {error}"));
+        for child in &children {
+            assert_eq!(child.bytes().map_err(batch)?, b"A");
+        }
+        for child in children {
+            assert!(child.status()?.is_ok());
+        }
     }
     write!(w, "{count} answers")?;
     Ok(())
 }
 
-fn numbered(n: u32, error: &Error) -> Error {
-    Error::msg(format!("child {n}: {error}"))
-}
-
 /// Starts itself, and says how many levels there are below and why no more.
 pub fn nests(mut conn: Conn) -> Result<(), Error> {
-    let http = std::env::var("FIRST").is_ok();
+    // Only the first one is asked something.
+    let http = !script::head(&mut conn)?.is_empty();
     let below = match spawn_function("nests") {
         Ok(mut child) => {
+            child.close()?;
             let mut text = String::new();
             child.read_to_string(&mut text)?;
             let (levels, why) = text.split_once(' ').expect("a number and a text");
