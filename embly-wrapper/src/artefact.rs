@@ -13,7 +13,7 @@ use std::hash::{Hash, Hasher};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use wasmtime::Engine;
 
@@ -57,6 +57,42 @@ pub fn path(cache: &Path, wasm: &[u8], engine: &Engine) -> PathBuf {
 /// The folder of artefacts in the cache folder.
 pub fn folder(cache: &Path) -> PathBuf {
     cache.join("artefacts")
+}
+
+/// Makes the folder of artefacts, if need be, and sees that only this user can change it.
+///
+/// # Errors
+/// That of the file system, also where the folder is somebody else's.
+pub fn prepare_folder(cache: &Path) -> io::Result<()> {
+    let folder = folder(cache);
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true).mode(0o700).create(&folder)?;
+    if fs::metadata(&folder)?.mode() & 0o077 != 0 {
+        fs::set_permissions(&folder, Permissions::from_mode(0o700))?;
+    }
+    Ok(())
+}
+
+/// A file that a compiler is writing is never as old as this.
+const LEFT_BEHIND: Duration = Duration::from_secs(60 * 60);
+
+fn is_temporary(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "tmp")
+}
+
+/// Removes what compilers that were killed have left behind.
+fn sweep(folder: &Path) {
+    let is_old = |path: &Path| -> io::Result<bool> {
+        let age = fs::symlink_metadata(path)?.modified()?.elapsed();
+        Ok(age.is_ok_and(|age| age > LEFT_BEHIND))
+    };
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if is_temporary(&path) && is_old(&path).unwrap_or(false) {
+            // Another compiler may be doing the same.
+            let _ = fs::remove_file(path);
+        }
+    }
 }
 
 /// Opens an artefact and checks it. The descriptor is the only thing to use from then on.
@@ -121,6 +157,8 @@ pub fn prune(folder: &Path, keep: &Path, cap: u64) {
         .into_iter()
         .flatten()
         .flatten()
+        // What a compiler is writing at this moment stays.
+        .filter(|entry| !is_temporary(&entry.path()))
         .filter_map(|entry| {
             let meta = entry.metadata().ok()?;
             Some((meta.modified().ok()?, meta.len(), entry.path()))
@@ -145,12 +183,12 @@ pub fn prune(folder: &Path, keep: &Path, cap: u64) {
 /// That of the file system; nothing is left behind under the final name.
 pub fn write(path: &Path, image: &[u8]) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)?;
-    fs::set_permissions(folder, Permissions::from_mode(0o700))?;
-    let temporary = path.with_extension(format!("{}.tmp", std::process::id()));
+    sweep(folder);
+    // Two writers never share a name, not even with one in another process namespace or with
+    // what a killed one has left.
+    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    let nanoseconds = time.map_or(0, |time| time.as_nanos());
+    let temporary = path.with_extension(format!("{}-{nanoseconds}.tmp", std::process::id()));
     let written = (|| {
         let mut file = OpenOptions::new()
             .write(true)
@@ -186,7 +224,6 @@ impl Hasher for Blake3Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn what_was_not_used_for_longest_is_removed_first() {

@@ -109,6 +109,10 @@ pub fn role(wasm: &Path, cache: &Path, entry: &str) -> Result<String, CompileErr
     let engine = engine().map_err(|error| CompileError::Process(format!("{error:#}")))?;
     let bytes = read(wasm)?;
     let path = artefact::path(cache, &bytes, &engine);
+    artefact::prepare_folder(cache).map_err(|source| CompileError::Write {
+        path: artefact::folder(cache),
+        source,
+    })?;
     // One that was damaged is made again.
     let found = artefact::open(&path).ok().and_then(|file| {
         artefact::touch(&file);

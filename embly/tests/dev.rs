@@ -18,6 +18,7 @@ use support::{Embly, Project, Session, eventually, get};
 
 /// A function that says what it was built with, after the milliseconds in the path.
 fn rust(text: &str) -> String {
+    let unique = tempfile::tempdir().unwrap().path().display().to_string();
     format!(
         "use std::io::Write;
         use embly::http::{{Body, Request, ResponseWriter}};
@@ -25,6 +26,8 @@ fn rust(text: &str) -> String {
         fn main() -> Result<(), embly::Error> {{
             embly::http::run(|request: Request<Body>, mut w: ResponseWriter| {{
                 println!(\"begun\");
+                // So that nobody has compiled this before.
+                eprintln!(\"{unique}\");
                 let time = request.uri().path()[1..].parse().unwrap_or(0);
                 std::thread::sleep(std::time::Duration::from_millis(time));
                 w.write_all(b\"{text}\").unwrap();
@@ -33,12 +36,13 @@ fn rust(text: &str) -> String {
     )
 }
 
+/// How often a function was compiled. cargo may have been asked and found nothing to do.
 fn builds(embly: &Embly, function: &str) -> usize {
     let events = embly.events();
-    events
+    let built = events
         .iter()
-        .filter(|event| event["event"] == "build" && event["function"] == function)
-        .count()
+        .filter(|event| event["event"] == "build" && event["state"] == "compiled");
+    built.filter(|event| event["function"] == function).count()
 }
 
 #[test]

@@ -272,3 +272,56 @@ fn a_client_that_ends_its_side_while_its_process_is_killed_is_still_told() {
     wrapper.signal(Signal::KILL);
     assert_eq!(read_response(client).reason(), "killed");
 }
+
+#[test]
+fn children_end_with_a_parent_that_is_killed() {
+    let project = Project::new()
+        .guest("holds")
+        .guest("sleeps-on")
+        .http("holds");
+    let embly = Embly::run(&project);
+    let answer = get_meanwhile(embly.at("holds"), "/");
+    embly.nth_event("log", 2, |event| event["function"] == "sleeps-on");
+    let children = embly.wrappers("sleeps-on");
+    assert_eq!(children.len(), 3);
+    embly.wrapper("holds").signal(Signal::KILL);
+    assert_eq!(answer.join().unwrap().reason(), "killed");
+    let time = time_until_gone(&children);
+    assert!(time < Duration::from_secs(1), "{time:?}");
+    for n in 0..3 {
+        let ended = embly.nth_event("invocation_ended", n, |event| {
+            event["function"] == "sleeps-on"
+        });
+        assert_eq!(ended["reason"], "parent_ended");
+    }
+}
+
+#[test]
+#[ignore = "a benchmark: it prints how long the first request to a function takes"]
+fn first_requests_take() {
+    const STARTS: usize = 200;
+    let project = Project::new()
+        .guest("hello")
+        .wat("small", &support::project::answering("hello"));
+    let embly = Embly::run(&project.http("hello").http("small"));
+    for function in ["hello", "small"] {
+        let at = embly.at(function);
+        get(at, "/");
+        let mut times = Vec::new();
+        for _ in 0..STARTS {
+            let server = embly.fork_server(function);
+            server.signal(Signal::KILL);
+            time_until_gone(&[server]);
+            pause(5, "the master has reaped it");
+            let since = Instant::now();
+            assert_eq!(get(at, "/").text(), "hello");
+            times.push(since.elapsed());
+        }
+        times.sort();
+        let (p50, p99) = (times[STARTS / 2], times[STARTS * 99 / 100]);
+        println!(
+            "{function}: first request p50 {p50:?}, p99 {p99:?}, most {:?}",
+            times[STARTS - 1]
+        );
+    }
+}

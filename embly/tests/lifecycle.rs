@@ -60,7 +60,7 @@ fn in_a_terminal(project: &Project) -> Option<(Embly, Process)> {
     let line = [EMBLY]
         .iter()
         .copied()
-        .chain(support::arguments("run", project));
+        .chain(support::arguments("run", project.path()));
     let line: Vec<&str> = line.collect();
     let mut terminal = support::environment(Command::new("script"), runtime.path());
     terminal
@@ -320,7 +320,10 @@ fn what_a_killed_master_left_is_swept_by_the_next() {
     first.signal(Signal::KILL);
     first.wait();
     assert_eq!(folders(&first), 1);
-    let mut again = command(&support::arguments("run", &project), first.runtime.path());
+    let mut again = command(
+        &support::arguments("run", project.path()),
+        first.runtime.path(),
+    );
     let mut again = again
         .stdout(Stdio::null())
         .stderr(Stdio::null())

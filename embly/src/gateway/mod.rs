@@ -11,6 +11,7 @@ use protos::Address;
 use tokio::sync::watch;
 
 use crate::config::GatewayKind;
+use crate::pool::Function;
 use crate::switchboard::Switchboard;
 pub use listener::{BindError, Listener};
 
@@ -53,6 +54,22 @@ impl Gateway {
     /// Name of the function that it starts now.
     pub fn function(&self) -> Arc<str> {
         Arc::clone(&self.function.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The function itself, as it is now; the name of one that is not there.
+    ///
+    /// # Errors
+    /// It does not compile, say.
+    pub fn current(&self) -> Result<Arc<Function>, Arc<str>> {
+        loop {
+            let name = self.function();
+            match self.switchboard.functions().get(&name) {
+                Some(function) => return Ok(function),
+                None if name == self.function() => return Err(name),
+                // Between the two looks it has got another one, and the project has lost this.
+                None => {}
+            }
+        }
     }
 
     /// From the next request on it starts this one.

@@ -60,7 +60,7 @@ async fn room(
     loop {
         replaced.borrow_and_update();
         let permit = async {
-            let function = gateway.switchboard.functions().get(&gateway.function())?;
+            let function = gateway.current().ok()?;
             let permit = function.permit().await?;
             Some((function, permit))
         };

@@ -4,7 +4,7 @@
 mod folder;
 mod machine;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -161,7 +161,7 @@ impl Master {
                 function.limits.clone(),
             ))
         });
-        self.switchboard.functions().replace(functions);
+        self.switchboard.functions().add(functions);
         let mut before = std::mem::take(&mut *self.open());
         for (gateway, asked, listener) in listeners {
             let kept = before.remove(&gateway.name).filter(|open| {
@@ -176,6 +176,9 @@ impl Master {
             };
             self.open().insert(gateway.name.clone(), open);
         }
+        let names = project.functions.iter().map(|function| &*function.name);
+        let built = names.filter(|name| artefacts.contains_key(*name)).collect();
+        self.switchboard.functions().keep_only(&built);
         self.switchboard.functions().announce();
         for (_, open) in before {
             // Its connections go on until they are done.
@@ -287,7 +290,7 @@ impl Master {
             .stop_all(Reason::Shutdown, "the master is stopping");
         // Those that are left are in the kernel's hands, tied to our own end.
         let _ = timeout(REAP_WITHIN, self.switchboard.idle()).await;
-        self.switchboard.functions().replace([]);
+        self.switchboard.functions().keep_only(&HashSet::new());
         let _ = timeout(REAP_WITHIN, self.switchboard.processes().reaper.none_left()).await;
         self.switchboard.left()
     }

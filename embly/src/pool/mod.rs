@@ -4,7 +4,7 @@
 //! first needed and again when it has died; requests that were under way to it are repeated,
 //! since their guests had not begun.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -166,16 +166,22 @@ impl Functions {
             .cloned()
     }
 
-    /// Replaces all functions. A version that stays the same keeps its fork server; the others
-    /// live on until their last invocation has ended.
-    pub fn replace(&self, functions: impl IntoIterator<Item = Function>) {
+    /// Adds functions, or replaces those of the same names. A version that stays the same keeps
+    /// its fork server; the others live on until their last invocation has ended.
+    pub fn add(&self, functions: impl IntoIterator<Item = Function>) {
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        let new = functions.into_iter().map(|new| {
-            let kept = by_name.get(&new.name).filter(|old| old.same_as(&new));
-            let version = kept.cloned().unwrap_or_else(|| Arc::new(new));
-            (Arc::clone(&version.name), version)
-        });
-        *by_name = new.collect();
+        for new in functions {
+            if by_name.get(&new.name).is_none_or(|old| !old.same_as(&new)) {
+                by_name.insert(Arc::clone(&new.name), Arc::new(new));
+            }
+        }
+    }
+
+    /// Forgets all but these. Gateways are told of their new functions between the two, so that
+    /// none ever names one that is not there.
+    pub fn keep_only(&self, names: &HashSet<&str>) {
+        let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
+        by_name.retain(|name, _| names.contains(&**name));
     }
 
     /// Tells those who have subscribed that there are other functions now, or other gateways.

@@ -47,8 +47,8 @@ pub fn command(arguments: &[&str], runtime_dir: &Path) -> Command {
 }
 
 /// The arguments for a project on free ports, with JSON events.
-pub fn arguments<'a>(what: &'a str, project: &'a Project) -> [&'a str; 7] {
-    let path = project.path().to_str().unwrap();
+pub fn arguments<'a>(what: &'a str, project: &'a Path) -> [&'a str; 7] {
+    let path = project.to_str().unwrap();
     [
         what,
         path,
@@ -108,7 +108,9 @@ impl Embly {
     pub fn start(what: &str, project: &Project, arguments: &[&str]) -> Self {
         let runtime = tempfile::tempdir().unwrap();
         let mut command = command(&[], runtime.path());
-        command.args(self::arguments(what, project)).args(arguments);
+        command
+            .args(self::arguments(what, project.path()))
+            .args(arguments);
         Self::spawn(command, runtime, project.gateways())
     }
 
@@ -119,7 +121,7 @@ impl Embly {
         command
             .args(["-c", &format!("{script}\nexec \"$@\""), "sh"])
             .arg(EMBLY)
-            .args(arguments("run", project));
+            .args(arguments("run", project.path()));
         Self::spawn(command, runtime, project.gateways())
     }
 
@@ -230,7 +232,7 @@ impl Embly {
     pub fn start_detached(what: &str, project: &Project) -> Self {
         let runtime = tempfile::tempdir().unwrap();
         let mut command = environment(Command::new("setsid"), runtime.path());
-        command.arg(EMBLY).args(arguments(what, project));
+        command.arg(EMBLY).args(arguments(what, project.path()));
         Self::spawn(command, runtime, project.gateways())
     }
 

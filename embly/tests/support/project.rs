@@ -66,7 +66,7 @@ impl Project {
         fs::copy(lock, self.folder.path().join("Cargo.lock")).unwrap();
         self.write(
             "Cargo.toml",
-            "[workspace]\nresolver = \"3\"\nmembers = [\"*/\"]\n",
+            "[workspace]\nresolver = \"3\"\nmembers = [\"[a-z]*/\"]\n",
         );
         let manifest = format!(
             "[package]\nname = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n\

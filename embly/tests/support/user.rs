@@ -58,7 +58,7 @@ impl Limited {
         command
             .args(["-c", &format!("{script}\nexec \"$@\""), "sh"])
             .arg(EMBLY)
-            .args(super::arguments("run", project))
+            .args(super::arguments("run", project.path()))
             .env("XDG_CACHE_HOME", self.cache.path())
             .env("XDG_RUNTIME_DIR", runtime.path());
         Embly::spawn(command, runtime, project.gateways())

@@ -64,8 +64,9 @@ pub async fn serve(
         at,
         stream: Arc::clone(&stream),
     };
-    let function = gateway.switchboard.functions().get(&gateway.function());
-    let head_limit = function.map_or(REQUEST_HEAD, |function| function.limits.request_head);
+    let head_limit = gateway
+        .current()
+        .map_or(REQUEST_HEAD, |function| function.limits.request_head);
     let begun = AtomicBool::new(false);
     let service = service_fn(|request| {
         begun.store(true, Ordering::Relaxed);

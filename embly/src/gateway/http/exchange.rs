@@ -88,16 +88,14 @@ async fn answer(
     request_id: &HeaderValue,
     access: &mut Access,
 ) -> Result<Answered, Refusal> {
-    let name = gateway.function();
-    let function =
-        gateway.switchboard.functions().get(&name).ok_or_else(|| {
-            Ending::refused(Errno::NOENT, format!("there is no function `{name}`"))
-        })?;
+    let function = gateway
+        .current()
+        .map_err(|name| Ending::refused(Errno::NOENT, format!("there is no function `{name}`")))?;
     check_size(&request, &function)?;
     let permit = function.try_permit().ok_or_else(|| {
         Ending::new(
             Reason::Overloaded,
-            format!("limit `concurrency` of `{name}` reached"),
+            format!("limit `concurrency` of `{}` reached", function.name),
         )
     })?;
     let limits = &function.limits;

@@ -17,6 +17,8 @@ pub const NAMES: &[&str] = &[
     "exits",
     "slow",
     "killed",
+    "holds",
+    "sleeps-on",
 ];
 
 /// Runs the function of this name.
@@ -26,6 +28,8 @@ pub fn run(name: &str) -> Result<(), Error> {
         "streams" => http::run(streams),
         "goes-quiet" => http::run(goes_quiet),
         "chain" => http::run_catch_error(chain),
+        "holds" => http::run_catch_error(holds),
+        "sleeps-on" => embly::run(sleeps_on),
         "link" => embly::run_catch_error(link),
         _ => std::process::exit(3),
     }
@@ -76,4 +80,17 @@ fn link(mut parent: Conn) -> Result<(), Error> {
     };
     parent.write_all(answer.as_bytes())?;
     Ok(())
+}
+
+/// Starts three children and waits for the last.
+fn holds(_: Request<Body>, _: ResponseWriter) -> Result<(), Error> {
+    for _ in 0..2 {
+        spawn_function("sleeps-on")?;
+    }
+    spawn_function("sleeps-on")?.wait()
+}
+
+fn sleeps_on(_: Conn) {
+    println!("begun");
+    std::thread::sleep(Duration::from_secs(60));
 }
