@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use embly::config::{self, Environment};
 use support::client::{connect, read_response};
-use support::process::{resident_at_most, time_until_gone};
+use support::process::{peak_memory, time_until_gone};
 use support::{EMBLY, Embly, eventually};
 
 /// An example that is served, and the port that each of its gateways has in its README.
@@ -219,7 +219,7 @@ fn upload() {
     const SHA256: &str = "d162f6594b643795442d4c7bba3a1711962b9e63717625d9f1f9696df315c86b";
     let example = Example::start("upload");
     example.assert_readme();
-    let before = resident_at_most(example.embly.pid());
+    let before = peak_memory(example.embly.pid());
 
     let mut client = connect(example.at("index"));
     let mut body = client.try_clone().unwrap();
@@ -242,7 +242,7 @@ fn upload() {
     let function = example.embly.event("invocation_ended", ended)["memory_bytes"]
         .as_u64()
         .unwrap();
-    let master = resident_at_most(example.embly.pid()) - before;
+    let master = peak_memory(example.embly.pid()) - before;
     eprintln!("function {function} bytes, master {master} more than before");
     assert!(function < 16 << 20, "the function took {function} bytes");
     assert!(master < 8 << 20, "the master took {master} bytes more");

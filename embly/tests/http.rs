@@ -36,9 +36,7 @@ fn a_wrapper_that_was_not_forked_connects_to_the_masters_socket() {
     for _ in 0..3 {
         assert_eq!(get(embly.at("hello"), "/").text(), "hello");
     }
-    support::eventually("no wrapper is left", || {
-        support::children(embly.pid()).is_empty()
-    });
+    support::eventually("no wrapper is left", || embly.processes().is_empty());
 }
 
 #[test]

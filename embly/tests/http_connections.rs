@@ -8,7 +8,8 @@ use std::thread;
 use std::time::Duration;
 
 use support::client::{Connection, connect, pause, script, write};
-use support::{Embly, Project, eventually, peak_memory};
+use support::process::peak_memory;
+use support::{Embly, Project, eventually};
 
 /// What may come on top of the memory that the master had before, whatever passes through it.
 const PASSING_MEMORY: u64 = 8 << 20;
@@ -193,6 +194,6 @@ fn connections_are_served_side_by_side() {
         client.join().unwrap();
     }
     eventually("no process but the fork server is left", || {
-        support::children(embly.pid()).len() == 1
+        embly.processes().len() == 1
     });
 }

@@ -3,7 +3,8 @@
 mod support;
 
 use support::client::{self, Connection, Response, get, pause, post, write};
-use support::{Embly, Project, eventually, peak_memory, wrappers};
+use support::process::peak_memory;
+use support::{Embly, Project, eventually, wrappers};
 
 /// A master whose function `spawns` starts the one that the path names.
 fn spawns(child: &str, keys: &str) -> Embly {

@@ -8,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use support::client::{Connection, connect, pause, reset, write};
-use support::{Embly, Project, eventually, peak_memory, wrappers};
+use support::process::peak_memory;
+use support::{Embly, Project, eventually, wrappers};
 
 /// The steps of the guest `script`, as it takes them from a stream.
 fn steps(steps: &str) -> String {

@@ -7,6 +7,8 @@ mod budget;
 mod link;
 mod spawn;
 mod table;
+#[cfg(test)]
+mod tests;
 mod traffic;
 
 use std::collections::{BTreeSet, HashMap};
@@ -287,6 +289,9 @@ impl Router {
     /// An invocation is over: its process is reaped and all it said was taken. Whoever waits is
     /// told, its children are ended, and the address means nothing from now on.
     pub fn ended(&mut self, address: Address, ending: &Ending, effects: &mut Vec<Effect>) {
+        if self.state(address).is_none() {
+            return;
+        }
         let Some(Node::Invocation(invocation)) = self.nodes.remove(&address) else {
             return;
         };
@@ -323,9 +328,12 @@ impl Router {
 
     /// A gateway's side is done. Its invocation, if it runs, is ended with this ending.
     pub fn close_gate(&mut self, gate: Address, ending: Ending, effects: &mut Vec<Effect>) {
-        if let Some(Node::Gate(child)) = self.nodes.remove(&gate)
-            && let Some(child) = child
-        {
+        let Some(Node::Gate(child)) = self.nodes.get(&gate) else {
+            return;
+        };
+        let child = *child;
+        self.nodes.remove(&gate);
+        if let Some(child) = child {
             self.disconnect(gate, child);
             self.stop(child, ending, effects);
         }

@@ -271,17 +271,6 @@ impl Drop for Embly {
     }
 }
 
-/// The largest resident set that a process ever had, in bytes.
-pub fn peak_memory(pid: i32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmHWM:"))
-        .unwrap();
-    let kibibytes = line.trim().strip_suffix("kB").unwrap().trim();
-    kibibytes.parse::<u64>().unwrap() * 1024
-}
-
 /// Sends a signal to a process.
 pub fn kill(pid: i32, signal: rustix::process::Signal) {
     let pid = rustix::process::Pid::from_raw(pid).unwrap();
@@ -307,12 +296,6 @@ pub fn eventually(what: &str, mut until: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "does not happen: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
-}
-
-/// All processes whose parent is `parent`, with their names.
-pub fn children(parent: i32) -> Vec<(i32, String)> {
-    let found = process::children(parent).into_iter();
-    found.map(|process| (process.pid, process.name)).collect()
 }
 
 /// The processes that run invocations of this master: all that do not lead their own group, as

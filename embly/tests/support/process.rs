@@ -123,19 +123,20 @@ pub fn descriptors(pid: i32) -> usize {
 
 /// Memory that a process has resident, in bytes.
 pub fn resident(pid: i32) -> u64 {
-    memory(pid, "VmRSS:")
+    status(pid, "VmRSS:")
 }
 
-/// The most that it has had so far.
-pub fn resident_at_most(pid: i32) -> u64 {
-    memory(pid, "VmHWM:")
+/// The most memory that a process ever had resident, in bytes.
+pub fn peak_memory(pid: i32) -> u64 {
+    status(pid, "VmHWM:")
 }
 
-fn memory(pid: i32, what: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix(what));
+/// A line of `/proc/PID/status`, in bytes; 0 for a process that has ended.
+fn status(pid: i32, name: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-    kibibytes.unwrap() * 1024
+    kibibytes.unwrap_or(0) * 1024
 }
 
 /// How long it takes until all of these have ended.
