@@ -82,7 +82,10 @@ fn private_folder(path: &Path) -> io::Result<()> {
         return Err(io::Error::other("others than this user may write it"));
     }
     // What is not a folder has nothing in it.
-    Ok(rustix::fs::access(path.join("."), rustix::fs::Access::WRITE_OK)?)
+    Ok(rustix::fs::access(
+        path.join("."),
+        rustix::fs::Access::WRITE_OK,
+    )?)
 }
 
 /// Whether a person watches the build.
