@@ -73,6 +73,8 @@ fn set_mode(path: &Path, mode: u32) {
     fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
 }
 
+type Damage<'a> = &'a dyn Fn(&Path);
+
 /// Changes a file that is read-only.
 fn change(path: &Path, change: impl Fn(&mut Vec<u8>)) {
     let mut bytes = fs::read(path).unwrap();
@@ -108,7 +110,7 @@ fn an_artefact_that_is_not_as_it_was_written_is_compiled_again() {
             truncate(path);
         }
     };
-    let damages: [(&str, &dyn Fn(&Path)); 8] = [
+    let damages: [(&str, Damage<'_>); 8] = [
         ("cut in half", &truncate),
         ("cut by a byte", &cut_the_end),
         ("a byte more", &add),

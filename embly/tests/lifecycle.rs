@@ -193,8 +193,6 @@ fn a_hang_up_with_a_broken_project_changes_nothing() {
         ("function: sleeps", "function: slept"),
         ("language: wasm", "language: cobol"),
     ] {
-        project.edit(old, new);
-        embly.signal(Signal::HUP);
         let heard = || {
             embly
                 .stderr()
@@ -202,6 +200,8 @@ fn a_hang_up_with_a_broken_project_changes_nothing() {
                 .count()
         };
         let before = heard();
+        project.edit(old, new);
+        embly.signal(Signal::HUP);
         eventually("the complaint", || heard() > before);
         assert_eq!(get(embly.at("index"), "/0").text(), "slept");
     }
