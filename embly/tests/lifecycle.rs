@@ -189,15 +189,13 @@ fn a_hang_up_with_a_broken_project_changes_nothing() {
         ("function: sleeps", "function: slept"),
         ("language: wasm", "language: cobol"),
     ] {
-        project.edit(old, new);
-        embly.signal(Signal::HUP);
         let heard = || {
-            embly
-                .stderr()
-                .matches("the project is served as it was")
-                .count()
+            let said = embly.stderr();
+            said.matches("the project is served as it was").count()
         };
         let before = heard();
+        project.edit(old, new);
+        embly.signal(Signal::HUP);
         eventually("the complaint", || heard() > before);
         assert_eq!(get(embly.at("index"), "/0").text(), "slept");
     }
