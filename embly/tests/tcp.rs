@@ -197,34 +197,6 @@ fn a_gateway_that_waits_for_a_client_takes_no_room() {
 }
 
 #[test]
-fn a_connection_after_a_change_runs_the_new_code() {
-    let says = |what: &str| {
-        format!(
-            r#"(module
-                (import "embly" "_write" (func $write (param i32 i32 i32 i32) (result i32)))
-                (memory (export "memory") 1)
-                (data (i32.const 8) "{what}")
-                (func (export "_start")
-                    (drop (call $write (i32.const 1) (i32.const 8) (i32.const 3) (i32.const 0)))))"#
-        )
-    };
-    let project = Project::new()
-        .wat("says", &says("one"))
-        .guest("spawns")
-        .tcp("says")
-        .http("spawns");
-    let embly = Embly::dev(&project);
-    let said = || Connection::new(embly.at("says")).rest().0;
-    assert_eq!(said(), b"one");
-    std::fs::write(project.path().join("says.wat"), says("two")).unwrap();
-    eventually("the change is there", || {
-        let response = support::client::post(embly.at("spawns"), "/says", b"");
-        response.text().contains("answer: two")
-    });
-    assert_eq!(said(), b"two");
-}
-
-#[test]
 fn the_echo_of_200_mb_to_a_slow_reader_takes_bounded_memory() {
     const BYTES: usize = 200 << 20;
     /// On top of what was there before, for master and wrapper each.

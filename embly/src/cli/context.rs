@@ -84,7 +84,11 @@ fn private_folder(path: &Path) -> io::Result<()> {
     if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
         return Err(io::Error::other("others than this user may write it"));
     }
-    Ok(rustix::fs::access(path, rustix::fs::Access::WRITE_OK)?)
+    // What is not a folder has nothing in it.
+    Ok(rustix::fs::access(
+        path.join("."),
+        rustix::fs::Access::WRITE_OK,
+    )?)
 }
 
 /// Whether a person watches the build.
