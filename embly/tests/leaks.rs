@@ -4,7 +4,7 @@
 
 mod support;
 
-use std::io::Write;
+use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
@@ -144,6 +144,14 @@ fn endings_of_every_kind_leave_nothing() {
             assert_eq!(answer.join().unwrap().reason(), "killed");
         });
     };
+    for function in ["sleeps", "streams"] {
+        // Where clients leave too soon there may be no fork server yet.
+        let mut client = connect(embly.at(function));
+        client
+            .write_all(b"GET /0 HTTP/1.1\r\nhost: test\r\n\r\n")
+            .unwrap();
+        assert!(client.read(&mut [0; 1000]).unwrap() > 0);
+    }
     (0..3).for_each(round);
     let before = Idle::of(&embly);
     (3..33).for_each(round);

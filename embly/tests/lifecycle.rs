@@ -68,14 +68,10 @@ fn in_a_terminal(project: &Project) -> Option<(Embly, Process)> {
         .stdin(Stdio::piped());
     let embly = Embly::spawn(terminal, runtime, project.gateways());
     // The shell that `script` starts may have become the master, or have it as a child.
-    let mut open = children(embly.pid());
-    while let Some(process) = open.pop() {
-        if process.name == "embly" {
-            return Some((embly, process));
-        }
-        open.extend(children(process.pid));
-    }
-    panic!("there is no master below `script`");
+    let master = descendants(embly.pid())
+        .into_iter()
+        .find(|process| process.name == "embly");
+    Some((embly, master.unwrap()))
 }
 
 #[test]
@@ -194,10 +190,8 @@ fn a_hang_up_with_a_broken_project_changes_nothing() {
         ("language: wasm", "language: cobol"),
     ] {
         let heard = || {
-            embly
-                .stderr()
-                .matches("the project is served as it was")
-                .count()
+            let said = embly.stderr();
+            said.matches("the project is served as it was").count()
         };
         let before = heard();
         project.edit(old, new);
@@ -363,4 +357,39 @@ fn a_client_that_never_sends_its_head_does_not_hold_up_the_end() {
         "{:?}",
         since.elapsed()
     );
+}
+
+#[test]
+fn term_during_a_build_stops_it_and_leaves_no_process() {
+    // A build that takes as long as one likes.
+    let project = Project::new().rust("slow", "fn main() {}\n").http("slow");
+    let script = "fn main() {\n    std::thread::sleep(std::time::Duration::from_secs(60));\n}\n";
+    project.write("slow/build.rs", script);
+    for what in ["dev", "run", "build"] {
+        let runtime = tempfile::tempdir().unwrap();
+        let path = project.path().to_str().unwrap();
+        let mut embly = Embly::spawn(command(&[what, path], runtime.path()), runtime, 0);
+        let mut below = Vec::new();
+        eventually("the build script", || {
+            below = descendants(embly.pid());
+            below
+                .iter()
+                .any(|process| process.name.starts_with("build-script"))
+        });
+        embly.signal(Signal::TERM);
+        // A build that was asked for and stopped has failed; a master has only stopped.
+        let code = i32::from(what == "build");
+        assert_eq!(embly.wait().code(), Some(code), "{what}");
+        assert_clean(&embly, &below);
+    }
+}
+
+fn descendants(pid: i32) -> Vec<Process> {
+    let (mut found, mut open) = (Vec::new(), vec![pid]);
+    while let Some(pid) = open.pop() {
+        let below = children(pid);
+        open.extend(below.iter().map(|process| process.pid));
+        found.extend(below);
+    }
+    found
 }

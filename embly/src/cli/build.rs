@@ -1,5 +1,6 @@
 //! `embly build`: builds and stops.
 
+use super::serve::{self, Signals};
 use super::{Exit, Project, context};
 use crate::build::{Build, Built, Cancel};
 use crate::config;
@@ -11,7 +12,21 @@ pub fn run(options: &Project, reporter: &Reporter) -> Exit {
         Ok(project) => project,
         Err(exit) => return exit,
     };
-    match all(&project, !options.no_install, &Cancel::new(), reporter) {
+    match serve::runtime(reporter) {
+        Ok(runtime) => runtime.block_on(until_signal(project, !options.no_install, reporter)),
+        Err(exit) => exit,
+    }
+}
+
+/// A signal ends cargo as well, which runs in a group of its own.
+async fn until_signal(project: config::Project, install: bool, reporter: &Reporter) -> Exit {
+    let mut signals = match Signals::take(reporter) {
+        Ok(signals) => signals,
+        Err(exit) => return exit,
+    };
+    let to = reporter.clone();
+    let work = move |cancel: &_| all(&project, install, cancel, &to);
+    match serve::build(&mut signals, work).await {
         Ok(built) if built.failed.is_empty() => Exit::Done,
         Ok(_) | Err(_) => Exit::Failed,
     }

@@ -78,6 +78,9 @@ fn private_folder(path: &Path) -> io::Result<()> {
         made => return made,
     }
     let meta = fs::metadata(path)?;
+    if !meta.is_dir() {
+        return Err(io::ErrorKind::NotADirectory.into());
+    }
     if meta.uid() != rustix::process::geteuid().as_raw() || meta.mode() & 0o022 != 0 {
         return Err(io::Error::other("others than this user may write it"));
     }
