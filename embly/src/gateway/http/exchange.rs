@@ -1,7 +1,6 @@
 //! One request: the function is started, the request is sent to it, its response is checked
 //! and sent on.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
@@ -20,12 +19,15 @@ use crate::limits::{IDLE, WALL_HTTP};
 use crate::pool::Function;
 use crate::switchboard::{Exchange, ExchangeEvent, Origin, Sink, Source, Times};
 
-/// Answers one request, in any case.
+/// Answers one request, as long as somebody is there.
+///
+/// # Errors
+/// [`NoAnswer`].
 pub async fn handle(
     gateway: &Arc<Gateway>,
     client: &Client,
     request: Request<Incoming>,
-) -> Result<Response<Body>, Infallible> {
+) -> Result<Response<Body>, NoAnswer> {
     let request_id = new_request_id();
     let name = gateway.function();
     let mut access = Access::new(gateway, client, name, &request, request_id.clone());
@@ -36,31 +38,33 @@ pub async fn handle(
     }
     let headers = request.headers().clone();
     let answered = answer(gateway, client, request, &request_id, &mut access).await;
-    Ok(match answered {
+    match answered {
         Ok((head, body, source)) => {
             let mut response = Response::new(());
             *response.status_mut() = head.status;
             *response.headers_mut() = head.headers;
             response.headers_mut().insert(REQUEST_ID, request_id);
             access.status = Some(head.status.as_u16());
-            response
-                .map(|()| Body::Answer(Box::new(Answer::new(head.framing, body, source, access))))
+            let answer = Answer::new(head.framing, body, source, access);
+            Ok(response.map(|()| Body::Answer(Box::new(answer))))
         }
         Err(Refusal { ending, status }) => {
-            let response = match status {
-                Some(status) => refuse::answer(status, &ending, &headers, &request_id, gateway.dev),
-                None => refuse::response(&ending, &headers, &request_id, gateway.dev),
-            };
             access.reason = Some(ending.reason);
-            // A client that has gone does not get it.
-            if ending.reason != Reason::ClientGone {
-                access.status = Some(response.status().as_u16());
-                access.bytes = response.body().len() as u64;
-            }
-            response.map(Body::full)
+            let status = status
+                .or_else(|| StatusCode::from_u16(ending.reason.http_status()?).ok())
+                .ok_or(NoAnswer)?;
+            let response = refuse::answer(status, &ending, &headers, &request_id, gateway.dev);
+            access.status = Some(status.as_u16());
+            access.bytes = response.body().len() as u64;
+            Ok(response.map(Body::full))
         }
-    })
+    }
 }
+
+/// There is nobody to answer: the connection is closed.
+#[derive(Debug, thiserror::Error)]
+#[error("the client is gone")]
+pub struct NoAnswer;
 
 /// Why a request does not get the function's answer.
 struct Refusal {

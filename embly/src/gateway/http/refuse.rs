@@ -18,18 +18,6 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 ///
 /// What went wrong inside (a trap's text, a path) is for the log; `dev` shows it to the
 /// developer as well.
-pub fn response(
-    ending: &Ending,
-    request: &HeaderMap,
-    request_id: &HeaderValue,
-    dev: bool,
-) -> Response<Bytes> {
-    let status = ending.reason.http_status().unwrap_or(500);
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    answer(status, ending, request, request_id, dev)
-}
-
-/// The same with a status of its own: 431 for a head that is too large.
 pub fn answer(
     status: StatusCode,
     ending: &Ending,
