@@ -1,5 +1,7 @@
 //! Connections: several requests on one, streams both ways, and what they cost the master.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod support;
 
 use std::collections::HashSet;

@@ -1,6 +1,8 @@
 //! How a request ends when its function does not answer as it should: what the client gets,
 //! and what the report says.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod support;
 
 use std::time::{Duration, Instant};

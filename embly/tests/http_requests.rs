@@ -1,5 +1,7 @@
 //! A request as the function sees it.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod support;
 
 use std::net::Shutdown;
@@ -147,6 +149,42 @@ fn requests_that_could_be_smuggled_are_refused() {
     assert!(
         !lines.iter().any(|line| line.starts_with("content-length")),
         "{lines:?}"
+    );
+}
+
+#[test]
+fn a_request_is_for_exactly_one_host() {
+    let embly = shows();
+    let ask = |line: &str, hosts: &str| {
+        let head = format!("{line}\r\n{hosts}connection: close\r\n\r\n");
+        client::request(embly.at("shows"), head)
+    };
+    assert_eq!(ask("GET / HTTP/1.1", "").status, 400);
+    assert_eq!(ask("GET / HTTP/1.1", "host: a\r\nhost: b\r\n").status, 400);
+    assert_eq!(ask("GET / HTTP/1.0", "").status, 200);
+    // A target with a host counts more than the header.
+    let text = ask("GET http://user@one:81/p?q HTTP/1.1", "host: two\r\n").text();
+    assert!(
+        text.starts_with("GET /p?q HTTP/1.1\r\nhost: one:81\r\n"),
+        "{text}"
+    );
+    assert!(!text.contains("two"), "{text}");
+    let text = ask("OPTIONS * HTTP/1.1", "host: one\r\n").text();
+    assert!(
+        text.starts_with("OPTIONS * HTTP/1.1\r\nhost: one\r\n"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_tunnel_is_not_offered() {
+    let embly = shows();
+    let head = "CONNECT one:80 HTTP/1.1\r\nhost: one:80\r\n\r\n";
+    assert_eq!(client::request(embly.at("shows"), head).status, 501);
+    let access = embly.event("access", |_| true);
+    assert_eq!(
+        (&access["status"], &access["reason"]),
+        (&501.into(), &serde_json::Value::Null)
     );
 }
 

@@ -1,5 +1,7 @@
 //! A response as the client gets it, whatever the function says.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod support;
 
 use serde_json::Value;

@@ -1,5 +1,7 @@
 //! Functions that start functions.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod support;
 
 use support::client::{self, Connection, Response, get, pause, post, write};

@@ -1,5 +1,7 @@
 //! TCP: one invocation per connection.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod support;
 
 use std::io::{Read, Write};

@@ -1,5 +1,7 @@
 //! What a function gets from its surroundings, and what keeps a module from running.
 
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
 mod support;
 
 use std::fs;
@@ -21,7 +23,7 @@ fn a_function_gets_its_name_its_environment_clocks_and_nothing_else() {
     let keys = "    env: {PLAIN: value, FROM: \"${EMBLY_TEST_VALUE}!\"}";
     let project = Project::new().guest_with("tells", keys).http("tells");
     let runtime = tempfile::tempdir().unwrap();
-    let mut command = command(&support::arguments("run", &project), runtime.path());
+    let mut command = command(&support::arguments("run", project.path()), runtime.path());
     command.env("EMBLY_TEST_VALUE", "outside");
     let embly = Embly::spawn(command, runtime, 1);
     let text = get(embly.at("tells"), "/").text();

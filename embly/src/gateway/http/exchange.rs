@@ -29,6 +29,11 @@ pub async fn handle(
     let request_id = new_request_id();
     let name = gateway.function();
     let mut access = Access::new(gateway, client, name, &request, request_id.clone());
+    if let Some(status) = head::unacceptable(&request) {
+        access.status = Some(status.as_u16());
+        access.reason = None;
+        return Ok(refuse::bare(status, &request_id).map(Body::full));
+    }
     let headers = request.headers().clone();
     let answered = answer(gateway, client, request, &request_id, &mut access).await;
     Ok(match answered {

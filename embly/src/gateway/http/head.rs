@@ -5,7 +5,7 @@ use http::header::{
     CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
     TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
 
 use super::decode::Framing;
 
@@ -44,10 +44,10 @@ pub fn request(parts: &Request<()>, body: RequestBody, request_id: &HeaderValue)
         out.put_slice(piece.as_bytes());
     }
     let headers = parts.headers();
-    if !headers.contains_key(HOST)
-        && let Some(authority) = parts.uri().authority()
-    {
-        put(&mut out, "host", authority.as_str().as_bytes());
+    // A target that names its host counts more than the header (RFC 9112, section 3.2.2).
+    let authority = parts.uri().authority().map(http::uri::Authority::as_str);
+    if let Some(host) = authority.and_then(|authority| authority.rsplit('@').next()) {
+        put(&mut out, "host", host.as_bytes());
     }
     let listed = listed(headers);
     for (name, value) in headers {
@@ -56,6 +56,7 @@ pub fn request(parts: &Request<()>, body: RequestBody, request_id: &HeaderValue)
                 .iter()
                 .any(|listed| listed.eq_ignore_ascii_case(name.as_str()))
             || *name == CONTENT_LENGTH
+            || (*name == HOST && authority.is_some())
             || *name == EXPECT
             || *name == REQUEST_ID
             || name.as_str().starts_with(OWN_PREFIX);
@@ -107,6 +108,19 @@ fn listed(headers: &HeaderMap) -> Vec<&str> {
         .map(str::trim)
         .filter(|name| !name.is_empty())
         .collect()
+}
+
+/// Why a request is not for a function, if it is not: without one host nobody knows whom it is
+/// for (RFC 9112, section 3.2), and a tunnel is not what a function offers.
+pub fn unacceptable<T>(request: &Request<T>) -> Option<StatusCode> {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+        Some(StatusCode::BAD_REQUEST)
+    } else if request.method() == Method::CONNECT {
+        Some(StatusCode::NOT_IMPLEMENTED)
+    } else {
+        None
+    }
 }
 
 /// How large a head is on the wire, about: what the limit `request_head` counts.

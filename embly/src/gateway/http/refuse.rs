@@ -1,7 +1,7 @@
 //! Answers that are the gateway's own: small, in HTML or JSON, with the reason in a header.
 
 use bytes::Bytes;
-use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER};
+use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use protos::{Ending, Reason};
 
@@ -70,6 +70,16 @@ pub fn answer(
     if reason.retry() || reason == Reason::Shutdown {
         headers.insert(RETRY_AFTER, RETRY_SECONDS);
     }
+    response
+}
+
+/// The answer to a request that HTTP itself does not allow, as hyper's own ones are.
+pub fn bare(status: StatusCode, request_id: &HeaderValue) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    headers.insert(REQUEST_ID, request_id.clone());
     response
 }
 

@@ -27,7 +27,7 @@ fn main() -> Result<(), Error> {
         "tells" => http::run(wasi::tells),
         "echo" => embly::run(echo),
         "greets" => embly::run(greets),
-        "script" | "script-two" => embly::run(script::run),
+        "script" => embly::run(script::run),
         "spawns" => http::run(spawn::spawns),
         "asks-many" => http::run(spawn::asks_many),
         "nests" => embly::run(spawn::nests),
