@@ -17,7 +17,7 @@ use support::client::{Response, connect, pause, read_response};
 use support::process::{Process, time_until_gone};
 use support::{Embly, Project, Session, eventually, get};
 
-/// The word for it, with the middle of several attempts, since others use the machine.
+/// The promise. It is held against the middle of several attempts: others use the machine as well.
 const AT_ONCE: Duration = Duration::from_millis(100);
 
 fn get_meanwhile(at: SocketAddr, path: &'static str) -> JoinHandle<Response> {
