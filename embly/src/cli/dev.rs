@@ -31,6 +31,8 @@ struct Dev<'a> {
     built: Built,
     master: Master,
     watcher: Watcher,
+    /// When the last build was done.
+    built_at: SystemTime,
     install: bool,
     reporter: &'a Reporter,
 }
@@ -61,6 +63,7 @@ async fn develop(options: &Serve, project: Project, reporter: &Reporter) -> Exit
         Err(serve::Unbuilt::Stopped) => return Exit::Done,
         Err(serve::Unbuilt::Failed(exit)) => return exit,
     };
+    let built_at = SystemTime::now();
     let master = match serve::start(options, &project, &built, true, reporter).await {
         Ok(master) => master,
         Err(exit) => return exit,
@@ -70,6 +73,7 @@ async fn develop(options: &Serve, project: Project, reporter: &Reporter) -> Exit
         built,
         master,
         watcher,
+        built_at,
         install,
         reporter,
     };
@@ -129,7 +133,10 @@ impl Dev<'_> {
                 build::some(&project, &functions, install, cancel, &to)
             };
             match serve::build(signals, work).await {
-                Ok(built) => self.built.update(built),
+                Ok(built) => {
+                    self.built.update(built);
+                    self.built_at = SystemTime::now();
+                }
                 Err(serve::Unbuilt::Stopped) => return Err(Exit::Done),
                 // What is wrong was said; the next change may mend it.
                 Err(serve::Unbuilt::Failed(_)) => {}
@@ -164,6 +171,7 @@ impl Dev<'_> {
         let touches = |input: &PathBuf| {
             paths
                 .iter()
+                .filter(|path| !self.is_cargos_own(path))
                 .any(|path| path == input || path.parent() == Some(input.as_path()))
         };
         self.built
@@ -172,6 +180,12 @@ impl Dev<'_> {
             .filter(|(_, inputs)| inputs.iter().any(touches))
             .map(|(function, _)| function.clone())
             .collect()
+    }
+
+    /// A lock file that the build itself has written.
+    fn is_cargos_own(&self, path: &Path) -> bool {
+        let modified = path.metadata().and_then(|meta| meta.modified());
+        path.ends_with("Cargo.lock") && modified.is_ok_and(|modified| modified <= self.built_at)
     }
 
     /// Watches what went into the last build; what has changed since is reported at once.

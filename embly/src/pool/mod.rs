@@ -57,7 +57,7 @@ pub struct Function {
     pub limits: Limits,
     /// One permit per invocation that may run at once.
     permits: Arc<Semaphore>,
-    server: Mutex<Option<Arc<Server>>>,
+    server: Arc<Mutex<Option<Arc<Server>>>>,
 }
 
 impl Function {
@@ -85,7 +85,7 @@ impl Function {
             env,
             limits,
             permits: Arc::new(Semaphore::new(concurrency)),
-            server: Mutex::default(),
+            server: Arc::default(),
         }
     }
 
@@ -138,14 +138,22 @@ impl Function {
         server.fork(&processes.slots).await
     }
 
-    /// The fork server, started if need be. Whoever comes meanwhile waits for the same one.
+    /// The fork server, started if need be. Whoever comes meanwhile waits for the same one, and
+    /// the start goes on when the one who asked for it has left.
     async fn server(&self, processes: &Processes) -> Result<Arc<Server>, StartError> {
-        let mut server = self.server.lock().await;
+        let mut server = Arc::clone(&self.server).lock_owned().await;
         if let Some(server) = server.as_ref().filter(|server| !server.is_gone()) {
             return Ok(Arc::clone(server));
         }
-        let started = Server::start(&self.spec, &processes.nursery, &processes.reaper).await?;
-        Ok(Arc::clone(server.insert(Arc::new(started))))
+        let spec = self.spec.clone();
+        let (nursery, reaper) = (processes.nursery.clone(), Arc::clone(&processes.reaper));
+        let start = async move {
+            let started = Arc::new(Server::start(&spec, &nursery, &reaper).await?);
+            *server = Some(Arc::clone(&started));
+            Ok(started)
+        };
+        // A panic was printed; what it started is ended as it unwinds.
+        tokio::spawn(start).await.unwrap_or(Err(StartError::Gone))
     }
 }
 
