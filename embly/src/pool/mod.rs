@@ -157,7 +157,7 @@ impl Function {
     }
 }
 
-/// The functions of the project by name; replaced as a whole, never in part.
+/// The functions of the project by name.
 #[derive(Debug, Default)]
 pub struct Functions {
     by_name: RwLock<HashMap<Arc<str>, Arc<Function>>>,
