@@ -5,8 +5,9 @@
 //! that only this user can write. Whoever loads one opens it once and checks owner, mode and
 //! checksum on that descriptor.
 //!
-//! The file is the engine's ELF image, then a trailer of 48 bytes: `EMBLYAO1`, the length of
-//! the image as u64 little-endian, and the BLAKE3 hash of the image.
+//! The file is the engine's ELF image, then a trailer of 48 bytes: `EMBLYAO2`, or `EMBLYAS2` for
+//! a module with a start section; the length of the image as u64 little-endian; and the BLAKE3
+//! hash of all that comes before it.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{Hash, Hasher};
@@ -17,8 +18,45 @@ use std::time::{Duration, SystemTime};
 
 use wasmtime::Engine;
 
-const MAGIC: [u8; 8] = *b"EMBLYAO1";
+const MAGIC: [u8; 8] = *b"EMBLYAO2";
+const MAGIC_WITH_START: [u8; 8] = *b"EMBLYAS2";
 const TRAILER_BYTES: u64 = 8 + 8 + 32;
+
+/// An artefact that was opened and checked.
+#[derive(Debug)]
+pub struct Artefact {
+    /// The descriptor to load it from.
+    pub file: File,
+    /// It has a start section: to instantiate it is to run guest code.
+    pub has_start: bool,
+}
+
+/// Whether a module has a start section (number 8). What is not a module has none.
+pub fn has_start(wasm: &[u8]) -> bool {
+    const HEADER: usize = 8;
+    const START: u8 = 8;
+    let mut rest = wasm.get(HEADER..).unwrap_or_default();
+    while let Some((section, after)) = rest.split_first() {
+        if *section == START {
+            return true;
+        }
+        // The size of a section is a LEB128 number.
+        let Some(length) = after
+            .iter()
+            .position(|byte| byte & 0x80 == 0)
+            .filter(|at| *at < 5)
+        else {
+            return false;
+        };
+        let digits = after[..=length].iter().rev();
+        let size = digits.fold(0u64, |size, byte| size << 7 | u64::from(byte & 0x7f));
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        rest = after
+            .get(size.saturating_add(length + 1)..)
+            .unwrap_or_default();
+    }
+    false
+}
 
 /// Why a file is no artefact to trust.
 #[derive(Debug, thiserror::Error)]
@@ -99,7 +137,7 @@ fn sweep(folder: &Path) {
 ///
 /// # Errors
 /// [`Untrusted`] says what is wrong with it.
-pub fn open(path: &Path) -> Result<File, Untrusted> {
+pub fn open(path: &Path) -> Result<Artefact, Untrusted> {
     let mut file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NOFOLLOW)
@@ -115,11 +153,12 @@ pub fn open(path: &Path) -> Result<File, Untrusted> {
     if meta.mode() & 0o022 != 0 {
         return Err(Untrusted::Mode(meta.mode() & 0o7777));
     }
-    check(&mut file, meta.len())?;
-    Ok(file)
+    let has_start = check(&mut file, meta.len())?;
+    Ok(Artefact { file, has_start })
 }
 
-fn check(file: &mut File, length: u64) -> Result<(), Untrusted> {
+/// Whether it has a start section, if all is well with it.
+fn check(file: &mut File, length: u64) -> Result<bool, Untrusted> {
     let image_length = length
         .checked_sub(TRAILER_BYTES)
         .ok_or(Untrusted::Trailer)?;
@@ -127,18 +166,24 @@ fn check(file: &mut File, length: u64) -> Result<(), Untrusted> {
     io::copy(&mut Read::take(&mut *file, image_length), &mut hasher)?;
     let mut trailer = Vec::with_capacity(TRAILER_BYTES as usize);
     file.read_to_end(&mut trailer)?;
-    let expected = trailer_of(image_length, &hasher.finalize());
+    let has_start = trailer.starts_with(&MAGIC_WITH_START);
+    let expected = trailer_of(has_start, image_length, hasher);
     if trailer.len() != expected.len() || trailer[..16] != expected[..16] {
         return Err(Untrusted::Trailer);
     }
     if trailer != expected {
         return Err(Untrusted::Checksum);
     }
-    Ok(())
+    Ok(has_start)
 }
 
-fn trailer_of(length: u64, hash: &blake3::Hash) -> Vec<u8> {
-    [&MAGIC[..], &length.to_le_bytes(), hash.as_bytes()].concat()
+/// What follows an image that went into `hasher`.
+fn trailer_of(has_start: bool, length: u64, mut hasher: blake3::Hasher) -> Vec<u8> {
+    let magic = if has_start { MAGIC_WITH_START } else { MAGIC };
+    let mut trailer = [magic, length.to_le_bytes()].concat();
+    hasher.update(&trailer);
+    trailer.extend_from_slice(hasher.finalize().as_bytes());
+    trailer
 }
 
 /// All artefacts together may take so many bytes; then those go that were not used for longest.
@@ -181,7 +226,7 @@ pub fn prune(folder: &Path, keep: &Path, cap: u64) {
 ///
 /// # Errors
 /// That of the file system; nothing is left behind under the final name.
-pub fn write(path: &Path, image: &[u8]) -> io::Result<()> {
+pub fn write(path: &Path, image: &[u8], has_start: bool) -> io::Result<()> {
     let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
     sweep(folder);
     // Two writers never share a name, not even with one in another process namespace or with
@@ -196,7 +241,9 @@ pub fn write(path: &Path, image: &[u8]) -> io::Result<()> {
             .mode(0o400)
             .open(&temporary)?;
         file.write_all(image)?;
-        file.write_all(&trailer_of(image.len() as u64, &blake3::hash(image)))?;
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(image);
+        file.write_all(&trailer_of(has_start, image.len() as u64, hasher))?;
         file.sync_all()?;
         fs::rename(&temporary, path)
     })();
@@ -224,6 +271,18 @@ impl Hasher for Blake3Hasher {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_start_section_is_found_wherever_it_stands() {
+        let wasm = |text: &str| wat::parse_str(text).unwrap();
+        let filler = "(data \"".to_owned() + &"x".repeat(1000) + "\")";
+        assert!(has_start(&wasm(&format!(
+            "(module (func) (start 0) {filler})"
+        ))));
+        assert!(!has_start(&wasm(&format!("(module (func) {filler})"))));
+        let module = wasm("(module (func) (start 0))");
+        assert!((0..module.len() - 8).all(|n| has_start(&module[..n]) <= has_start(&module)));
+    }
 
     #[test]
     fn what_was_not_used_for_longest_is_removed_first() {

@@ -18,8 +18,10 @@ use rustix::net::{RecvFlags, SendFlags, send};
 use crate::streams::Streams;
 use crate::sys::buffer;
 
-/// How much to read at once, in bytes.
-const READ_BYTES: usize = 64 * 1024;
+/// How much to read at once, in bytes: little at first, since most requests are small and memory
+/// that was never touched costs a fresh process most; more as long as more is there.
+const READ_AT_FIRST: usize = 4 * 1024;
+const READ_AT_MOST: usize = 64 * 1024;
 
 /// Why there is nothing more to say to the master.
 #[derive(Debug, thiserror::Error)]
@@ -46,6 +48,8 @@ pub struct Channel {
     socket: OwnedFd,
     incoming: BytesMut,
     outgoing: BytesMut,
+    /// How much to read next.
+    read: usize,
 }
 
 impl Channel {
@@ -58,6 +62,7 @@ impl Channel {
             socket,
             incoming: BytesMut::new(),
             outgoing: BytesMut::new(),
+            read: READ_AT_FIRST,
         };
         channel.outgoing.extend_from_slice(&slot.to_bytes());
         channel.flush(|_| ())?;
@@ -145,9 +150,14 @@ impl Channel {
 
     /// Reads once; false when there was nothing without waiting.
     fn read(&mut self, flags: RecvFlags) -> Result<bool, ChannelError> {
-        match buffer::receive(&self.socket, &mut self.incoming, READ_BYTES, flags) {
+        match buffer::receive(&self.socket, &mut self.incoming, self.read, flags) {
             Ok(0) => Err(ChannelError::Closed),
-            Ok(_) => Ok(true),
+            Ok(bytes) => {
+                if bytes == self.read {
+                    self.read = (2 * bytes).min(READ_AT_MOST);
+                }
+                Ok(true)
+            }
             Err(Errno::AGAIN) => Ok(false),
             Err(Errno::INTR) => Ok(true),
             Err(Errno::CONNRESET) => Err(ChannelError::Closed),

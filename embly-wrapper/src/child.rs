@@ -9,14 +9,14 @@ use crate::channel::{Channel, ChannelError};
 use crate::host::Invocation;
 use crate::host::log::LogLines;
 use crate::instance::Prepared;
-use crate::limits::{CpuLimit, MemoryLimit};
+use crate::limits::CpuLimit;
 use crate::streams::Streams;
 
 /// Says hello, waits for `startup`, runs one invocation, reports its end.
 ///
 /// # Errors
 /// When the master is gone or speaks another language: there is nobody to tell.
-pub fn run(socket: OwnedFd, slot: Slot, function: &Prepared) -> Result<(), ChannelError> {
+pub fn run(socket: OwnedFd, slot: Slot, function: &mut Prepared) -> Result<(), ChannelError> {
     let mut channel = Channel::new(socket, slot)?;
     let invocation = loop {
         let message = channel.receive()?;
@@ -31,11 +31,10 @@ pub fn run(socket: OwnedFd, slot: Slot, function: &Prepared) -> Result<(), Chann
             if startup.version != PROTOCOL_VERSION {
                 return Err(ChannelError::Version(startup.version));
             }
-            break Invocation {
+            break Box::new(Invocation {
                 address,
                 channel,
                 streams: Streams::new(parent),
-                memory_limit: MemoryLimit::new(limits.memory),
                 cpu_limit: CpuLimit::new(
                     Duration::from_micros(limits.cpu),
                     Duration::from_micros(limits.cpu_window),
@@ -43,38 +42,11 @@ pub fn run(socket: OwnedFd, slot: Slot, function: &Prepared) -> Result<(), Chann
                 limits,
                 startup: *startup,
                 log: LogLines::default(),
-                memory: None,
-            };
+            });
         }
     };
     match function.run(invocation) {
         Some((ending, mut invocation)) => Ok(invocation.send(None, Body::Exit(ending))?),
         None => Err(ChannelError::Closed),
-    }
-}
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use protos::Address;
-
-    use super::*;
-
-    /// An invocation that talks to nobody.
-    pub(crate) fn invocation() -> Invocation {
-        let (socket, other) = crate::process::pair().unwrap();
-        let address = Address::new(1).unwrap();
-        let invocation = Invocation {
-            address,
-            channel: Channel::new(socket, Slot(1)).unwrap(),
-            streams: Streams::new(address),
-            startup: protos::Startup::default(),
-            limits: protos::Limits::default(),
-            memory_limit: MemoryLimit::new(0),
-            cpu_limit: None,
-            log: LogLines::default(),
-            memory: None,
-        };
-        drop(other);
-        invocation
     }
 }

@@ -114,9 +114,9 @@ pub fn role(wasm: &Path, cache: &Path, entry: &str) -> Result<String, CompileErr
         source,
     })?;
     // One that was damaged is made again.
-    let found = artefact::open(&path).ok().and_then(|file| {
-        artefact::touch(&file);
-        sys::module::load(&engine, file).ok()
+    let found = artefact::open(&path).ok().and_then(|artefact| {
+        artefact::touch(&artefact.file);
+        sys::module::load(&engine, artefact.file).ok()
     });
     if let Some(module) = found {
         check(&engine, &module, entry)?;
@@ -128,9 +128,11 @@ pub fn role(wasm: &Path, cache: &Path, entry: &str) -> Result<String, CompileErr
     let image = module
         .serialize()
         .map_err(|error| CompileError::Process(format!("{error:#}")))?;
-    artefact::write(&path, &image).map_err(|source| CompileError::Write {
-        path: path.clone(),
-        source,
+    artefact::write(&path, &image, artefact::has_start(&bytes)).map_err(|source| {
+        CompileError::Write {
+            path: path.clone(),
+            source,
+        }
     })?;
     artefact::prune(&artefact::folder(cache), &path, artefact::CACHE_CAP);
     Ok(format!("{FRESH} {}", path.display()))

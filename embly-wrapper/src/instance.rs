@@ -1,68 +1,130 @@
-//! One run of guest code: store, limits, instance, entry, ending.
+//! One run of guest code: store, instance, limits, entry, ending.
+//!
+//! The instance is made in the fork server, before there is an invocation, so that a fork has it
+//! ready: no guest code has run, and the memory is shared until it is written. A module with a
+//! start section is instantiated when its invocation has begun, since that is guest code.
 
 use std::time::{Duration, Instant};
 
 use protos::{Body, Ending};
-use wasmtime::{Engine, InstancePre, Module, Store, UpdateDeadline};
+use wasmtime::{Engine, InstancePre, Module, Store, TypedFunc, UpdateDeadline};
 
 use crate::exit::{self, Clues};
-use crate::host::Invocation;
+use crate::host::{Host, Invocation};
 use crate::{link, sys};
 
-/// A function that is ready to be instantiated: loaded, linked, its entry known to exist.
+/// A function that is ready to run once in this process and in each fork of it.
 pub struct Prepared {
     engine: Engine,
-    pre: InstancePre<Invocation>,
+    pre: InstancePre<Host>,
     entry: String,
+    instance: Option<Instance>,
+}
+
+/// An instance whose guest has not run.
+struct Instance {
+    store: Store<Host>,
+    entry: TypedFunc<(), ()>,
 }
 
 impl Prepared {
-    /// Links a module.
+    /// Links a module, and instantiates it unless it `has_start`.
     ///
     /// # Errors
     /// When it imports what is not offered.
-    pub fn new(engine: Engine, module: &Module, entry: &str) -> wasmtime::Result<Self> {
+    pub fn new(
+        engine: Engine,
+        module: &Module,
+        entry: &str,
+        has_start: bool,
+    ) -> wasmtime::Result<Self> {
         let pre = link::linker(&engine)?.instantiate_pre(module)?;
         sys::signal::advance_epoch_on_cpu_timer(&engine)?;
-        Ok(Self {
+        // The signal stack and what belongs to a thread: once here, instead of in each fork.
+        Engine::tls_eager_initialize();
+        let mut prepared = Self {
             engine,
             pre,
             entry: entry.to_owned(),
-        })
+            instance: None,
+        };
+        if !has_start {
+            let mut store = prepared.store();
+            // What fails here (data outside of the memory, say) fails again for each invocation,
+            // which reports it.
+            if let Ok(entry) = prepared.instantiate(&mut store) {
+                prepared.instance = Some(Instance { store, entry });
+            }
+        }
+        Ok(prepared)
+    }
+
+    fn store(&self) -> Store<Host> {
+        let mut store = Store::new(&self.engine, Host::default());
+        store.limiter(|host| &mut host.memory_limit);
+        // Each tick of the CPU timer advances the epoch by one.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|mut store| {
+            if let Some(limit) = &mut store.data_mut().invocation()?.cpu_limit {
+                limit.on_tick(Instant::now())?;
+            }
+            Ok(UpdateDeadline::Continue(1))
+        });
+        store
+    }
+
+    fn instantiate(&self, store: &mut Store<Host>) -> wasmtime::Result<TypedFunc<(), ()>> {
+        let instance = self.pre.instantiate(&mut *store)?;
+        store.data_mut().memory = instance.get_memory(&mut *store, "memory");
+        instance.get_typed_func(store, &self.entry)
     }
 
     /// Runs one invocation to its end and says how it ended; `None` when the master has gone.
-    pub fn run(&self, invocation: Invocation) -> Option<(Ending, Invocation)> {
-        let mut store = Store::new(&self.engine, invocation);
-        let result = self.call(&mut store);
-        let mut invocation = store.into_data();
+    pub fn run(&mut self, invocation: Box<Invocation>) -> Option<(Ending, Box<Invocation>)> {
+        let (mut store, entry) = match self.instance.take() {
+            Some(Instance { store, entry }) => (store, Some(entry)),
+            None => (self.store(), None),
+        };
+        let memory = invocation.limits.memory;
+        store.data_mut().begin(invocation);
+        let result = self.call(&mut store, entry, memory);
+        let host = store.data_mut();
+        let memory_refused = host.memory_limit.refused.take();
+        let mut invocation = host.end()?;
+        // The process is about to end, which gives everything back at once.
+        std::mem::forget(store);
         let mut log = std::mem::take(&mut invocation.log);
         log.flush(|stream, line| invocation.send(None, Body::Log { stream, line }))
             .ok()?;
         let clues = Clues {
-            memory_refused: invocation.memory_limit.refused.take(),
+            memory_refused,
             panic: log.panic(),
         };
         Some((exit::ending(result, clues)?, invocation))
     }
 
-    fn call(&self, store: &mut Store<Invocation>) -> wasmtime::Result<()> {
-        store.limiter(|invocation| &mut invocation.memory_limit);
-        // Each tick of the CPU timer advances the epoch by one.
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|mut store| {
-            if let Some(limit) = &mut store.data_mut().cpu_limit {
-                limit.on_tick(Instant::now())?;
-            }
-            Ok(UpdateDeadline::Continue(1))
-        });
-        if let Some(tick) = store.data().cpu_limit.as_ref().map(|limit| limit.tick()) {
+    fn call(
+        &self,
+        store: &mut Store<Host>,
+        entry: Option<TypedFunc<(), ()>>,
+        memory: u64,
+    ) -> wasmtime::Result<()> {
+        let host = store.data_mut();
+        host.memory_limit.set(memory)?;
+        let tick = host
+            .invocation()?
+            .cpu_limit
+            .as_ref()
+            .map(|limit| limit.tick());
+        if let Some(tick) = tick {
             sys::signal::start_cpu_timer(tick)?;
         }
-        let result = self.pre.instantiate(&mut *store).and_then(|instance| {
-            let entry = instance.get_typed_func::<(), ()>(&mut *store, &self.entry)?;
-            entry.call(&mut *store, ())
-        });
+        let result = match entry {
+            Some(entry) => entry.call(&mut *store, ()),
+            None => self
+                .instantiate(store)
+                .and_then(|entry| entry.call(&mut *store, ())),
+        };
         sys::signal::start_cpu_timer(Duration::ZERO)?;
         result
     }

@@ -26,16 +26,38 @@ pub struct MemoryLimit {
     pub refused: Option<String>,
 }
 
-impl MemoryLimit {
-    /// A limit in bytes; 0 for none.
-    pub fn new(limit: u64) -> Self {
-        let limit = if limit == 0 { u64::MAX } else { limit };
+impl Default for MemoryLimit {
+    /// No limit, as long as nothing runs.
+    fn default() -> Self {
         Self {
-            limit,
+            limit: u64::MAX,
             used: 0,
             tables: 0,
             refused: None,
         }
+    }
+}
+
+impl MemoryLimit {
+    /// Sets the limit in bytes; 0 for none.
+    ///
+    /// # Errors
+    /// [`LimitReached`] when there is more than that already.
+    pub fn set(&mut self, limit: u64) -> Result<(), LimitReached> {
+        self.limit = if limit == 0 { u64::MAX } else { limit };
+        if self.used <= self.limit {
+            return Ok(());
+        }
+        let detail = self.reached(self.used);
+        Err(LimitReached {
+            reason: Reason::Memory,
+            detail,
+        })
+    }
+
+    fn reached(&self, wanted: u64) -> String {
+        let limit = self.limit;
+        format!("memory limit reached: {wanted} bytes wanted, {limit} allowed")
     }
 }
 
@@ -48,12 +70,8 @@ impl ResourceLimiter for MemoryLimit {
     ) -> wasmtime::Result<bool> {
         let wanted = self.used + desired.saturating_sub(current) as u64;
         if wanted > self.limit {
-            self.refused.get_or_insert_with(|| {
-                format!(
-                    "memory limit reached: {wanted} bytes wanted, {} allowed",
-                    self.limit
-                )
-            });
+            let detail = self.reached(wanted);
+            self.refused.get_or_insert(detail);
             return Ok(false);
         }
         // Growth beyond the module's own maximum fails without us.
@@ -167,10 +185,12 @@ mod tests {
 
     #[test]
     fn memories_are_counted_together() {
-        let mut limit = MemoryLimit::new(10);
+        let mut limit = MemoryLimit::default();
+        limit.set(10).unwrap();
         assert!(limit.memory_growing(0, 6, None).unwrap());
         assert!(!limit.memory_growing(0, 5, None).unwrap());
         assert!(limit.refused.is_some());
         assert!(limit.memory_growing(6, 10, None).unwrap());
+        assert_eq!(limit.set(9).unwrap_err().reason, Reason::Memory);
     }
 }

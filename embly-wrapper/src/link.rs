@@ -4,7 +4,7 @@
 use protos::Errno;
 use wasmtime::{Engine, FuncType, Linker, Val, ValType};
 
-use crate::host::{Invocation, errno, spawn, stream, wasi};
+use crate::host::{Host, errno, spawn, stream, wasi};
 
 /// Names of WASI that link but are not offered: name, parameters (`i` 32 bits, `I` 64 bits),
 /// and the answer. Files answer EBADF, since there are none; everything else ENOSYS.
@@ -51,7 +51,7 @@ pub const WASI: &str = "wasi_snapshot_preview1";
 ///
 /// # Errors
 /// When two definitions share a name, which a test excludes.
-pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Invocation>> {
+pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
     let mut linker = Linker::new(engine);
     linker
         .func_wrap(EMBLY, "_read", stream::read)?
@@ -110,7 +110,7 @@ mod tests {
     fn every_name_of_wasi_preview_1_links() {
         let engine = crate::engine::engine().unwrap();
         let linker = linker(&engine).unwrap();
-        let mut store = wasmtime::Store::new(&engine, crate::child::tests::invocation());
+        let mut store = wasmtime::Store::new(&engine, Host::default());
         // 46 names in wasi_snapshot_preview1.witx, fd_read and sock_accept among them.
         let names = linker
             .iter(&mut store)

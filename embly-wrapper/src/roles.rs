@@ -9,7 +9,7 @@ use protos::Slot;
 
 use crate::instance::Prepared;
 use crate::server::{self, Options};
-use crate::{child, compile, engine, sys};
+use crate::{artefact, child, compile, engine, sys};
 
 const USAGE: &str =
     "usage: embly wrapper compile|serve|connect|exec (started by `embly`, not by hand)";
@@ -105,8 +105,9 @@ fn exec() -> RoleResult {
     let socket = sys::fd::take(variable("EMBLY_SOCKET_FD")?.parse()?)?;
     let module = compile::read(Path::new(&variable("EMBLY_MODULE")?))?;
     let engine = engine::engine()?;
+    let has_start = artefact::has_start(&module);
     let module = wasmtime::Module::from_binary(&engine, &module)?;
-    let prepared = Prepared::new(engine, &module, "_start")?;
-    child::run(socket, slot, &prepared)?;
+    let mut prepared = Prepared::new(engine, &module, "_start", has_start)?;
+    child::run(socket, slot, &mut prepared)?;
     Ok(ExitCode::SUCCESS)
 }

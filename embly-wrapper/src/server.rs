@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use protos::Slot;
 use rustix::process::{Pid, Signal};
 
+use crate::artefact::Artefact;
 use crate::control::{self, Reply};
 use crate::instance::Prepared;
 use crate::sys::process::{Fork, clone_sibling, exit_now};
@@ -61,7 +62,7 @@ pub fn serve(options: &Options) -> Result<(), ServerError> {
     // A duplicate: number 0 becomes /dev/null.
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
         .map_err(|error| ServerError::Control(error.into()))?;
-    let (function, artefact) = match prepare(options, &[control.as_raw_fd()]) {
+    let (mut function, artefact) = match prepare(options, &[control.as_raw_fd()]) {
         Ok(prepared) => prepared,
         Err(error) => {
             // The master learns why; if it cannot be told it sees the socket close.
@@ -73,7 +74,7 @@ pub fn serve(options: &Options) -> Result<(), ServerError> {
     while let Some(batch) = receive(&control).map_err(ServerError::Control)? {
         for (slot, socket) in batch {
             let keep = [socket.as_raw_fd(), artefact];
-            let run = || wrapper(options.master, keep, slot, socket, &function);
+            let run = || wrapper(options.master, keep, slot, socket, &mut function);
             fork(&control, slot, run).map_err(ServerError::Control)?;
         }
     }
@@ -83,14 +84,15 @@ pub fn serve(options: &Options) -> Result<(), ServerError> {
 /// The function, and the descriptor of its artefact, which the engine maps memory from later.
 fn prepare(options: &Options, keep: &[RawFd]) -> Result<(Prepared, RawFd), ServerError> {
     jail::enter_server(options.master, &options.function, keep)?;
-    let file = artefact::open(&options.artefact).map_err(|source| ServerError::Artefact {
+    let artefact = artefact::open(&options.artefact).map_err(|source| ServerError::Artefact {
         path: options.artefact.clone(),
         source,
     })?;
+    let Artefact { file, has_start } = artefact;
     let artefact = file.as_raw_fd();
     let engine = engine::engine()?;
     let module = sys::module::load(&engine, file)?;
-    let prepared = Prepared::new(engine, &module, &options.entry)?;
+    let prepared = Prepared::new(engine, &module, &options.entry, has_start)?;
     let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
     if threads != 1 {
         return Err(ServerError::Threads(threads));
@@ -106,13 +108,13 @@ fn prepare(options: &Options, keep: &[RawFd]) -> Result<(Prepared, RawFd), Serve
 pub fn connect(options: &Options, socket: &Path, slot: Slot) -> Result<(), ServerError> {
     // Before the descriptors are gone, while there is still a path to it.
     let stream = UnixStream::connect(socket).map_err(ServerError::Control)?;
-    let (function, artefact) = prepare(options, &[stream.as_raw_fd()])?;
+    let (mut function, artefact) = prepare(options, &[stream.as_raw_fd()])?;
     wrapper(
         options.master,
         [stream.as_raw_fd(), artefact],
         slot,
         stream.into(),
-        &function,
+        &mut function,
     );
     Ok(())
 }
@@ -142,7 +144,7 @@ fn fork(control: &OwnedFd, slot: Slot, run: impl FnOnce()) -> io::Result<()> {
     }
 }
 
-fn wrapper(master: i32, keep: [RawFd; 2], slot: Slot, socket: OwnedFd, function: &Prepared) {
+fn wrapper(master: i32, keep: [RawFd; 2], slot: Slot, socket: OwnedFd, function: &mut Prepared) {
     // Without its jail a wrapper does not run, and the master sees the socket close.
     if jail::enter_wrapper(master, &keep).is_ok() {
         // A failure here means that the master has gone.

@@ -2,7 +2,7 @@
 //!
 //! Traps: each function here ends the guest when a pointer or a length is outside its memory.
 
-use wasmtime::{Error, Extern, Memory, bail, format_err};
+use wasmtime::{Error, bail, format_err};
 
 use super::{Guest, Invocation};
 
@@ -11,18 +11,11 @@ use super::{Guest, Invocation};
 /// # Errors
 /// When the module exports no memory.
 pub fn split<'a>(guest: &'a mut Guest<'_>) -> wasmtime::Result<(&'a mut [u8], &'a mut Invocation)> {
-    Ok(memory(guest)?.data_and_store_mut(guest))
-}
-
-fn memory(guest: &mut Guest<'_>) -> wasmtime::Result<Memory> {
-    if let Some(memory) = guest.data().memory {
-        return Ok(memory);
-    }
-    let Some(Extern::Memory(memory)) = guest.get_export("memory") else {
+    let Some(memory) = guest.data().memory else {
         bail!("a host call needs the guest's memory, but the module exports no `memory`");
     };
-    guest.data_mut().memory = Some(memory);
-    Ok(memory)
+    let (bytes, host) = memory.data_and_store_mut(guest);
+    Ok((bytes, host.invocation()?))
 }
 
 /// The bytes at a pointer.

@@ -12,7 +12,7 @@ pub mod stream;
 pub mod wasi;
 
 use protos::{Address, Errno, Limits, Message, Startup};
-use wasmtime::{Caller, Memory};
+use wasmtime::{Caller, Memory, format_err};
 
 use crate::channel::{Channel, ChannelError};
 use crate::limits::{CpuLimit, MemoryLimit};
@@ -32,14 +32,42 @@ pub struct Invocation {
     pub startup: Startup,
     /// The limits that were given.
     pub limits: Limits,
-    /// Linear memory so far.
-    pub memory_limit: MemoryLimit,
     /// CPU time so far.
     pub cpu_limit: Option<CpuLimit>,
     /// Half lines of stdout and stderr.
     pub log: LogLines,
-    /// The guest's own memory, looked up once.
+}
+
+/// What stands behind an instance. It is made before there is an invocation for it.
+#[derive(Debug, Default)]
+pub struct Host {
+    /// The guest's own memory, if it exports one.
     pub memory: Option<Memory>,
+    /// Linear memory so far.
+    pub memory_limit: MemoryLimit,
+    invocation: Option<Box<Invocation>>,
+}
+
+impl Host {
+    /// The invocation that the instance was made for begins.
+    pub fn begin(&mut self, invocation: Box<Invocation>) {
+        self.invocation = Some(invocation);
+    }
+
+    /// The invocation.
+    ///
+    /// # Errors
+    /// Before it begins, when no guest code runs.
+    pub fn invocation(&mut self) -> wasmtime::Result<&mut Invocation> {
+        self.invocation
+            .as_deref_mut()
+            .ok_or_else(|| format_err!("a host call came before the invocation"))
+    }
+
+    /// It is over.
+    pub fn end(&mut self) -> Option<Box<Invocation>> {
+        self.invocation.take()
+    }
 }
 
 impl Invocation {
@@ -58,7 +86,7 @@ impl Invocation {
 }
 
 /// The guest that calls.
-pub type Guest<'a> = Caller<'a, Invocation>;
+pub type Guest<'a> = Caller<'a, Host>;
 
 /// The result of a host call: an errno for the guest, or an error that ends the run.
 pub type HostResult = wasmtime::Result<i32>;

@@ -72,7 +72,7 @@ pub fn write(mut guest: Guest<'_>, id: i32, buf: i32, len: i32, n: i32) -> HostR
 ///
 /// Returns EBADF.
 pub fn close(mut guest: Guest<'_>, id: i32) -> HostResult {
-    let invocation = guest.data_mut();
+    let invocation = guest.data_mut().invocation()?;
     match invocation.streams.close(id.cast_unsigned()) {
         Ok(Some(to)) => {
             invocation.send(Some(to), Body::HalfClose)?;
