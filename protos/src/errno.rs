@@ -16,17 +16,22 @@ macro_rules! table {
             /// The name, as `EAGAIN`, or `None` for a number that Embly does not use.
             pub const fn name(self) -> Option<&'static str> {
                 match self.0 {
-                    $($number => Some(concat!("E", stringify!($name))),)*
+                    $($number => Some(table!(@name $name)),)*
                     _ => None,
                 }
             }
         }
     };
+    // The one whose name cannot begin with a digit here.
+    (@name TOOBIG) => { "E2BIG" };
+    (@name $name:ident) => { concat!("E", stringify!($name)) };
 }
 
 table! {
     /// No error.
     SUCCESS = 0;
+    /// Arguments or options that are too long.
+    TOOBIG = 1;
     /// Not permitted by the project file.
     ACCES = 2;
     /// Nothing there yet, or no room: try again.

@@ -8,6 +8,9 @@ use super::{Guest, HostResult, Invocation, errno, memory, random};
 /// The longest name of a function or service, in bytes.
 const MAX_NAME: usize = 128;
 
+/// The longest options of `_spawn_with`, in bytes: arguments and environment of a program.
+const MAX_OPTIONS: i32 = 32 * 1024;
+
 /// `_spawn(name, len, *id)`: starts a function or service.
 ///
 /// Returns what can be refused here: EINVAL and ENAMETOOLONG for the name, EAGAIN for too
@@ -25,12 +28,16 @@ pub fn spawn(mut guest: Guest<'_>, name: i32, len: i32, id: i32) -> HostResult {
 
 /// `_spawn_with(options, len, *id)`: the same, with a protobuf `SpawnOptions`.
 ///
-/// Returns as `_spawn`, and EINVAL for options that do not decode.
+/// Returns as `_spawn`, EINVAL for options that do not decode, E2BIG for more than 32 KiB of them.
 ///
 /// Traps on a bad pointer.
 pub fn spawn_with(mut guest: Guest<'_>, options: i32, len: i32, id: i32) -> HostResult {
     let (memory, invocation) = memory::split(&mut guest)?;
-    let result = match SpawnOptions::decode(memory::slice(memory, options, len)?) {
+    let bytes = memory::slice(memory, options, len)?;
+    if len > MAX_OPTIONS {
+        return answer(memory, id, Err(Errno::TOOBIG));
+    }
+    let result = match SpawnOptions::decode(bytes) {
         Ok(options) => {
             let name = options.name.clone();
             start(invocation, &name, Some(Box::new(options)))?

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::mpsc;
+use std::sync::{Mutex, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
@@ -27,6 +27,8 @@ pub struct Build<'a> {
     pub cancel: &'a Cancel,
     /// Where to say how it goes.
     pub reporter: &'a Reporter,
+    /// What cargo has said of a line that is not whole.
+    pub said: Mutex<Vec<u8>>,
 }
 
 /// What a build has made.
@@ -200,8 +202,23 @@ impl Observer for Build<'_> {
                 self.reporter
                     .status(Some(format!("building {}", functions.join(", "))));
             }
-            BuildEvent::Diagnostics(bytes) => self.reporter.raw(&String::from_utf8_lossy(&bytes)),
-            BuildEvent::CargoFinished { .. } => self.reporter.status(None),
+            // They come in pieces, of lines and even of characters.
+            BuildEvent::Diagnostics(bytes) => {
+                let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+                said.extend_from_slice(&bytes);
+                if let Some(end) = said.iter().rposition(|byte| *byte == b'\n') {
+                    let lines: Vec<u8> = said.drain(..=end).collect();
+                    self.reporter.raw(&String::from_utf8_lossy(&lines));
+                }
+            }
+            BuildEvent::CargoFinished { .. } => {
+                let said = &mut *self.said.lock().unwrap_or_else(PoisonError::into_inner);
+                let rest = std::mem::take(said);
+                if !rest.is_empty() {
+                    self.reporter.raw(&String::from_utf8_lossy(&rest));
+                }
+                self.reporter.status(None);
+            }
         }
     }
 }

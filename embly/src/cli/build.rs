@@ -1,5 +1,7 @@
 //! `embly build`: builds and stops.
 
+use std::sync::Mutex;
+
 use super::serve::{self, Signals};
 use super::{Exit, Project, context};
 use crate::build::{Build, Built, Cancel};
@@ -64,6 +66,7 @@ pub fn some(
         progress,
         cancel,
         reporter,
+        said: Mutex::default(),
     };
     build.run(project, functions).map_err(|error| {
         reporter.status(None);

@@ -33,6 +33,8 @@ struct Dev<'a> {
     watcher: Watcher,
     /// When the last build was done.
     built_at: SystemTime,
+    /// The project file has mistakes.
+    wrong: bool,
     install: bool,
     reporter: &'a Reporter,
 }
@@ -74,6 +76,7 @@ async fn develop(options: &Serve, project: Project, reporter: &Reporter) -> Exit
         master,
         watcher,
         built_at,
+        wrong: false,
         install,
         reporter,
     };
@@ -111,8 +114,12 @@ impl Dev<'_> {
         {
             let Ok(project) = context::load(&self.project.file, true, self.reporter) else {
                 self.reporter.warn("the project is served as it was");
+                self.wrong = true;
                 return Ok(());
             };
+            if std::mem::take(&mut self.wrong) {
+                self.reporter.info("the project file is right again");
+            }
             let new = project.functions.iter().filter(|new| !self.is_built(new));
             touched.extend(new.map(|function| function.name.clone()));
             self.project = project;

@@ -1,7 +1,9 @@
 //! The TCP gateway: one invocation per connection, bytes both ways, half-close both ways.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::BytesMut;
 use protos::Reason;
@@ -9,6 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::{Gateway, Listener, closed};
@@ -92,7 +95,7 @@ async fn connection(
         .switchboard
         .start(Arc::clone(&function), permit, origin, times)
     {
-        Ok(exchange) => talk(stream, exchange).await,
+        Ok(exchange) => talk(stream, exchange, times.idle).await,
         Err(ending) => {
             let reporter = gateway.switchboard.reporter();
             let why = crate::report::describe(&ending);
@@ -105,7 +108,9 @@ async fn connection(
     }
 }
 
-async fn talk(stream: TcpStream, Exchange { sink, mut source }: Exchange) {
+/// `idle` is how long the client may take for nothing at all.
+async fn talk(stream: TcpStream, exchange: Exchange, idle: Option<Duration>) {
+    let Exchange { sink, mut source } = exchange;
     let (reader, mut writer) = stream.into_split();
     let upload = tokio::spawn(upload(reader, sink));
     let (mut clean, mut gone) = (false, false);
@@ -121,7 +126,7 @@ async fn talk(stream: TcpStream, Exchange { sink, mut source }: Exchange) {
         };
         match event {
             Some(ExchangeEvent::Data(data)) => {
-                if writer.write_all(&data).await.is_err() {
+                if write_all(&mut writer, &data, idle).await.is_err() {
                     source.stop(Reason::ClientGone, "the client is gone");
                 }
             }
@@ -136,6 +141,23 @@ async fn talk(stream: TcpStream, Exchange { sink, mut source }: Exchange) {
     }
     upload.abort();
     close(writer, clean).await;
+}
+
+/// Writes all of `data`, each piece within `idle`: a client that takes nothing is given up.
+async fn write_all(
+    writer: &mut OwnedWriteHalf,
+    mut data: &[u8],
+    idle: Option<Duration>,
+) -> io::Result<()> {
+    while !data.is_empty() {
+        let piece = writer.write(data);
+        let written = match idle {
+            Some(idle) => timeout(idle, piece).await??,
+            None => piece.await?,
+        };
+        data = &data[written..];
+    }
+    Ok(())
 }
 
 async fn was_reset(writer: &OwnedWriteHalf) {

@@ -1,13 +1,14 @@
 //! One task per invocation: gets a wrapper, speaks with it until both are done, and says how
 //! it ended. The ending is published when the socket is drained and the process is reaped.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, BytesMut};
 use embly_wrapper::process::{Reaped, Status};
-use protos::frame::{self, MAX_MESSAGE_BYTES};
+use protos::frame;
 use protos::{Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, SpawnOptions, Startup};
 use tokio::io::Interest;
 use tokio::sync::{mpsc, oneshot};
@@ -25,12 +26,9 @@ const EXIT_WITHIN: Duration = Duration::from_millis(100);
 /// How much to read at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
-/// Beside the data it was granted, so many bytes of answers may wait for a wrapper that does not
-/// read. An honest one reads while it writes.
+/// So many bytes of answers (endings, refusals) may wait for a wrapper that does not read. Data is
+/// bounded by credit; an honest wrapper reads while it writes.
 const ANSWERS: usize = 1024 * 1024;
-
-/// Streams that a function without a limit on children is thought to have.
-const MANY_CHILDREN: u32 = 1024;
 
 /// What others want of an invocation.
 #[derive(Debug)]
@@ -64,6 +62,8 @@ struct Run {
     wrapper: Wrapper,
     reaped: oneshot::Receiver<Reaped>,
     outgoing: BytesMut,
+    /// Bytes of answers among `outgoing`, since it was last empty.
+    answers: usize,
     incoming: BytesMut,
     /// The other side reads no more.
     deaf: bool,
@@ -129,6 +129,7 @@ impl Driver {
             reaped: reaper.watch(wrapper.pid),
             wrapper,
             outgoing: BytesMut::new(),
+            answers: 0,
             incoming: BytesMut::new(),
             deaf: false,
             stopped: None,
@@ -283,14 +284,22 @@ impl Driver {
             return;
         }
         let name = message.body.name();
+        // Data and credit are bounded by what was granted, answers are not.
+        let is_answer = matches!(message.body, Body::Error(_) | Body::Ending(_));
+        let before = run.outgoing.len();
         if let Err(error) = frame::encode(message, &mut run.outgoing) {
             // Environment and arguments of the project file can be this long, nothing else.
             let detail = format!("cannot send `{name}`: {error}");
             run.stopped
                 .get_or_insert(Ending::new(Reason::Starting, detail));
         }
-        if run.outgoing.len() > self.most_unsent() {
-            let detail = "does not read what it is sent".to_owned();
+        run.answers += if is_answer {
+            run.outgoing.len() - before
+        } else {
+            0
+        };
+        if run.answers > ANSWERS {
+            let detail = "does not read what it is answered".to_owned();
             let address = self.address;
             self.switchboard.with_router(|router, effects| {
                 router.violation(address, detail, effects);
@@ -298,16 +307,15 @@ impl Driver {
         }
     }
 
-    /// What credit allows to be under way to it, its parent and one newcomer included.
-    fn most_unsent(&self) -> usize {
-        let streams = self.function.limits.children.unwrap_or(MANY_CHILDREN) as usize + 2;
-        streams * MAX_MESSAGE_BYTES + ANSWERS
-    }
-
     fn write(&self, run: &mut Run) {
         while !run.outgoing.is_empty() && !run.deaf {
             match run.wrapper.socket.try_write(&run.outgoing) {
-                Ok(bytes) => run.outgoing.advance(bytes),
+                Ok(bytes) => {
+                    run.outgoing.advance(bytes);
+                    if run.outgoing.is_empty() {
+                        run.answers = 0;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 // It exits without reading all; what it wrote before is still to be read.
                 Err(_) => {
@@ -384,15 +392,17 @@ impl Run {
 /// What the spawner asked for; limits only lower.
 fn apply(options: &SpawnOptions, startup: &mut Startup) {
     startup.args.extend(options.args.iter().cloned());
-    for variable in &options.env {
-        let key = variable
-            .split_once('=')
-            .map_or(variable.as_str(), |(key, _)| key);
-        startup
-            .env
-            .retain(|old| old.split_once('=').is_none_or(|(old, _)| old != key));
-        startup.env.push(variable.clone());
+    // In one pass: both lists may be long, and nothing else moves meanwhile.
+    let own = std::mem::take(&mut startup.env);
+    let mut env = BTreeMap::new();
+    for variable in own.iter().chain(&options.env) {
+        let (key, value) = variable.split_once('=').unwrap_or((variable, ""));
+        env.insert(key, value);
     }
+    startup.env = env
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     if let (Some(limits), Some(asked)) = (&mut startup.limits, &options.limits) {
         let lower = |limit: &mut u64, asked: u64| {
             if asked != 0 && (*limit == 0 || asked < *limit) {

@@ -134,29 +134,28 @@ impl Door {
     ) -> Result<Wrapper, StartError> {
         let (send, connected) = oneshot::channel();
         self.expected().insert(slot, send);
+        let _reserved = Reserved { door: self, slot };
         let (spec, path) = (spec.clone(), self.path.clone());
-        let reaped_by = Arc::clone(reaper);
-        let start = move || {
-            let pid = process::start_wrapper(&spec, &path, slot)?;
-            reaped_by.add_group(pid);
-            Ok(pid)
-        };
-        let started = nursery.run(start).await;
-        let result = match started {
-            Ok(pid) => {
-                let socket = timeout(CONNECT_WITHIN, connected).await;
-                socket
-                    .ok()
-                    .and_then(Result::ok)
-                    .map(|socket| Wrapper { socket, pid })
-            }
-            Err(error) => {
-                self.expected().remove(&slot);
-                return Err(StartError::Process(error));
-            }
-        };
-        self.expected().remove(&slot);
-        result.ok_or(StartError::Gone)
+        let start = move || process::start_wrapper(&spec, &path, slot);
+        let pid = nursery.run(start).await.map_err(StartError::Process)?;
+        reaper.add_group(pid);
+        match timeout(CONNECT_WITHIN, connected).await {
+            Ok(Ok(socket)) => Ok(Wrapper { socket, pid }),
+            // If it connects after all it is turned away, and ends.
+            _ => Err(StartError::Gone),
+        }
+    }
+}
+
+/// A slot that somebody waits for, until it is dropped.
+struct Reserved<'a> {
+    door: &'a Door,
+    slot: Slot,
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.door.expected().remove(&self.slot);
     }
 }
 

@@ -64,7 +64,9 @@ impl Reaper {
     pub fn watch(&self, pid: i32) -> oneshot::Receiver<Reaped> {
         let (send, receive) = oneshot::channel();
         let mut inner = self.lock();
-        match inner.unclaimed.remove(&pid) {
+        let unclaimed = inner.unclaimed.remove(&pid);
+        // An older one was another process of that number.
+        match unclaimed.filter(|(_, since)| since.elapsed() < UNCLAIMED_KEPT) {
             Some((reaped, _)) => drop(send.send(reaped)),
             None => drop(inner.waiting.insert(pid, send)),
         }

@@ -171,6 +171,10 @@ async fn serve(
                 Ok(Reply::ForkFailed(slot, errno)) => {
                     let mut failures = failures.lock().unwrap_or_else(PoisonError::into_inner);
                     failures.push((slot, errno));
+                    // Who asked for the oldest has left.
+                    if failures.len() > MAX_BATCH {
+                        failures.remove(0);
+                    }
                 }
                 // It is gone, or talks nonsense. Requests under way close with their sockets.
                 _ => return,

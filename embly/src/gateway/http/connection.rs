@@ -14,11 +14,11 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::timeout;
+use tokio::time::{Sleep, sleep, timeout};
 
 use super::super::{Gateway, closed};
 use super::exchange;
-use crate::limits::REQUEST_HEAD;
+use crate::limits::{IDLE, Limits};
 
 /// A client gets this long for the head of a request, and as long between two requests.
 const HEAD_WITHIN: Duration = Duration::from_secs(30);
@@ -64,9 +64,12 @@ pub async fn serve(
         at,
         stream: Arc::clone(&stream),
     };
-    let head_limit = gateway
-        .current()
-        .map_or(REQUEST_HEAD, |function| function.limits.request_head);
+    let limits = gateway.current().map(|function| function.limits.clone());
+    let Limits {
+        request_head: head_limit,
+        idle,
+        ..
+    } = limits.unwrap_or_default();
     let begun = AtomicBool::new(false);
     let service = service_fn(|request| {
         begun.store(true, Ordering::Relaxed);
@@ -79,7 +82,10 @@ pub async fn serve(
         .half_close(true)
         // A head that is a little too long gets an answer that says so; hyper's own has no body.
         .max_buf_size(LEAST_BUFFER.max(2 * head_limit as usize));
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(Shared(stream)), service));
+    let mut connection = pin!(builder.serve_connection(
+        TokioIo::new(Shared::new(stream, idle.or(Some(IDLE)))),
+        service
+    ));
     // Whatever ends a connection early is the client's doing, and its request says so.
     tokio::select! {
         _ = connection.as_mut() => return,
@@ -91,8 +97,14 @@ pub async fn serve(
     }
 }
 
-/// A stream that hyper reads and writes while we watch it for errors.
-struct Shared(Arc<TcpStream>);
+/// A stream that hyper reads and writes while we watch it for errors. A client that takes nothing
+/// for the time of `idle` is given up.
+struct Shared {
+    stream: Arc<TcpStream>,
+    idle: Option<Duration>,
+    /// Since a write has had to wait.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
 
 impl AsyncRead for Shared {
     fn poll_read(
@@ -101,8 +113,8 @@ impl AsyncRead for Shared {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         loop {
-            ready!(self.0.poll_read_ready(context))?;
-            match self.0.try_read(buffer.initialize_unfilled()) {
+            ready!(self.stream.poll_read_ready(context))?;
+            match self.stream.try_read(buffer.initialize_unfilled()) {
                 Ok(bytes) => {
                     buffer.advance(bytes);
                     return Poll::Ready(Ok(()));
@@ -115,24 +127,41 @@ impl AsyncRead for Shared {
 }
 
 impl Shared {
+    fn new(stream: Arc<TcpStream>, idle: Option<Duration>) -> Self {
+        Self {
+            stream,
+            idle,
+            stalled: None,
+        }
+    }
+
     fn poll_with(
-        &self,
+        &mut self,
         context: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.0.poll_write_ready(context))?;
-            match write(&self.0) {
+        while let Poll::Ready(ready) = self.stream.poll_write_ready(context) {
+            ready?;
+            match write(&self.stream) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+                result => {
+                    self.stalled = None;
+                    return Poll::Ready(result);
+                }
             }
         }
+        let Some(idle) = self.idle else {
+            return Poll::Pending;
+        };
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(idle)));
+        ready!(stalled.as_mut().poll(context));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
 impl AsyncWrite for Shared {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
@@ -140,7 +169,7 @@ impl AsyncWrite for Shared {
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
@@ -157,7 +186,7 @@ impl AsyncWrite for Shared {
 
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(rustix::net::shutdown(
-            &*self.0,
+            &*self.stream,
             rustix::net::Shutdown::Write,
         )?))
     }

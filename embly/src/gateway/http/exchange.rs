@@ -229,6 +229,9 @@ fn last_chunk(trailers: Option<&http::HeaderMap>) -> Bytes {
     out.into()
 }
 
+/// In so many bytes it shows whether it is HTTP at all.
+const FIRST_LINE: usize = 64;
+
 /// Waits for the head of the response; what followed it comes along.
 async fn receive_head(mut source: Source, was_head: bool) -> Result<Answered, Ending> {
     let mut bytes = BytesMut::new();
@@ -236,6 +239,13 @@ async fn receive_head(mut source: Source, was_head: bool) -> Result<Answered, En
         match source.next().await {
             Some(ExchangeEvent::Data(data)) => {
                 bytes.extend_from_slice(&data);
+                // A head that comes in small pieces is not read anew for each of them.
+                if bytes.len() > FIRST_LINE
+                    && bytes.len() < head::RESPONSE_HEAD
+                    && !data.contains(&b'\n')
+                {
+                    continue;
+                }
                 match head::response(&mut bytes, was_head) {
                     Ok(Some(head)) => return Ok((head, bytes, source)),
                     Ok(None) => {}

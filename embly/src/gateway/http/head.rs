@@ -52,9 +52,7 @@ pub fn request(parts: &Request<()>, body: RequestBody, request_id: &HeaderValue)
     let listed = listed(headers);
     for (name, value) in headers {
         let dropped = hop_by_hop(name)
-            || listed
-                .iter()
-                .any(|listed| listed.eq_ignore_ascii_case(name.as_str()))
+            || (*name != HOST && listed.iter().any(|listed| name == listed))
             || *name == CONTENT_LENGTH
             || (*name == HOST && authority.is_some())
             || *name == EXPECT
