@@ -7,7 +7,6 @@ mod support;
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::net::TcpStream;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -92,13 +91,14 @@ fn no_request_fails_while_code_is_replaced_all_the_time() {
     let project = Project::new().wat("says", &answering("0")).http("says");
     let embly = Embly::dev(&project);
     let at = embly.at("says");
-    let done = AtomicBool::new(false);
+    let done = support::Done::default();
     let answers = thread::scope(|scope| {
+        let at_end = done.at_end();
         let clients: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
                     let (mut session, mut answers) = (Session::new(at), Vec::new());
-                    while !done.load(Ordering::Relaxed) {
+                    while !done.is_set() {
                         let answer = session.get("/").unwrap();
                         answers.push((answer.status, answer.text()));
                     }
@@ -115,7 +115,7 @@ fn no_request_fails_while_code_is_replaced_all_the_time() {
         }
         let last = version.to_string();
         eventually("the last version", || get(at, "/").text() == last);
-        done.store(true, Ordering::Relaxed);
+        drop(at_end);
         clients
             .into_iter()
             .flat_map(|client| client.join().unwrap())
@@ -230,13 +230,14 @@ fn no_request_fails_while_a_gateway_changes_its_function_all_the_time() {
         .gateway("index", "http", "even");
     let embly = Embly::start_detached("run", &project);
     let at = embly.at("index");
-    let done = AtomicBool::new(false);
+    let done = support::Done::default();
     thread::scope(|scope| {
+        let at_end = done.at_end();
         let clients: Vec<_> = (0..3)
             .map(|_| {
                 scope.spawn(|| {
                     let mut session = Session::new(at);
-                    while !done.load(Ordering::Relaxed) {
+                    while !done.is_set() {
                         let answer = session.get("/").unwrap();
                         assert_eq!((answer.status, answer.text().as_str()), (200, "fine"));
                     }
@@ -255,18 +256,12 @@ fn no_request_fails_while_a_gateway_changes_its_function_all_the_time() {
                 "embly-project.yml",
                 &file.replace(&format!("function: {old}\n"), &format!("function: {new}\n")),
             );
-            let reloaded = || {
-                embly
-                    .events()
-                    .iter()
-                    .filter(|event| event["text"] == "reloaded")
-                    .count()
-            };
+            let reloaded = || embly.messages("reloaded");
             let before = reloaded();
             embly.signal(rustix::process::Signal::HUP);
             eventually("the reload", || reloaded() > before);
         }
-        done.store(true, Ordering::Relaxed);
+        drop(at_end);
         clients
             .into_iter()
             .for_each(|client| client.join().unwrap());

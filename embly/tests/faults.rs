@@ -7,7 +7,6 @@ mod support;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -164,13 +163,14 @@ fn no_request_is_lost_while_fork_servers_are_killed_all_the_time() {
     let embly = Embly::run(&Project::new().guest("hello").http("hello"));
     let at = embly.at("hello");
     get(at, "/");
-    let done = AtomicBool::new(false);
+    let done = support::Done::default();
     let (answers, kills) = thread::scope(|scope| {
+        let at_end = done.at_end();
         let clients: Vec<_> = (0..4)
             .map(|_| {
                 scope.spawn(|| {
                     let (mut session, mut answers) = (Session::new(at), Vec::new());
-                    while !done.load(Ordering::Relaxed) {
+                    while !done.is_set() {
                         let answer = session.get("/").unwrap();
                         answers.push((answer.status, answer.reason().to_owned()));
                     }
@@ -187,7 +187,7 @@ fn no_request_is_lost_while_fork_servers_are_killed_all_the_time() {
                 kills += 1;
             }
         }
-        done.store(true, Ordering::Relaxed);
+        drop(at_end);
         let answers: Vec<_> = clients
             .into_iter()
             .flat_map(|client| client.join().unwrap())

@@ -78,3 +78,39 @@ fn a_host_that_connection_names_is_still_a_host() {
     let text = String::from_utf8_lossy(&bytes).to_lowercase();
     assert!(text.contains("host: example"), "{text}");
 }
+
+#[test]
+fn a_parent_that_is_busy_is_not_blamed_for_children_that_write_single_bytes() {
+    let child = r#"(module
+      (import "embly" "_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (func (export "_start") (local $left i32)
+        (local.set $left (i32.const 16384))
+        (loop $next
+          (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 64)))
+          (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))))"#;
+    // Starts 60 children, computes until the clock says that 3 s are over, and answers.
+    let parent = r#"(module
+      (import "embly" "_write" (func $write (param i32 i32 i32 i32) (result i32)))
+      (import "embly" "_spawn" (func $spawn (param i32 i32 i32) (result i32)))
+      (import "wasi_snapshot_preview1" "clock_time_get"
+        (func $clock (param i32 i64 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "child")
+      (data (i32.const 64) "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nfine")
+      (func (export "_start") (local $left i32) (local $until i64)
+        (local.set $left (i32.const 60))
+        (loop $next
+          (drop (call $spawn (i32.const 0) (i32.const 5) (i32.const 32)))
+          (br_if $next (local.tee $left (i32.sub (local.get $left) (i32.const 1)))))
+        (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 40)))
+        (local.set $until (i64.add (i64.load (i32.const 40)) (i64.const 3000000000)))
+        (loop $busy
+          (drop (call $clock (i32.const 1) (i64.const 0) (i32.const 40)))
+          (br_if $busy (i64.lt_u (i64.load (i32.const 40)) (local.get $until))))
+        (drop (call $write (i32.const 1) (i32.const 64) (i32.const 42) (i32.const 32)))))"#;
+    let project = Project::new().wat("child", child).wat("parent", parent);
+    let embly = Embly::run(&project.http("parent"));
+    assert_eq!(get(embly.at("parent"), "/").text(), "fine");
+    assert_eq!(embly.ending("parent")["reason"], "ok");
+}

@@ -147,6 +147,20 @@ pub struct Left {
 }
 
 impl Event<'_> {
+    /// Whether it comes as often as requests do.
+    pub fn comes_with_requests(&self) -> bool {
+        match self {
+            Self::InvocationStarted { .. }
+            | Self::InvocationEnded { .. }
+            | Self::Log { .. }
+            | Self::Access(_) => true,
+            Self::Listening { .. }
+            | Self::Build { .. }
+            | Self::Message { .. }
+            | Self::Stopped { .. } => false,
+        }
+    }
+
     /// How much it matters.
     pub fn level(&self) -> Level {
         match self {

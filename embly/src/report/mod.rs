@@ -7,8 +7,8 @@ mod event;
 mod text;
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -16,8 +16,11 @@ use std::time::{Duration, Instant};
 pub use event::{Access, BuildState, Event, Left, Level, describe};
 pub use text::elapsed;
 
-/// Lines that may wait for a slow reader.
+/// Lines that may wait for a slow reader. What comes with each request is dropped first.
 const QUEUE: usize = 16 * 1024;
+
+/// Lines that may wait in all, so that words are heard in a flood.
+const QUEUE_FOR_WORDS: usize = 2 * QUEUE;
 
 /// How events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -66,8 +69,10 @@ pub struct Reporter {
 #[derive(Debug)]
 struct Shared {
     options: Options,
-    lines: Mutex<Option<SyncSender<Line>>>,
+    lines: Mutex<Option<Sender<Line>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    /// Lines in the queue.
+    waiting: Arc<AtomicUsize>,
     dropped: AtomicU64,
 }
 
@@ -77,14 +82,17 @@ impl Reporter {
     /// # Errors
     /// When there can be no more threads.
     pub fn new(options: Options) -> io::Result<Self> {
-        let (lines, inbox) = mpsc::sync_channel(QUEUE);
+        let (lines, inbox) = mpsc::channel();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let theirs = Arc::clone(&waiting);
         let writer = std::thread::Builder::new()
             .name("report".to_owned())
-            .spawn(move || write(&inbox))?;
+            .spawn(move || write(&inbox, &theirs))?;
         let shared = Shared {
             options,
             lines: Mutex::new(Some(lines)),
             writer: Mutex::new(Some(writer)),
+            waiting,
             dropped: AtomicU64::new(0),
         };
         Ok(Self {
@@ -105,10 +113,20 @@ impl Reporter {
             verbose,
             quiet,
         } = self.shared.options;
+        let room = if event.comes_with_requests() {
+            QUEUE
+        } else {
+            QUEUE_FOR_WORDS
+        };
         if format == Format::Json {
             match serde_json::to_string(event) {
-                Ok(json) => self.send(Line::Out(json)),
-                Err(error) => self.send(Line::Err(format!("error: cannot show an event: {error}"))),
+                Ok(json) => self.send(Line::Out(json), room),
+                Err(error) => {
+                    self.send(
+                        Line::Err(format!("error: cannot show an event: {error}")),
+                        room,
+                    );
+                }
             }
         }
         let level = event.level();
@@ -119,7 +137,7 @@ impl Reporter {
             Format::Text => level >= Level::Info,
         };
         if shown && let Some(line) = text::render(event, color) {
-            self.send(Line::Err(line));
+            self.send(Line::Err(line), room);
         }
     }
 
@@ -149,33 +167,42 @@ impl Reporter {
 
     /// Text that is shown as it is, on stderr: what a compiler said.
     pub fn raw(&self, text: &str) {
-        self.send(Line::Err(
-            text.strip_suffix('\n').unwrap_or(text).to_owned(),
-        ));
+        let text = text.strip_suffix('\n').unwrap_or(text).to_owned();
+        self.send(Line::Err(text), QUEUE_FOR_WORDS);
     }
 
     /// Says what goes on, with the time it takes, until the next call; on a terminal only.
     pub fn status(&self, text: Option<String>) {
         let Options { format, quiet, .. } = self.shared.options;
         if format == Format::Text && !quiet && io::stderr().is_terminal() {
-            self.send(Line::Status(text));
+            self.send(Line::Status(text), QUEUE_FOR_WORDS);
         }
     }
 
-    fn send(&self, line: Line) {
-        let lines = self
-            .shared
-            .lines
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+    /// Queues a line, if fewer than `room` wait.
+    fn send(&self, line: Line, room: usize) {
+        let Shared {
+            lines,
+            waiting,
+            dropped,
+            ..
+        } = &*self.shared;
+        let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sender) = lines.as_ref() else { return };
-        let dropped = self.shared.dropped.swap(0, Ordering::Relaxed);
-        if dropped > 0 && sender.try_send(Line::Err(text::dropped(dropped))).is_err() {
-            self.shared.dropped.fetch_add(dropped, Ordering::Relaxed);
+        if waiting.load(Ordering::Relaxed) >= room {
+            dropped.fetch_add(1, Ordering::Relaxed);
+            return;
         }
-        if sender.try_send(line).is_err() {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        let send = |line| {
+            waiting.fetch_add(1, Ordering::Relaxed);
+            // The writer lives until the last sender is gone.
+            let _ = sender.send(line);
+        };
+        let dropped = dropped.swap(0, Ordering::Relaxed);
+        if dropped > 0 {
+            send(Line::Err(text::dropped(dropped)));
         }
+        send(line);
     }
 
     /// Waits until everything is written. What is reported afterwards is lost.
@@ -204,7 +231,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Clears the line that the cursor stands in.
 const CLEAR: &str = "\r\x1b[2K";
 
-fn write(inbox: &Receiver<Line>) {
+fn write(inbox: &Receiver<Line>, waiting: &AtomicUsize) {
     let mut screen = Screen {
         out: io::stdout(),
         err: io::stderr(),
@@ -220,7 +247,10 @@ fn write(inbox: &Receiver<Line>) {
             // All that waits goes out before the status line is drawn again.
             Ok(line) => {
                 let rest = std::iter::from_fn(|| inbox.try_recv().ok());
-                screen.show(std::iter::once(line).chain(rest))
+                let lines = std::iter::once(line).chain(rest);
+                screen.show(lines.inspect(|_| {
+                    waiting.fetch_sub(1, Ordering::Relaxed);
+                }))
             }
             Err(RecvTimeoutError::Timeout) => screen.show(std::iter::empty()),
             Err(RecvTimeoutError::Disconnected) => return screen.clear().unwrap_or_default(),

@@ -456,3 +456,38 @@ fn killed(signal: i32) -> Ending {
     };
     Ending::new(reason, format!("the process was ended by signal {signal}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spawners_options_add_arguments_replace_variables_and_only_lower_limits() {
+        let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
+        let mut startup = Startup {
+            args: text(&["f"]),
+            env: text(&["A=1", "B=2"]),
+            limits: Some(protos::Limits {
+                memory: 100,
+                cpu: 0,
+                ..protos::Limits::default()
+            }),
+            ..Startup::default()
+        };
+        let options = SpawnOptions {
+            args: text(&["x", "y"]),
+            env: text(&["C=4=5", "B=3"]),
+            limits: Some(protos::Limits {
+                memory: 200,
+                cpu: 7,
+                ..protos::Limits::default()
+            }),
+            ..SpawnOptions::default()
+        };
+        apply(&options, &mut startup);
+        assert_eq!(startup.args, ["f", "x", "y"]);
+        assert_eq!(startup.env, ["A=1", "B=3", "C=4=5"]);
+        let limits = startup.limits.unwrap();
+        assert_eq!((limits.memory, limits.cpu), (100, 7));
+    }
+}

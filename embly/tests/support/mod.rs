@@ -223,6 +223,13 @@ impl Embly {
         self.events.0.lock().unwrap().all.clone()
     }
 
+    /// How many of the events so far are of this kind and have these words.
+    pub fn messages(&self, text: &str) -> usize {
+        let events = self.events.0.lock().unwrap();
+        let said = |event: &&Value| event["event"] == "message" && event["text"] == text;
+        events.all.iter().filter(said).count()
+    }
+
     /// What was said on stderr so far.
     pub fn stderr(&self) -> String {
         self.stderr.lock().unwrap().clone()
@@ -268,6 +275,28 @@ impl Drop for Embly {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// Says when it is dropped, also by a panic, that those who look at it are to end.
+#[derive(Default)]
+pub struct Done(std::sync::atomic::AtomicBool);
+
+impl Done {
+    /// Whether it is time to end.
+    pub fn is_set(&self) -> bool {
+        self.0.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// Sets it when the result is dropped.
+    pub fn at_end(&self) -> impl Drop {
+        struct AtEnd<'a>(&'a Done);
+        impl Drop for AtEnd<'_> {
+            fn drop(&mut self) {
+                self.0.0.store(true, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        AtEnd(self)
     }
 }
 
