@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::config::{GatewayKind, Project};
+use crate::config::Project;
 use crate::gateway::{BindError, Gateway, Listener};
 use crate::pool::{Function, Processes, Start};
 use crate::report::{Event, Left, Reporter};
@@ -76,14 +76,13 @@ pub struct Master {
     bind: BindOverride,
     dev: bool,
     /// Removed when the master is dropped.
-    folder: Folder,
+    _folder: Folder,
 }
 
 #[derive(Debug)]
 struct Open {
     gateway: Arc<Gateway>,
     asked: SocketAddr,
-    url: String,
     listener: Arc<Listener>,
     closing: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -113,18 +112,13 @@ impl Master {
             open: Mutex::default(),
             bind: options.bind,
             dev: options.dev,
-            folder,
+            _folder: folder,
         })
     }
 
     /// The middle of it.
     pub fn switchboard(&self) -> &Arc<Switchboard> {
         &self.switchboard
-    }
-
-    /// The folder of its sockets.
-    pub fn folder(&self) -> &Folder {
-        &self.folder
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<String, Open>> {
@@ -216,13 +210,9 @@ impl Master {
             Arc::clone(&self.switchboard),
             self.dev,
         ));
-        let scheme = match config.kind {
-            GatewayKind::Http => "http",
-            GatewayKind::Tcp => "tcp",
-        };
         // A socket that listens has an address.
         let at = listener.local().unwrap_or(asked);
-        let url = format!("{scheme}://{at}");
+        let url = format!("{}://{at}", config.kind.name());
         let (closing, closed) = watch::channel(false);
         let task = tokio::spawn(Arc::clone(&gateway).serve(Arc::clone(&listener), closed));
         self.reporter.event(&Event::Listening {
@@ -234,19 +224,10 @@ impl Master {
         Open {
             gateway,
             asked,
-            url,
             listener,
             closing,
             task,
         }
-    }
-
-    /// Name and URL of each gateway.
-    pub fn urls(&self) -> Vec<(String, String)> {
-        self.open()
-            .iter()
-            .map(|(name, open)| (name.clone(), open.url.clone()))
-            .collect()
     }
 
     /// Stops: no new connections, what runs may finish within [`DRAIN_WITHIN`] or until

@@ -121,11 +121,6 @@ pub struct Sink {
 }
 
 impl Sink {
-    /// The invocation.
-    pub fn address(&self) -> Address {
-        self.gate.invocation
-    }
-
     /// Sends `data`, waiting for credit.
     ///
     /// # Errors

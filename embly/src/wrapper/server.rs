@@ -54,7 +54,6 @@ pub struct Server {
     requests: mpsc::UnboundedSender<(Slot, OwnedFd)>,
     /// The errno of the last fork that failed, by slot.
     fork_failures: Arc<Mutex<Vec<(Slot, i32)>>>,
-    pid: i32,
 }
 
 impl Server {
@@ -75,7 +74,6 @@ impl Server {
             Ok(server)
         };
         let server = nursery.run(start).await.map_err(StartError::Process)?;
-        let pid = server.pid();
         // It keeps packets apart, which only the calls that read and write need to know.
         let control = std::os::unix::net::UnixStream::from(server.into_control());
         let control = UnixStream::from_std(control).map_err(StartError::Process)?;
@@ -91,13 +89,7 @@ impl Server {
         Ok(Self {
             requests,
             fork_failures,
-            pid,
         })
-    }
-
-    /// Its process.
-    pub fn pid(&self) -> i32 {
-        self.pid
     }
 
     /// Whether its process has gone.
