@@ -57,7 +57,8 @@ fn in_a_terminal(project: &Project) -> Option<(Embly, Process)> {
         return None;
     }
     let runtime = tempfile::tempdir().unwrap();
-    let line = [EMBLY]
+    // `exec`, or a shell that waits for the master would die of the same keys.
+    let line = ["exec", EMBLY]
         .iter()
         .copied()
         .chain(support::arguments("run", project.path()));
@@ -65,6 +66,7 @@ fn in_a_terminal(project: &Project) -> Option<(Embly, Process)> {
     let mut terminal = support::environment(Command::new("script"), runtime.path());
     terminal
         .args(["-q", "-e", "-c", &line.join(" "), "/dev/null"])
+        .env("SHELL", "/bin/sh")
         .stdin(Stdio::piped());
     let embly = Embly::spawn(terminal, runtime, project.gateways());
     // The shell that `script` starts may have become the master, or have it as a child.
