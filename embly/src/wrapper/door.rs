@@ -1,8 +1,8 @@
 //! The master's socket for wrappers that it did not fork: other runtimes, debugging, systems
 //! without the fork server.
 //!
-//! It lies in a private folder. Whoever connects must be the same user, and must name, as its
-//! first 8 bytes, a slot that was reserved for it.
+//! It lies in a private folder. Whoever connects must be the same user, must name, as its first
+//! 8 bytes, a slot that was reserved, and must be the process that it was reserved for.
 
 use std::collections::HashMap;
 use std::io;
@@ -14,7 +14,7 @@ use embly_wrapper::process::{self, Spec};
 use protos::Slot;
 use tokio::io::AsyncReadExt;
 use tokio::net::{UnixListener, UnixStream};
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
 use super::{Nursery, Reaper, StartError, Wrapper};
@@ -52,7 +52,15 @@ pub enum DoorError {
 #[derive(Debug)]
 pub struct Door {
     path: PathBuf,
-    expected: Mutex<HashMap<Slot, oneshot::Sender<UnixStream>>>,
+    expected: Mutex<HashMap<Slot, Expected>>,
+}
+
+/// Who is to connect for a slot.
+#[derive(Debug)]
+struct Expected {
+    /// Its process, once that is started.
+    pid: watch::Receiver<Option<i32>>,
+    connected: oneshot::Sender<UnixStream>,
 }
 
 impl Door {
@@ -77,7 +85,7 @@ impl Door {
         Ok(door)
     }
 
-    fn expected(&self) -> MutexGuard<'_, HashMap<Slot, oneshot::Sender<UnixStream>>> {
+    fn expected(&self) -> MutexGuard<'_, HashMap<Slot, Expected>> {
         self.expected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -100,9 +108,9 @@ impl Door {
     }
 
     async fn admit(&self, mut stream: UnixStream) -> Result<(), String> {
-        let peer = stream.peer_cred().map_err(|error| error.to_string())?.uid();
-        if peer != rustix::process::geteuid().as_raw() {
-            return Err(format!("it comes from uid {peer}"));
+        let peer = stream.peer_cred().map_err(|error| error.to_string())?;
+        if peer.uid() != rustix::process::geteuid().as_raw() {
+            return Err(format!("it comes from uid {}", peer.uid()));
         }
         let mut hello = [0; Slot::BYTES];
         match timeout(HELLO_WITHIN, stream.read_exact(&mut hello)).await {
@@ -112,11 +120,19 @@ impl Door {
             _ => return Err("it does not say which slot it is for".to_owned()),
         }
         let slot = Slot::from_bytes(hello);
+        let not_reserved = || format!("slot {} is not reserved", slot.0);
+        let expected = self.expected().get(&slot).map(|slot| slot.pid.clone());
+        let mut expected = expected.ok_or_else(not_reserved)?;
+        // It may be faster than the news of its start; the start itself may fail.
+        let known = expected.wait_for(Option::is_some).await.map(|pid| *pid);
+        if known.map_err(|_| not_reserved())? != peer.pid() {
+            return Err(format!("slot {} is reserved for another process", slot.0));
+        }
         let waiting = self.expected().remove(&slot);
         match waiting {
             // Who waited may have given up: then the stream is closed here.
-            Some(waiting) => drop(waiting.send(stream)),
-            None => return Err(format!("slot {} is not reserved", slot.0)),
+            Some(waiting) => drop(waiting.connected.send(stream)),
+            None => return Err(not_reserved()),
         }
         Ok(())
     }
@@ -132,18 +148,30 @@ impl Door {
         nursery: &Nursery,
         reaper: &Arc<Reaper>,
     ) -> Result<Wrapper, StartError> {
-        let (send, connected) = oneshot::channel();
-        self.expected().insert(slot, send);
+        let (send, receive) = oneshot::channel();
+        let (say_pid, pid) = watch::channel(None);
+        let expected = Expected {
+            pid,
+            connected: send,
+        };
+        self.expected().insert(slot, expected);
         let _reserved = Reserved { door: self, slot };
         let (spec, path) = (spec.clone(), self.path.clone());
         let start = move || process::start_wrapper(&spec, &path, slot);
         let pid = nursery.run(start).await.map_err(StartError::Process)?;
         reaper.add_group(pid);
-        match timeout(CONNECT_WITHIN, connected).await {
-            Ok(Ok(socket)) => Ok(Wrapper { socket, pid }),
-            // If it connects after all it is turned away, and ends.
-            _ => Err(StartError::Gone),
-        }
+        let mut stray = Stray {
+            reaper,
+            pid: Some(pid),
+        };
+        say_pid.send_replace(Some(pid));
+        let connected = tokio::select! {
+            connected = timeout(CONNECT_WITHIN, receive) => connected.ok().and_then(Result::ok),
+            () = reaper.gone(pid) => None,
+        };
+        let socket = connected.ok_or(StartError::Gone)?;
+        stray.pid = None;
+        Ok(Wrapper { socket, pid })
     }
 }
 
@@ -156,6 +184,20 @@ struct Reserved<'a> {
 impl Drop for Reserved<'_> {
     fn drop(&mut self) {
         self.door.expected().remove(&self.slot);
+    }
+}
+
+/// A process that has not connected. When it is given up it has nothing to live for.
+struct Stray<'a> {
+    reaper: &'a Reaper,
+    pid: Option<i32>,
+}
+
+impl Drop for Stray<'_> {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid {
+            self.reaper.kill_leader(pid);
+        }
     }
 }
 

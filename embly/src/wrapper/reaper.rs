@@ -82,6 +82,15 @@ impl Reaper {
         }
     }
 
+    /// Kills a process that leads a group, unless it was reaped.
+    pub fn kill_leader(&self, pid: i32) {
+        let inner = self.lock();
+        if inner.groups.contains(&pid) {
+            // As above.
+            let _ = process::kill(pid);
+        }
+    }
+
     /// How many processes are there: fork servers and watched wrappers.
     pub fn processes(&self) -> (usize, usize) {
         let inner = self.lock();
@@ -90,12 +99,21 @@ impl Reaper {
 
     /// Waits until no fork server and no wrapper is left.
     pub async fn none_left(&self) {
+        self.until(|inner| inner.groups.is_empty()).await;
+    }
+
+    /// Waits until this leader and its group have ended.
+    pub async fn gone(&self, leader: i32) {
+        self.until(|inner| !inner.groups.contains(&leader)).await;
+    }
+
+    async fn until(&self, is: impl Fn(&Inner) -> bool) {
         loop {
             let reaped = self.reaped.notified();
             tokio::pin!(reaped);
             // Counts from here on, so that none is missed.
             reaped.as_mut().enable();
-            if self.lock().groups.is_empty() {
+            if is(&self.lock()) {
                 return;
             }
             reaped.await;
