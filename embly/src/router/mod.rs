@@ -26,6 +26,8 @@ pub const MAX_UNREAD_ENDED: usize = 1024;
 /// The same in bytes.
 pub const MAX_UNREAD_ENDED_BYTES: u64 = 16 * 1024 * 1024;
 
+const PARENT_ENDED: &str = "its parent ended";
+
 /// What an invocation may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SpawnLimits {
@@ -278,11 +280,31 @@ impl Router {
         }
     }
 
-    /// Has an invocation ended, with this ending. The first reason wins.
+    /// Has an invocation ended, with this ending. The first reason wins. Its children are ended
+    /// at once as well: a process that is killed needs a processor to die on, and they may keep
+    /// all of them busy.
     pub fn stop(&mut self, address: Address, ending: Ending, effects: &mut Vec<Effect>) {
-        if self.state(address).is_some_and(State::can_be_stopped) {
-            self.set_state(address, State::Ending);
-            effects.push(Effect::Stop(address, ending));
+        if !self.state(address).is_some_and(State::can_be_stopped) {
+            return;
+        }
+        self.set_state(address, State::Ending);
+        effects.push(Effect::Stop(address, ending));
+        let Some(Node::Invocation(invocation)) = self.nodes.get(&address) else {
+            return;
+        };
+        let mut descendants: Vec<_> = invocation.children.iter().copied().collect();
+        while let Some(child) = descendants.pop() {
+            if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&child)
+                && !invocation.detached
+                && invocation.state.can_be_stopped()
+            {
+                invocation.state = State::Ending;
+                descendants.extend(&invocation.children);
+                effects.push(Effect::Stop(
+                    child,
+                    Ending::new(Reason::ParentEnded, PARENT_ENDED),
+                ));
+            }
         }
     }
 
@@ -305,7 +327,7 @@ impl Router {
                     self.pass(address, child, Body::Ending(ending.clone()), effects);
                 }
                 _ => {
-                    let ending = Ending::new(Reason::ParentEnded, "its parent ended");
+                    let ending = Ending::new(Reason::ParentEnded, PARENT_ENDED);
                     self.stop(child, ending, effects);
                 }
             }

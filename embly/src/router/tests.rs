@@ -374,16 +374,15 @@ fn one_that_said_it_exits_is_not_stopped_and_says_no_more() {
 }
 
 #[test]
-fn children_are_ended_with_their_parent_level_by_level() {
+fn children_are_ended_with_their_parent_on_all_levels() {
     let mut world = World::open(1, 2, NONE);
     world.spawns(2, 3);
     world.spawns(3, 4);
     let effects = world.ended(2, &Ending::exit(0));
     assert_eq!(stopped(&effects, 3), Some(Reason::ParentEnded));
-    assert_eq!(stopped(&effects, 4), None);
-    let ending = Ending::new(Reason::ParentEnded, "");
-    let effects = world.ended(3, &ending);
     assert_eq!(stopped(&effects, 4), Some(Reason::ParentEnded));
+    let ending = Ending::new(Reason::ParentEnded, "");
+    assert_eq!(stopped(&world.ended(3, &ending), 4), None, "once is enough");
     world.ended(4, &ending);
     world
         .router
@@ -534,4 +533,31 @@ fn whatever_is_said_in_whatever_order_nothing_is_left_at_the_end() {
         }
         assert_eq!(world.router.size(), Size::default(), "seed {seed}");
     }
+}
+
+#[test]
+fn who_is_stopped_takes_its_descendants_along_at_once_but_not_those_it_detached() {
+    let mut world = World::open(1, 2, NONE);
+    world.spawns(2, 3);
+    world.spawns(3, 4);
+    let detached = SpawnOptions {
+        detached: true,
+        ..SpawnOptions::default()
+    };
+    let spawn = Body::Spawn {
+        name: "f".to_owned(),
+        address: address(5),
+        options: Some(Box::new(detached)),
+    };
+    world.says(2, None, spawn);
+    world.router.stop(
+        address(2),
+        Ending::new(Reason::Wall, "time"),
+        &mut world.effects,
+    );
+    let effects = world.take();
+    assert_eq!(stopped(&effects, 2), Some(Reason::Wall));
+    assert_eq!(stopped(&effects, 3), Some(Reason::ParentEnded));
+    assert_eq!(stopped(&effects, 4), Some(Reason::ParentEnded));
+    assert_eq!(stopped(&effects, 5), None);
 }

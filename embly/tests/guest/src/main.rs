@@ -1,6 +1,7 @@
 //! Every function that the end-to-end tests run: one crate, and a function does what its name
 //! says (the name is the first argument).
 
+mod attacks;
 mod faults;
 mod script;
 mod spawn;
@@ -38,6 +39,7 @@ fn main() -> Result<(), Error> {
         "ignores" => http::run(spawn::ignores),
         "abandons" => http::run(spawn::abandons),
         "panics" => panic!("no luck"),
+        other if attacks::NAMES.contains(&other) => attacks::run(other),
         other if faults::NAMES.contains(&other) => faults::run(other),
         other => {
             eprintln!("there is no guest {other}");
