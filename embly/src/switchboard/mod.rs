@@ -14,6 +14,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
+use rand::TryRngCore;
+use rand::rngs::OsRng;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
 use crate::pool::{Function, Functions, Processes};
@@ -436,7 +438,8 @@ fn unknown(name: &str, functions: &Functions) -> String {
 /// A random address, from the system's random source.
 pub fn random_address() -> Address {
     loop {
-        if let Some(address) = Address::new(rand::random()) {
+        // It fails only while the kernel has collected nothing yet, at boot.
+        if let Ok(Some(address)) = OsRng.try_next_u64().map(Address::new) {
             return address;
         }
     }
