@@ -5,6 +5,8 @@
 
 mod budget;
 mod link;
+#[cfg(test)]
+mod model;
 mod spawn;
 mod table;
 #[cfg(test)]
@@ -102,6 +104,8 @@ struct Invocation {
     limits: SpawnLimits,
     /// It may outlive its parent.
     detached: bool,
+    /// Its parent has ended. The parent's address may be somebody else's by now.
+    orphaned: bool,
     children: BTreeSet<Address>,
     /// Sum and number of what stands in `unread` for this one.
     unread_bytes: u64,
@@ -188,6 +192,7 @@ impl Router {
             level,
             limits,
             detached,
+            orphaned: false,
             children: BTreeSet::new(),
             unread_bytes: 0,
             unread_streams: 0,
@@ -321,6 +326,7 @@ impl Router {
         self.forget_unread_of(address, invocation.unread_streams);
         for child in invocation.children {
             self.disconnect(address, child);
+            self.orphan(child);
             match self.nodes.get(&child) {
                 // It reads how its parent ended, and goes on.
                 Some(Node::Invocation(Invocation { detached: true, .. })) => {
@@ -331,6 +337,9 @@ impl Router {
                     self.stop(child, ending, effects);
                 }
             }
+        }
+        if invocation.orphaned {
+            return;
         }
         let unread = self.disconnect(parent, address);
         match self.nodes.get_mut(&parent) {
@@ -357,7 +366,14 @@ impl Router {
         self.nodes.remove(&gate);
         if let Some(child) = child {
             self.disconnect(gate, child);
+            self.orphan(child);
             self.stop(child, ending, effects);
+        }
+    }
+
+    fn orphan(&mut self, child: Address) {
+        if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&child) {
+            invocation.orphaned = true;
         }
     }
 

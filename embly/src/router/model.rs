@@ -1,0 +1,531 @@
+//! The routing table against a simple model: any messages in any order from anybody, deaths at any
+//! point. The model knows who lives, who has a stream to whom, and what each writer was granted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use protos::Errno;
+use protos::credit::{INITIAL_WINDOW, MAX_WINDOW};
+
+use super::*;
+
+/// Addresses come from so few that they meet again: taken ones, ended ones, strangers.
+const ADDRESSES: u64 = 10;
+
+const LIMITS: SpawnLimits = SpawnLimits {
+    children: Some(3),
+    depth: Some(4),
+};
+
+#[derive(Debug, Clone)]
+enum Step {
+    Open {
+        gate: u64,
+        child: u64,
+    },
+    Started {
+        who: u64,
+    },
+    Stop {
+        who: u64,
+    },
+    Ended {
+        who: u64,
+        code: i32,
+    },
+    CloseGate {
+        gate: u64,
+    },
+    GateSays {
+        gate: u64,
+        to: u64,
+        bytes: u32,
+    },
+    GateCloses {
+        gate: u64,
+        to: u64,
+    },
+    GateTakes {
+        gate: u64,
+        from: u64,
+        bytes: u32,
+    },
+    Says {
+        who: u64,
+        named: u64,
+        to: u64,
+        body: Saying,
+    },
+}
+
+#[derive(Debug, Clone)]
+enum Saying {
+    Data(u32),
+    HalfClose,
+    Credit(u32),
+    Spawn { address: u64, detached: bool },
+    Kill,
+    Exit(i32),
+    Log,
+    OnlyTheMaster,
+}
+
+fn who() -> impl Strategy<Value = u64> {
+    1..=ADDRESSES
+}
+
+/// Mostly what an honest wrapper sends, sometimes what breaks the credit.
+fn bytes() -> impl Strategy<Value = u32> {
+    prop_oneof![8 => 1..5000_u32, 2 => 1..2 * INITIAL_WINDOW, 1 => 1..2 * MAX_WINDOW]
+}
+
+fn saying() -> impl Strategy<Value = Saying> {
+    prop_oneof![
+        8 => bytes().prop_map(Saying::Data),
+        2 => Just(Saying::HalfClose),
+        6 => bytes().prop_map(Saying::Credit),
+        5 => (who(), any::<bool>()).prop_map(|(address, detached)| Saying::Spawn { address, detached }),
+        2 => Just(Saying::Kill),
+        1 => (-1..2_i32).prop_map(Saying::Exit),
+        1 => Just(Saying::Log),
+        1 => Just(Saying::OnlyTheMaster),
+    ]
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let says = (who(), who(), 0..40_u8, who(), saying());
+    prop_oneof![
+        4 => (who(), who()).prop_map(|(gate, child)| Step::Open { gate, child }),
+        8 => who().prop_map(|who| Step::Started { who }),
+        1 => who().prop_map(|who| Step::Stop { who }),
+        3 => (who(), 0..2_i32).prop_map(|(who, code)| Step::Ended { who, code }),
+        1 => who().prop_map(|gate| Step::CloseGate { gate }),
+        4 => (who(), who(), bytes()).prop_map(|(gate, to, bytes)| Step::GateSays { gate, to, bytes }),
+        1 => (who(), who()).prop_map(|(gate, to)| Step::GateCloses { gate, to }),
+        4 => (who(), who(), bytes()).prop_map(|(gate, from, bytes)| Step::GateTakes { gate, from, bytes }),
+        // One in forty speaks in another's name.
+        30 => says.prop_map(|(who, other, forged, to, body)| {
+            let named = if forged == 0 { other } else { who };
+            Step::Says { who, named, to, body }
+        }),
+    ]
+}
+
+#[derive(Debug, Clone, PartialEq)]
+struct Life {
+    /// `None` when that has ended: its address may be somebody else's by now.
+    parent: Option<Address>,
+    state: State,
+    children: BTreeSet<Address>,
+}
+
+/// One direction of a stream, as its ends know it.
+#[derive(Debug, Clone, Copy, Default)]
+struct Way {
+    /// What the writer was told that it may send.
+    credit: u32,
+    /// What was delivered and not reported as taken.
+    unread: u32,
+    closed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    lives: BTreeMap<Address, Life>,
+    gates: BTreeMap<Address, Option<Address>>,
+    /// From writer to reader.
+    ways: BTreeMap<(Address, Address), Way>,
+    /// Who waits for an ending that is still to come.
+    owed: BTreeSet<(Address, Address)>,
+}
+
+fn address(number: u64) -> Address {
+    Address::new(number).unwrap()
+}
+
+impl Model {
+    fn knows(&self, who: Address) -> bool {
+        self.lives.contains_key(&who) || self.gates.contains_key(&who)
+    }
+
+    fn listens(&self, who: Address) -> bool {
+        match self.lives.get(&who) {
+            Some(life) => life.state.listens(),
+            None => self.gates.contains_key(&who),
+        }
+    }
+
+    fn add(&mut self, parent: Address, child: Address) {
+        let life = Life {
+            parent: Some(parent),
+            state: State::Starting,
+            children: BTreeSet::new(),
+        };
+        self.lives.insert(child, life);
+        let way = Way {
+            credit: INITIAL_WINDOW,
+            ..Way::default()
+        };
+        self.ways.insert((parent, child), way);
+        self.ways.insert((child, parent), way);
+        self.owed.insert((child, parent));
+    }
+
+    fn part(&mut self, a: Address, b: Address) {
+        self.ways.remove(&(a, b));
+        self.ways.remove(&(b, a));
+    }
+
+    /// What everything that the table says must be, whoever has asked for it.
+    fn observe(&mut self, effects: &[Effect]) {
+        for effect in effects {
+            match effect {
+                Effect::Deliver(message) => self.delivered(message),
+                Effect::Stop(who, _) => {
+                    let life = self.lives.get_mut(who).expect("only who lives is stopped");
+                    assert!(life.state.can_be_stopped(), "{who} is stopped once");
+                    life.state = State::Ending;
+                }
+                Effect::Start {
+                    address, parent, ..
+                } => {
+                    assert!(!self.knows(*address), "{address} was free");
+                    self.add(*parent, *address);
+                    let parent = self.lives.get_mut(parent).expect("a parent lives");
+                    assert_eq!(parent.state, State::Running);
+                    parent.children.insert(*address);
+                    assert!(parent.children.len() <= 3, "limit `children`");
+                }
+                Effect::Exiting(who, _) => {
+                    let life = self.lives.get_mut(who).expect("only who lives exits");
+                    assert_eq!(life.state, State::Running);
+                    life.state = State::Exiting;
+                }
+                Effect::Log { address, .. } => {
+                    assert_eq!(self.lives[address].state, State::Running);
+                }
+                Effect::Refused { from, .. } => assert!(self.knows(*from)),
+            }
+        }
+    }
+
+    fn delivered(&mut self, message: &Message) {
+        let (to, from) = (message.to.unwrap(), message.from.unwrap());
+        assert!(self.listens(to), "{to} does not listen: {message:?}");
+        match &message.body {
+            Body::Data(data) => {
+                let way = self.ways.get_mut(&(from, to)).expect("a stream");
+                assert!(!way.closed, "data after the end");
+                let bytes = u32::try_from(data.len()).unwrap();
+                // The writer may know less than the table, never more.
+                way.credit = way.credit.saturating_sub(bytes);
+                way.unread += bytes;
+                assert!(way.unread <= MAX_WINDOW, "more than a window is under way");
+            }
+            Body::HalfClose => {
+                let way = self.ways.get_mut(&(from, to)).expect("a stream");
+                assert!(!std::mem::replace(&mut way.closed, true), "two ends");
+            }
+            Body::Credit(bytes) => {
+                let way = self.ways.get_mut(&(to, from)).expect("a stream");
+                way.credit += bytes;
+                assert!(way.credit + way.unread <= MAX_WINDOW, "more than a window");
+            }
+            // Endings of those who never began are refusals, of which there may be any number.
+            Body::Ending(ending) if ending.reason == Reason::Refused => {}
+            Body::Ending(_) => {
+                let owed = self.owed.remove(&(from, to));
+                assert!(owed, "{from} ends once for {to}");
+            }
+            Body::Error(errno) => assert!([Errno::ACCES, Errno::PIPE, Errno::PERM].contains(errno)),
+            other => panic!("nobody is told {other:?}"),
+        }
+    }
+
+    /// An invocation is gone: whoever waited for it has been told, or cannot be.
+    fn gone(&mut self, who: Address, life: &Life) {
+        for child in &life.children {
+            self.part(who, *child);
+            if let Some(child) = self.lives.get_mut(child) {
+                child.parent = None;
+            }
+        }
+        if let Some(parent) = life.parent {
+            self.part(who, parent);
+            let silent = self.listens(parent) && self.owed.contains(&(who, parent));
+            assert!(!silent, "{who} ends in silence");
+            if let Some(parent) = self.lives.get_mut(&parent) {
+                parent.children.remove(&who);
+            }
+            if let Some(child) = self.gates.get_mut(&parent) {
+                *child = None;
+            }
+        }
+        self.owed
+            .retain(|(ended, waits)| *ended != who && *waits != who);
+    }
+}
+
+struct Test {
+    router: Router,
+    model: Model,
+}
+
+impl Test {
+    fn new() -> Self {
+        Self {
+            router: Router::new(Budget::new(u64::MAX)),
+            model: Model::default(),
+        }
+    }
+
+    fn take(&mut self, step: &Step) {
+        let mut effects = Vec::new();
+        match step.clone() {
+            Step::Open { gate, child } => {
+                let (gate, child) = (address(gate), address(child));
+                let free = gate != child && !self.model.knows(gate) && !self.model.knows(child);
+                let opened = self.router.open(gate, child, LIMITS).is_ok();
+                assert_eq!(opened, free);
+                if opened {
+                    self.model.add(gate, child);
+                    self.model.gates.insert(gate, Some(child));
+                }
+            }
+            Step::Started { who } => {
+                let who = address(who);
+                self.router.set_limits(who, LIMITS);
+                self.router.started(who);
+                if let Some(life) = self.model.lives.get_mut(&who)
+                    && life.state == State::Starting
+                {
+                    life.state = State::Running;
+                }
+            }
+            Step::Stop { who } => {
+                let ending = Ending::new(Reason::Wall, "time");
+                self.router.stop(address(who), ending, &mut effects);
+                self.model.observe(&effects);
+                let state = self.model.lives.get(&address(who)).map(|life| life.state);
+                assert!(!state.is_some_and(State::can_be_stopped), "it was stopped");
+            }
+            Step::Ended { who, code } => self.end(address(who), &Ending::exit(code)),
+            Step::CloseGate { gate } => self.close_gate(address(gate)),
+            // Gateways are ours: they keep within what they were granted.
+            Step::GateSays { gate, to, bytes } => {
+                let (gate, to) = (address(gate), address(to));
+                let way = self.model.ways.get(&(gate, to)).copied();
+                if self.model.gates.contains_key(&gate)
+                    && let Some(Way {
+                        credit,
+                        closed: false,
+                        ..
+                    }) = way
+                    && bytes <= credit
+                {
+                    self.router
+                        .data(gate, Some(to), vec![7; bytes as usize].into(), &mut effects);
+                    self.model.observe(&effects);
+                    assert_eq!(effects.len(), usize::from(self.model.listens(to)));
+                    self.count_dropped(gate, to, bytes, &effects);
+                }
+            }
+            Step::GateCloses { gate, to } => {
+                if self.model.gates.contains_key(&address(gate)) {
+                    self.router
+                        .half_close(address(gate), Some(address(to)), &mut effects);
+                    self.model.observe(&effects);
+                    self.close(address(gate), address(to));
+                }
+            }
+            Step::GateTakes { gate, from, bytes } => {
+                let (gate, from) = (address(gate), address(from));
+                if self.model.gates.contains_key(&gate)
+                    && let Some(way) = self.model.ways.get_mut(&(from, gate))
+                    && bytes <= way.unread
+                {
+                    way.unread -= bytes;
+                    self.router.taken(gate, Some(from), bytes, &mut effects);
+                    self.model.observe(&effects);
+                }
+            }
+            Step::Says {
+                who,
+                named,
+                to,
+                body,
+            } => self.says(address(who), named, address(to), &body),
+        }
+    }
+
+    fn says(&mut self, who: Address, named: u64, to: Address, body: &Saying) {
+        let mut effects = Vec::new();
+        let before = self.model.lives.get(&who).map(|life| life.state);
+        let message = Message {
+            to: Some(to),
+            from: Some(address(named)),
+            body: body.clone().into(),
+        };
+        self.router.wrapper_says(who, message, &mut effects);
+        let way = self.model.ways.get(&(who, to)).copied();
+        let back = self.model.ways.get(&(to, who)).copied();
+        let taken = match (body, back) {
+            (Saying::Credit(bytes), Some(back)) if *bytes <= back.unread => *bytes,
+            _ => 0,
+        };
+        let stopped = |effects: &[Effect]| {
+            effects.iter().any(|effect| {
+                matches!(effect, Effect::Stop(stopped, ending)
+                    if *stopped == who && ending.reason == Reason::Violation)
+            })
+        };
+        if before != Some(State::Running) {
+            let expected = usize::from(before == Some(State::Starting));
+            assert_eq!(effects.len(), expected, "{before:?}: {effects:?}");
+            assert_eq!(stopped(&effects), expected == 1);
+            return self.model.observe(&effects);
+        }
+        if address(named) != who || matches!(body, Saying::OnlyTheMaster) {
+            assert!(stopped(&effects), "{effects:?}");
+            return self.model.observe(&effects);
+        }
+        if let Some(way) = self.model.ways.get_mut(&(to, who)) {
+            way.unread -= taken;
+        }
+        self.model.observe(&effects);
+        match (body, way) {
+            (Saying::Data(bytes), Some(way)) if !way.closed && *bytes <= way.credit => {
+                assert!(!stopped(&effects), "it keeps the rules: {effects:?}");
+                self.count_dropped(who, to, *bytes, &effects);
+            }
+            (Saying::Data(bytes), Some(way)) if way.closed || *bytes > MAX_WINDOW => {
+                assert!(stopped(&effects), "it breaks the rules");
+            }
+            (Saying::Data(bytes), Some(_)) if !stopped(&effects) => {
+                self.count_dropped(who, to, *bytes, &effects);
+            }
+            (Saying::HalfClose, _) => self.close(who, to),
+            (Saying::Credit(bytes), Some(_)) => assert_eq!(stopped(&effects), taken != *bytes),
+            (Saying::Kill, _) => {
+                let is_child = self.model.lives[&who].children.contains(&to);
+                let state = self.model.lives.get(&to).map(|life| life.state);
+                assert!(!is_child || !state.is_some_and(State::can_be_stopped));
+            }
+            _ => {}
+        }
+    }
+
+    /// What a reader that listens no more is not given takes room all the same.
+    fn count_dropped(&mut self, from: Address, to: Address, bytes: u32, effects: &[Effect]) {
+        if effects.is_empty()
+            && let Some(way) = self.model.ways.get_mut(&(from, to))
+        {
+            way.credit = way.credit.saturating_sub(bytes);
+            way.unread += bytes;
+        }
+    }
+
+    /// Nobody need have listened.
+    fn close(&mut self, from: Address, to: Address) {
+        if let Some(way) = self.model.ways.get_mut(&(from, to)) {
+            way.closed = true;
+        }
+    }
+
+    fn end(&mut self, who: Address, ending: &Ending) {
+        let mut effects = Vec::new();
+        let Some(life) = self.model.lives.remove(&who) else {
+            self.router.ended(who, ending, &mut effects);
+            return assert_eq!(effects, []);
+        };
+        // Its detached children read how it has ended.
+        self.model
+            .owed
+            .extend(life.children.iter().map(|child| (who, *child)));
+        self.router.ended(who, ending, &mut effects);
+        self.model.observe(&effects);
+        self.model.gone(who, &life);
+        assert!(!self.router.knows(who));
+    }
+
+    fn close_gate(&mut self, gate: Address) {
+        let mut effects = Vec::new();
+        let ending = Ending::new(Reason::ClientGone, "gone");
+        let child = self.model.gates.remove(&gate);
+        self.router.close_gate(gate, ending, &mut effects);
+        let Some(child) = child else {
+            return assert_eq!(effects, []);
+        };
+        self.model.observe(&effects);
+        self.model.owed.retain(|(_, waits)| *waits != gate);
+        if let Some(child) = child {
+            self.model.part(gate, child);
+            self.model.owed.remove(&(child, gate));
+            let life = self.model.lives.get_mut(&child);
+            let state = life.map(|life| {
+                life.parent = None;
+                life.state
+            });
+            assert!(
+                !state.is_some_and(State::can_be_stopped),
+                "nobody wants it any more"
+            );
+        }
+    }
+
+    /// Everybody ends, and nothing is left.
+    fn finish(mut self) {
+        while let Some(who) = self.model.lives.keys().next().copied() {
+            self.end(who, &Ending::exit(0));
+        }
+        for gate in self.model.gates.keys().copied().collect::<Vec<_>>() {
+            self.close_gate(gate);
+        }
+        assert_eq!(self.router.size(), Size::default());
+    }
+}
+
+impl From<Saying> for Body {
+    fn from(saying: Saying) -> Self {
+        match saying {
+            Saying::Data(bytes) => Self::Data(vec![7; bytes as usize].into()),
+            Saying::HalfClose => Self::HalfClose,
+            Saying::Credit(bytes) => Self::Credit(bytes),
+            Saying::Spawn {
+                address: number,
+                detached,
+            } => Self::Spawn {
+                name: "f".to_owned(),
+                address: address(number),
+                options: detached.then(|| {
+                    Box::new(SpawnOptions {
+                        detached,
+                        ..SpawnOptions::default()
+                    })
+                }),
+            },
+            Saying::Kill => Self::Kill,
+            Saying::Exit(code) => Self::Exit(Ending::exit(code)),
+            Saying::Log => Self::Log {
+                stream: 1,
+                line: String::new(),
+            },
+            Saying::OnlyTheMaster => Self::Ending(Ending::exit(0)),
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 10_000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_messages_and_deaths_in_any_order_are_as_the_model_says(
+        steps in proptest::collection::vec(step(), 1..120)
+    ) {
+        let mut test = Test::new();
+        for step in &steps {
+            test.take(step);
+        }
+        test.finish();
+    }
+}
