@@ -52,7 +52,8 @@ enum Step {
     },
     Says {
         who: u64,
-        named: u64,
+        /// In whose name, if not its own.
+        named: Option<u64>,
         to: u64,
         body: Saying,
     },
@@ -105,7 +106,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (who(), who(), bytes()).prop_map(|(gate, from, bytes)| Step::GateTakes { gate, from, bytes }),
         // One in forty speaks in another's name.
         30 => says.prop_map(|(who, other, forged, to, body)| {
-            let named = if forged == 0 { other } else { who };
+            let named = (forged == 0).then_some(other);
             Step::Says { who, named, to, body }
         }),
     ]
@@ -146,6 +147,22 @@ fn address(number: u64) -> Address {
 impl Model {
     fn knows(&self, who: Address) -> bool {
         self.lives.contains_key(&who) || self.gates.contains_key(&who)
+    }
+
+    /// One of those in this state, if there is one: so most steps do something.
+    fn somebody(&self, number: u64, state: State) -> Address {
+        let all = self.lives.iter().filter(|(_, life)| life.state == state);
+        let all: Vec<_> = all.map(|(who, _)| *who).collect();
+        let at = usize::try_from(number).unwrap() % all.len().max(1);
+        all.get(at).copied().unwrap_or(address(number))
+    }
+
+    /// Whoever `who` has a stream to, mostly.
+    fn kin(&self, who: Address, number: u64) -> Address {
+        let kin = self.ways.keys().filter(|(writer, _)| *writer == who);
+        let mut kin: Vec<_> = kin.map(|(_, reader)| *reader).collect();
+        kin.push(address(number));
+        kin[usize::try_from(number).unwrap() % kin.len()]
     }
 
     fn listens(&self, who: Address) -> bool {
@@ -293,7 +310,7 @@ impl Test {
                 }
             }
             Step::Started { who } => {
-                let who = address(who);
+                let who = self.model.somebody(who, State::Starting);
                 self.router.set_limits(who, LIMITS);
                 self.router.started(who);
                 if let Some(life) = self.model.lives.get_mut(&who)
@@ -313,7 +330,7 @@ impl Test {
             Step::CloseGate { gate } => self.close_gate(address(gate)),
             // Gateways are ours: they keep within what they were granted.
             Step::GateSays { gate, to, bytes } => {
-                let (gate, to) = (address(gate), address(to));
+                let (gate, to) = (address(gate), self.model.kin(address(gate), to));
                 let way = self.model.ways.get(&(gate, to)).copied();
                 if self.model.gates.contains_key(&gate)
                     && let Some(Way {
@@ -339,7 +356,7 @@ impl Test {
                 }
             }
             Step::GateTakes { gate, from, bytes } => {
-                let (gate, from) = (address(gate), address(from));
+                let (gate, from) = (address(gate), self.model.kin(address(gate), from));
                 if self.model.gates.contains_key(&gate)
                     && let Some(way) = self.model.ways.get_mut(&(from, gate))
                     && bytes <= way.unread
@@ -354,16 +371,20 @@ impl Test {
                 named,
                 to,
                 body,
-            } => self.says(address(who), named, address(to), &body),
+            } => {
+                let who = self.model.somebody(who, State::Running);
+                let to = self.model.kin(who, to);
+                self.says(who, named.map_or(who, address), to, &body);
+            }
         }
     }
 
-    fn says(&mut self, who: Address, named: u64, to: Address, body: &Saying) {
+    fn says(&mut self, who: Address, named: Address, to: Address, body: &Saying) {
         let mut effects = Vec::new();
         let before = self.model.lives.get(&who).map(|life| life.state);
         let message = Message {
             to: Some(to),
-            from: Some(address(named)),
+            from: Some(named),
             body: body.clone().into(),
         };
         self.router.wrapper_says(who, message, &mut effects);
@@ -385,7 +406,7 @@ impl Test {
             assert_eq!(stopped(&effects), expected == 1);
             return self.model.observe(&effects);
         }
-        if address(named) != who || matches!(body, Saying::OnlyTheMaster) {
+        if named != who || matches!(body, Saying::OnlyTheMaster) {
             assert!(stopped(&effects), "{effects:?}");
             return self.model.observe(&effects);
         }
