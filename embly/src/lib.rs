@@ -4,7 +4,7 @@
 //!
 //! 1. [`cli`]: somebody types `embly dev`.
 //! 2. [`config`]: the project file becomes a [`config::Project`], or a list of everything that is
-//!    wrong with it. [`limits`] are part of it.
+//!    wrong with it. [`limits`] and [`allow`] are part of it.
 //! 3. [`build`]: each function's source becomes wasm, and the wasm native code: an artefact.
 //!    ([`scaffold`] makes new projects.)
 //! 4. [`master`]: opens a gateway for each entry of the project file and lets them serve.
@@ -24,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod allow;
 pub mod build;
 pub mod cli;
 pub mod config;

@@ -153,6 +153,7 @@ impl Master {
                 entry,
                 env,
                 function.limits.clone(),
+                function.allow.clone(),
             ))
         });
         self.switchboard.functions().add(functions);

@@ -11,6 +11,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use embly_wrapper::process::Spec;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::allow::Allow;
 use crate::limits::Limits;
 use crate::wrapper::{Door, Nursery, Reaper, Server, Slots, StartError, Wrapper};
 
@@ -55,6 +56,8 @@ pub struct Function {
     pub env: BTreeMap<String, String>,
     /// Its limits.
     pub limits: Limits,
+    /// What it may do to others.
+    pub allow: Arc<Allow>,
     /// One permit per invocation that may run at once.
     permits: Arc<Semaphore>,
     server: Arc<Mutex<Option<Arc<Server>>>>,
@@ -68,6 +71,7 @@ impl Function {
         entry: String,
         env: BTreeMap<String, String>,
         limits: Limits,
+        allow: Allow,
     ) -> Self {
         let concurrency = limits
             .concurrency
@@ -84,6 +88,7 @@ impl Function {
             },
             env,
             limits,
+            allow: Arc::new(allow),
             permits: Arc::new(Semaphore::new(concurrency)),
             server: Arc::default(),
         }
@@ -95,6 +100,7 @@ impl Function {
             && self.spec == other.spec
             && self.env == other.env
             && self.limits == other.limits
+            && self.allow == other.allow
     }
 
     /// Room for one more invocation, or `None` at the limit `concurrency`.

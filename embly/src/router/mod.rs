@@ -5,6 +5,7 @@
 
 mod budget;
 mod link;
+mod names;
 mod spawn;
 mod table;
 #[cfg(test)]
@@ -12,14 +13,18 @@ mod tests;
 mod traffic;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use protos::{Address, Body, Ending, Message, Reason, SpawnOptions};
 
+use crate::allow::Allow;
 pub use budget::Budget;
 use link::{Link, Pair};
+pub use names::MAX_CALLS;
+use names::Names;
 pub use table::{Kind, State, Verdict, markdown, verdict};
 
-/// Streams of ended children that their parent has not read to the end: no more than this, so
+/// Streams of ended children, and by name, that somebody has not read to the end: no more than this, so
 /// that what it leaves unread is bounded.
 pub const MAX_UNREAD_ENDED: usize = 1024;
 
@@ -80,9 +85,10 @@ pub enum Effect {
 pub struct Router {
     nodes: HashMap<Address, Node>,
     links: HashMap<Pair, Link>,
-    /// Bytes that a parent has not read of children that have ended.
+    /// Bytes that somebody has not read of streams that are over.
     unread: HashMap<(Address, Address), u32>,
     budget: Budget,
+    names: Names,
 }
 
 #[derive(Debug)]
@@ -101,6 +107,12 @@ struct Invocation {
     /// It may outlive its parent.
     detached: bool,
     children: BTreeSet<Address>,
+    /// What it runs, and what that may do.
+    function: Arc<str>,
+    allow: Arc<Allow>,
+    /// Its streams by name, and how many of them are of use to it.
+    calls: BTreeSet<Address>,
+    live_calls: usize,
     /// Sum and number of what stands in `unread` for this one.
     unread_bytes: u64,
     unread_streams: usize,
@@ -109,7 +121,7 @@ struct Invocation {
 /// How many things the table holds; all 0 when nothing runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Size {
-    /// Invocations and gateway sides.
+    /// Invocations, gateway sides, and streams by name.
     pub addresses: usize,
     /// Streams.
     pub links: usize,
@@ -127,13 +139,14 @@ impl Router {
             links: HashMap::new(),
             unread: HashMap::new(),
             budget,
+            names: Names::default(),
         }
     }
 
     /// How full it is.
     pub fn size(&self) -> Size {
         Size {
-            addresses: self.nodes.len(),
+            addresses: self.nodes.len() + self.names.calls(),
             links: self.links.len(),
             unread: self.unread.len(),
             bytes: self.budget.used(),
@@ -142,7 +155,7 @@ impl Router {
 
     /// Whether the address names somebody.
     pub fn knows(&self, address: Address) -> bool {
-        self.nodes.contains_key(&address)
+        self.nodes.contains_key(&address) || self.names.knows(address)
     }
 
     /// Adds a gateway's side and the invocation that it starts, with a stream between them.
@@ -187,6 +200,10 @@ impl Router {
             limits,
             detached,
             children: BTreeSet::new(),
+            function: Arc::default(),
+            allow: Arc::default(),
+            calls: BTreeSet::new(),
+            live_calls: 0,
             unread_bytes: 0,
             unread_streams: 0,
         };
@@ -273,8 +290,15 @@ impl Router {
                 stream,
                 line,
             }),
+            Body::Register { name, release } => self.register(from, name, release, effects),
+            Body::Lookup { name, address } => self.lookup(from, name, address, effects),
+            Body::Monitor => self.monitor(from, message.to, effects),
             // Not for a wrapper to say: the table above has called them violations.
-            Body::Startup { .. } | Body::Ending(_) | Body::Error(_) | Body::Warning(_) => {}
+            Body::Startup { .. }
+            | Body::Ending(_)
+            | Body::Error(_)
+            | Body::Warning(_)
+            | Body::Grant { .. } => {}
         }
     }
 
@@ -296,6 +320,8 @@ impl Router {
             return;
         };
         let parent = invocation.parent;
+        // Free before anybody hears of the end, so that the next one can take them.
+        self.leave_names(address, invocation.calls, ending, effects);
         self.forget_unread_of(address, invocation.unread_streams);
         for child in invocation.children {
             self.disconnect(address, child);
@@ -314,11 +340,7 @@ impl Router {
         match self.nodes.get_mut(&parent) {
             Some(Node::Invocation(parent_invocation)) => {
                 parent_invocation.children.remove(&address);
-                if unread > 0 {
-                    parent_invocation.unread_bytes += u64::from(unread);
-                    parent_invocation.unread_streams += 1;
-                    self.unread.insert((parent, address), unread);
-                }
+                self.keep_unread(parent, address, unread);
             }
             Some(Node::Gate(child)) => *child = None,
             None => {}
@@ -347,6 +369,17 @@ impl Router {
         let unread = link.direction(writer, reader).unread();
         link.close(&mut self.budget);
         unread
+    }
+
+    /// Counts what `reader` has not read of a stream that is over.
+    fn keep_unread(&mut self, reader: Address, writer: Address, bytes: u32) {
+        if bytes > 0
+            && let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&reader)
+        {
+            invocation.unread_bytes += u64::from(bytes);
+            invocation.unread_streams += 1;
+            self.unread.insert((reader, writer), bytes);
+        }
     }
 
     fn forget_unread_of(&mut self, reader: Address, streams: usize) {

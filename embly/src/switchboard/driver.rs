@@ -285,7 +285,10 @@ impl Driver {
         }
         let name = message.body.name();
         // Data and credit are bounded by what was granted, answers are not.
-        let is_answer = matches!(message.body, Body::Error(_) | Body::Ending(_));
+        let is_answer = matches!(
+            message.body,
+            Body::Error(_) | Body::Ending(_) | Body::Grant { .. }
+        );
         let before = run.outgoing.len();
         if let Err(error) = frame::encode(message, &mut run.outgoing) {
             // Environment and arguments of the project file can be this long, nothing else.

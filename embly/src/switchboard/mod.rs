@@ -163,6 +163,8 @@ impl Switchboard {
         level: u32,
         options: Option<Box<SpawnOptions>>,
     ) {
+        core.router
+            .introduce(address, &function.name, &function.allow);
         let (orders, inbox) = mpsc::unbounded_channel();
         let driven = Driven {
             orders,

@@ -6,7 +6,7 @@ use super::{code, in_lines, none, tree};
 const CHAIN: [&str; 6] = ["cli", "master", "gateway", "switchboard", "pool", "wrapper"];
 
 /// Everybody may use these; they know each other in this order only.
-const LEAVES: [&str; 4] = ["config", "report", "router", "limits"];
+const LEAVES: [&str; 5] = ["config", "report", "router", "limits", "allow"];
 
 /// Only the command line builds and makes projects.
 const OF_THE_CLI: [&str; 2] = ["build", "scaffold"];
