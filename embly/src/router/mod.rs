@@ -388,6 +388,22 @@ impl Router {
         }
     }
 
+    /// Whether anything runs that is none of these and was not started by one of them.
+    pub fn runs_beside(&self, roots: &BTreeSet<Address>) -> bool {
+        let descends = |mut address: Address| {
+            while let Some(Node::Invocation(invocation)) = self.nodes.get(&address) {
+                if roots.contains(&address) {
+                    return true;
+                }
+                address = invocation.parent;
+            }
+            false
+        };
+        self.invocations()
+            .into_iter()
+            .any(|address| !descends(address))
+    }
+
     /// Every invocation there is.
     pub fn invocations(&self) -> Vec<Address> {
         let invocation = |(address, node): (&Address, &Node)| {
