@@ -33,7 +33,8 @@
 //! - [`http`]: functions behind an http gateway: [`http::run`], [`http::run_catch_error`].
 //! - [`run`]: functions behind a tcp gateway, and those that other functions start.
 //! - [`Conn`]: the stream to whoever called, and to every child.
-//! - [`spawn_function`]: start another function of the project.
+//! - [`spawn_function`], [`spawn_with`], [`kill`]: start another function of the project, and end it.
+//! - [`register`], [`accept`], [`lookup`], [`monitor`]: be found by name, and find others.
 //! - [`join!`], [`join_all`], [`sleep`], [`block_on`]: several things at once.
 //! - [`Error`], [`Exit`], [`Reason`]: what went wrong, and how the other side ended.
 //! - [`mock`]: the same without Embly, for `cargo test`.
@@ -51,6 +52,8 @@ pub mod mock;
 pub mod prelude;
 
 mod entry;
+mod names;
+mod options;
 mod reason;
 mod spawn;
 mod stream;
@@ -59,7 +62,9 @@ mod task;
 
 pub use entry::{Async, Outcome, Plain, Value, run, run_catch_error};
 pub use error::Error;
+pub use names::{Accept, Monitor, accept, lookup, monitor, register, unregister};
+pub use options::SpawnOptions;
 pub use reason::{Exit, Reason};
-pub use spawn::{spawn_and_send, spawn_function};
+pub use spawn::{kill, spawn_and_send, spawn_function, spawn_with};
 pub use stream::{Conn, Sending};
 pub use task::{Join, Sleep, block_on, join_all, sleep};

@@ -2,8 +2,10 @@
 
 use crate::{
     error::Error,
+    options::SpawnOptions,
     stream::Conn,
     sys::{self, Errno},
+    task::newcomers,
 };
 use std::io::{self, Write};
 
@@ -29,7 +31,48 @@ use std::io::{self, Write};
 /// allow.
 pub fn spawn_function(name: &str) -> Result<Conn, Error> {
     let id = sys::spawn(name).map_err(|errno| refused(name, errno))?;
+    newcomers::expect(id);
     Ok(Conn::new(id))
+}
+
+/// As [`spawn_function`], with [options](SpawnOptions): arguments, environment, lower limits, a life
+/// of its own.
+///
+/// # Errors
+/// As [`spawn_function`]; and when the options take more than 32 KiB.
+pub fn spawn_with(options: &SpawnOptions) -> Result<Conn, Error> {
+    let encoded = options.encode();
+    let id = sys::spawn_with(&encoded).map_err(|errno| refused(options.name(), errno))?;
+    newcomers::expect(id);
+    Ok(Conn::new(id))
+}
+
+/// Ends a child at once. How it ended is then [`Reason::Killed`](crate::Reason::Killed), unless it
+/// had ended before.
+///
+/// ```no_run
+/// # use embly_sdk as embly;
+/// use embly::{Error, Reason, kill, spawn_function};
+///
+/// fn impatient() -> Result<(), Error> {
+///     let child = spawn_function("slow")?;
+///     kill(child)?;
+///     assert_eq!(child.status()?.reason, Reason::Killed);
+///     Ok(())
+/// }
+/// ```
+///
+/// # Errors
+/// For a connection that does not lead to a child.
+pub fn kill(child: Conn) -> Result<(), Error> {
+    let killed = sys::kill(child.id()).map_err(|errno| match errno {
+        Errno::PERM => io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            format!("only a parent ends a child ({errno})"),
+        ),
+        errno => errno.into(),
+    });
+    Ok(killed?)
 }
 
 /// Starts a function and writes to it. Waits while there is no room for the bytes, which a
@@ -60,7 +103,7 @@ fn refused(name: &str, errno: Errno) -> io::Error {
         ),
         Errno::ACCES => (
             io::ErrorKind::PermissionDenied,
-            "this function may not start it",
+            "this function may not start it: list it in `allow: {spawn: …}`",
         ),
         Errno::INVAL => (io::ErrorKind::InvalidInput, "that is not a name"),
         _ => (io::ErrorKind::Other, "the host refused"),

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use protos::{Body, Ending};
+use protos::{Body, Ending, Reason};
 use wasmtime::{Engine, InstancePre, Module, Store, TypedFunc, UpdateDeadline};
 
 use crate::exit::{self, Clues};
@@ -100,7 +100,9 @@ impl Prepared {
             memory_refused,
             panic: log.panic(),
         };
-        Some((exit::ending(result, clues)?, invocation))
+        let mut ending = exit::ending(result, clues)?;
+        ending.early = ending.reason != Reason::Ok && !invocation.streams.touched;
+        Some((ending, invocation))
     }
 
     fn call(

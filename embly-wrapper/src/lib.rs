@@ -27,6 +27,7 @@ pub mod instance;
 pub mod jail;
 pub mod limits;
 pub mod link;
+pub mod names;
 pub mod preflight;
 pub mod process;
 mod roles;

@@ -4,7 +4,7 @@
 use protos::Errno;
 use wasmtime::{Engine, FuncType, Linker, Val, ValType};
 
-use crate::host::{Host, errno, spawn, stream, wasi};
+use crate::host::{Host, errno, names, spawn, stream, wasi};
 
 /// Names of WASI that link but are not offered: name, parameters (`i` 32 bits, `I` 64 bits),
 /// and the answer. Files answer EBADF, since there are none; everything else ENOSYS.
@@ -73,6 +73,11 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
         )?
         .func_wrap(EMBLY, "_spawn", spawn::spawn)?
         .func_wrap(EMBLY, "_spawn_with", spawn::spawn_with)?
+        .func_wrap(EMBLY, "_kill", names::kill)?
+        .func_wrap(EMBLY, "_register", names::register)?
+        .func_wrap(EMBLY, "_unregister", names::unregister)?
+        .func_wrap(EMBLY, "_lookup", names::lookup)?
+        .func_wrap(EMBLY, "_monitor", names::monitor)?
         .func_wrap(WASI, "args_get", wasi::args_get)?
         .func_wrap(WASI, "args_sizes_get", wasi::args_sizes_get)?
         .func_wrap(WASI, "environ_get", wasi::environ_get)?

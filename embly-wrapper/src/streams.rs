@@ -7,12 +7,26 @@ use bytes::{Buf, Bytes};
 use protos::credit::{INITIAL_WINDOW, Taken};
 use protos::{Address, Body, Ending, Errno, Message};
 
+use crate::names::Names;
+
 /// The id of the parent's stream.
 pub const PARENT: u32 = 1;
 
 /// So many streams that have ended and are fully read stay readable (`_status`); older
 /// ones answer EBADF, so that a long-lived function does not fill its memory with them.
 pub const ENDED_KEPT: usize = 1024;
+
+/// The id of what happens to the invocation itself.
+pub const ITSELF: u32 = 0;
+
+/// So many streams by name may be open at once; the master counts them as well.
+pub const MAX_CALLS: usize = 64;
+
+/// What was read of streams that then ended is reported when there is this much of it: often
+/// enough to stay far below the number that the master bears, and no frame for each of them.
+pub const OWED_AT: usize = 64;
+
+const _: () = assert!(OWED_AT < ENDED_KEPT);
 
 /// All streams of one invocation.
 #[derive(Debug)]
@@ -23,12 +37,29 @@ pub struct Streams {
     events: VecDeque<u32>,
     ended_and_read: VecDeque<u32>,
     live_children: u32,
+    live_calls: usize,
     owed: Vec<(Address, u32)>,
+    /// [`ITSELF`] stands in `events`.
+    itself_reported: bool,
+    /// The names that were asked for.
+    pub names: Names,
+    /// Something was read or written.
+    pub touched: bool,
+}
+
+/// Who is at the other end of a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Peer {
+    Parent,
+    Child,
+    /// Somebody who was looked up, or has looked us up.
+    Call,
 }
 
 #[derive(Debug)]
 struct Stream {
     address: Address,
+    peer: Peer,
     arrived: VecDeque<Bytes>,
     /// Bytes in `arrived`.
     unread: usize,
@@ -47,9 +78,10 @@ struct Stream {
 }
 
 impl Stream {
-    fn new(address: Address) -> Self {
+    fn new(address: Address, peer: Peer) -> Self {
         Self {
             address,
+            peer,
             arrived: VecDeque::new(),
             unread: 0,
             taken: Taken::default(),
@@ -76,13 +108,17 @@ impl Streams {
     /// The streams of an invocation that begins: one, to its parent.
     pub fn new(parent: Address) -> Self {
         Self {
-            streams: BTreeMap::from([(PARENT, Stream::new(parent))]),
+            streams: BTreeMap::from([(PARENT, Stream::new(parent, Peer::Parent))]),
             ids: BTreeMap::from([(parent, PARENT)]),
             next_id: PARENT + 1,
             events: VecDeque::new(),
             ended_and_read: VecDeque::new(),
             live_children: 0,
+            live_calls: 0,
             owed: Vec::new(),
+            itself_reported: false,
+            names: Names::default(),
+            touched: false,
         }
     }
 
@@ -90,6 +126,11 @@ impl Streams {
     /// master counts it as unread, so it is told before it is asked for another child.
     pub fn take_owed(&mut self) -> Vec<(Address, u32)> {
         std::mem::take(&mut self.owed)
+    }
+
+    /// Whether so much is owed that it should not wait for the next child.
+    pub fn owes_much(&self) -> bool {
+        self.owed.len() >= OWED_AT
     }
 
     /// Children that have not ended, as far as is known here.
@@ -102,6 +143,25 @@ impl Streams {
     /// # Errors
     /// EEXIST when the address is one that is known already; EAGAIN when no ids are left.
     pub fn open(&mut self, address: Address) -> Result<u32, Errno> {
+        let id = self.add(address, Peer::Child)?;
+        self.live_children += 1;
+        Ok(id)
+    }
+
+    /// Adds the stream to somebody who is being looked up.
+    ///
+    /// # Errors
+    /// As [`Streams::open`]; EAGAIN also with [`MAX_CALLS`] streams by name.
+    pub fn call(&mut self, address: Address) -> Result<u32, Errno> {
+        if self.live_calls >= MAX_CALLS {
+            return Err(Errno::AGAIN);
+        }
+        let id = self.add(address, Peer::Call)?;
+        self.live_calls += 1;
+        Ok(id)
+    }
+
+    fn add(&mut self, address: Address, peer: Peer) -> Result<u32, Errno> {
         if self.ids.contains_key(&address) {
             return Err(Errno::EXIST);
         }
@@ -111,15 +171,30 @@ impl Streams {
             return Err(Errno::AGAIN);
         }
         self.next_id += 1;
-        self.streams.insert(id, Stream::new(address));
+        self.streams.insert(id, Stream::new(address, peer));
         self.ids.insert(address, id);
-        self.live_children += 1;
         Ok(id)
     }
 
     /// Takes in what the master said. What is for an address that is not known here (any
     /// more), or is not for a running invocation, is dropped.
     pub fn receive(&mut self, message: Message) {
+        if let Body::Grant { name, error } = message.body {
+            match message.from {
+                // A newcomer: what it says follows. The master has counted it.
+                Some(from) => {
+                    if let Ok(id) = self.add(from, Peer::Call) {
+                        self.live_calls += 1;
+                        self.report(id);
+                    }
+                }
+                None => {
+                    self.names.answered(name, error);
+                    self.report_itself();
+                }
+            }
+            return;
+        }
         let Some(id) = message.from.and_then(|from| self.ids.get(&from)).copied() else {
             return;
         };
@@ -150,6 +225,10 @@ impl Streams {
             | Body::Exit(_)
             | Body::Startup { .. }
             | Body::Warning(_)
+            | Body::Register { .. }
+            | Body::Lookup { .. }
+            | Body::Monitor
+            | Body::Grant { .. }
             | Body::Log { .. } => return,
         }
         self.report(id);
@@ -164,13 +243,16 @@ impl Streams {
         }
         stream.ending = Some(ending);
         stream.read_closed = true;
-        if id != PARENT {
-            self.live_children = self.live_children.saturating_sub(1);
-            if stream.unread == 0
-                && let Some(bytes) = stream.taken.flush()
-            {
-                self.owed.push((stream.address, bytes));
-            }
+        match stream.peer {
+            Peer::Parent => {}
+            Peer::Child => self.live_children = self.live_children.saturating_sub(1),
+            Peer::Call => self.live_calls = self.live_calls.saturating_sub(1),
+        }
+        if id != PARENT
+            && stream.unread == 0
+            && let Some(bytes) = stream.taken.flush()
+        {
+            self.owed.push((stream.address, bytes));
         }
         self.forget_if_done(id);
     }
@@ -184,6 +266,13 @@ impl Streams {
         }
     }
 
+    /// Puts [`ITSELF`] among the events, once.
+    fn report_itself(&mut self) {
+        if !std::mem::replace(&mut self.itself_reported, true) {
+            self.events.push_back(ITSELF);
+        }
+    }
+
     /// Moves the oldest events into `ids`; how many there were.
     pub fn take_events(&mut self, mut take: impl FnMut(u32), room: usize) -> usize {
         let count = room.min(self.events.len());
@@ -191,6 +280,7 @@ impl Streams {
             if let Some(stream) = self.streams.get_mut(&id) {
                 stream.reported = false;
             }
+            self.itself_reported &= id != ITSELF;
             take(id);
         }
         count
@@ -244,6 +334,7 @@ impl Streams {
         let report = report
             .filter(|bytes| *bytes > 0)
             .map(|bytes| (stream.address, bytes));
+        self.touched = true;
         self.forget_if_done(id);
         Ok(Read {
             bytes: copied,
@@ -267,7 +358,9 @@ impl Streams {
         }
         let bytes = stream.credit.min(u32::try_from(length).unwrap_or(u32::MAX));
         stream.credit -= bytes;
-        Ok((stream.address, bytes as usize))
+        let to = stream.address;
+        self.touched |= bytes > 0;
+        Ok((to, bytes as usize))
     }
 
     /// Says that no more is written. The result is whom to tell, if that is still of use.
@@ -286,6 +379,31 @@ impl Streams {
     /// EAGAIN before it has, EBADF.
     pub fn status(&mut self, id: u32) -> Result<&Ending, Errno> {
         self.get(id)?.ending.as_ref().ok_or(Errno::AGAIN)
+    }
+
+    /// The child behind an id, if it has not ended.
+    ///
+    /// # Errors
+    /// EPERM for one that is no child, EBADF.
+    pub fn child(&self, id: u32) -> Result<Option<Address>, Errno> {
+        let stream = self.streams.get(&id).ok_or(Errno::BADF)?;
+        match stream.peer {
+            Peer::Child => Ok(stream.ending.is_none().then_some(stream.address)),
+            Peer::Parent | Peer::Call => Err(Errno::PERM),
+        }
+    }
+
+    /// Whom to ask for the ending of the invocation behind an id, if it is not told in any case.
+    ///
+    /// # Errors
+    /// EPIPE for a stream by name that is over, EBADF.
+    pub fn monitored(&self, id: u32) -> Result<Option<Address>, Errno> {
+        let stream = self.streams.get(&id).ok_or(Errno::BADF)?;
+        match (stream.peer, &stream.ending) {
+            (Peer::Parent | Peer::Child, _) => Ok(None),
+            (Peer::Call, Some(_)) => Err(Errno::PIPE),
+            (Peer::Call, None) => Ok(Some(stream.address)),
+        }
     }
 
     /// Whether a read would answer without waiting for the master.
@@ -316,6 +434,7 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::names::Ask;
 
     fn address(n: u64) -> Address {
         Address::new(n).unwrap()
@@ -441,6 +560,77 @@ mod tests {
                 .status(PARENT)
                 .is_err_and(|errno| errno == Errno::AGAIN)
         );
+    }
+
+    #[test]
+    fn a_newcomer_is_a_new_id_and_an_event_of_its_own() {
+        let mut streams = Streams::new(address(9));
+        let granted = || Body::Grant {
+            name: "board".to_owned(),
+            error: Errno::SUCCESS,
+        };
+        let child = streams.open(address(50)).unwrap();
+        streams.receive(from(100, granted()));
+        streams.receive(from(100, Body::Data("hi".into())));
+        let [id] = events(&mut streams, 10)[..] else {
+            panic!("not one event");
+        };
+        assert!(id > child);
+        assert_eq!(streams.read(id, &mut [0; 8]).unwrap().bytes, 2);
+        assert_eq!(streams.child(id), Err(Errno::PERM));
+        assert_eq!(streams.monitored(id), Ok(Some(address(100))));
+        streams.receive(from(100, Body::Ending(Ending::exit(0))));
+        assert_eq!(streams.monitored(id), Err(Errno::PIPE));
+        assert_eq!(streams.live_children(), 1);
+    }
+
+    #[test]
+    fn streams_by_name_are_counted_whoever_has_opened_them() {
+        let mut streams = Streams::new(address(9));
+        let granted = Body::Grant {
+            name: "board".to_owned(),
+            error: Errno::SUCCESS,
+        };
+        streams.receive(from(99, granted));
+        for n in 1..MAX_CALLS as u64 {
+            streams.call(address(100 + n)).unwrap();
+        }
+        assert_eq!(streams.call(address(500)), Err(Errno::AGAIN));
+        streams.receive(from(99, Body::Ending(Ending::exit(0))));
+        assert!(streams.call(address(500)).is_ok());
+        // Children are counted apart.
+        assert_eq!(streams.live_children(), 0);
+    }
+
+    #[test]
+    fn only_children_can_be_killed() {
+        let mut streams = Streams::new(address(9));
+        let child = streams.open(address(50)).unwrap();
+        let call = streams.call(address(60)).unwrap();
+        assert_eq!(streams.child(child), Ok(Some(address(50))));
+        assert_eq!(streams.child(call), Err(Errno::PERM));
+        assert_eq!(streams.child(PARENT), Err(Errno::PERM));
+        assert_eq!(streams.child(77), Err(Errno::BADF));
+        streams.receive(from(50, Body::Ending(Ending::exit(0))));
+        assert_eq!(streams.child(child), Ok(None));
+    }
+
+    #[test]
+    fn the_answer_to_a_name_is_an_event_of_the_invocation_itself() {
+        let mut streams = Streams::new(address(9));
+        assert_eq!(streams.names.register("board"), Ask::Now);
+        let granted = Message {
+            to: Some(address(1)),
+            from: None,
+            body: Body::Grant {
+                name: "board".to_owned(),
+                error: Errno::SUCCESS,
+            },
+        };
+        streams.receive(granted.clone());
+        streams.receive(granted);
+        assert_eq!(events(&mut streams, 10), [ITSELF]);
+        assert_eq!(streams.names.register("board"), Ask::Answered(Ok(())));
     }
 
     #[test]

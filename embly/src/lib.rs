@@ -4,15 +4,17 @@
 //!
 //! 1. [`cli`]: somebody types `embly dev`.
 //! 2. [`config`]: the project file becomes a [`config::Project`], or a list of everything that is
-//!    wrong with it. [`limits`] are part of it.
+//!    wrong with it. [`limits`] and [`allow`] are part of it.
 //! 3. [`build`]: each function's source becomes wasm, and the wasm native code: an artefact.
 //!    ([`scaffold`] makes new projects.)
 //! 4. [`master`]: opens a gateway for each entry of the project file and lets them serve.
 //! 5. [`gateway`]: a client connects; its request (HTTP) or connection (TCP) starts a function.
+//!    Functions that the project keeps running are started by the [`supervisor`] instead.
 //! 6. [`switchboard`]: gives the invocation an address and a task that drives it, and carries
 //!    messages between addresses, as [`router`] decides: who may talk to whom, with how much
 //!    credit, in which state.
-//! 7. [`pool`]: finds the function's version and asks for a wrapper.
+//! 7. [`pool`]: finds the function's version and asks for a wrapper; [`backoff`] says when, where
+//!    it crashes again and again.
 //! 8. [`wrapper`]: the version's fork server forks one; it says hello, gets `startup`, runs
 //!    (crate `embly_wrapper`), and is reaped.
 //! 9. Back through the switchboard to the gateway, which checks the response while it passes.
@@ -24,6 +26,8 @@
 
 #![forbid(unsafe_code)]
 
+pub mod allow;
+pub mod backoff;
 pub mod build;
 pub mod cli;
 pub mod config;
@@ -34,5 +38,6 @@ pub mod pool;
 pub mod report;
 pub mod router;
 pub mod scaffold;
+pub mod supervisor;
 pub mod switchboard;
 pub mod wrapper;

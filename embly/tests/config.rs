@@ -8,6 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use embly::allow::Allow;
 use embly::config::{self, Environment, Machine, Problems, Project};
 use embly::limits::{self, Limits, Span};
 
@@ -130,6 +131,8 @@ gateways:
         entry: "_start".to_owned(),
         env: BTreeMap::new(),
         limits: Limits::default(),
+        allow: Allow::default(),
+        start: None,
     };
     assert_eq!(project.functions, [function]);
     let gateway = config::Gateway {

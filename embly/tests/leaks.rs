@@ -99,7 +99,7 @@ fn endings_of_every_kind_leave_nothing() {
     let project = Project::new()
         .guest("hello")
         .guest("exits")
-        .guest("panics")
+        .guest("panics-late")
         .guest("chain");
     let project = project
         .guest("link")
@@ -108,7 +108,14 @@ fn endings_of_every_kind_leave_nothing() {
         .guest("killed")
         .guest_with("slow", "    limits: {wall: 20ms}");
     let functions = [
-        "hello", "exits", "panics", "chain", "sleeps", "streams", "slow", "killed",
+        "hello",
+        "exits",
+        "panics-late",
+        "chain",
+        "sleeps",
+        "streams",
+        "slow",
+        "killed",
     ];
     let project = functions
         .iter()
@@ -118,7 +125,7 @@ fn endings_of_every_kind_leave_nothing() {
         for (function, path, status) in [
             ("hello", "/", 200),
             ("exits", "/", 500),
-            ("panics", "/", 500),
+            ("panics-late", "/", 500),
             ("chain", "/6", 200),
             // Deeper than the limit `depth`: the last link is refused, and all of them fail.
             ("chain", "/20", 500),

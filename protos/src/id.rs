@@ -73,6 +73,18 @@ impl Slot {
     }
 }
 
+/// The most characters of a name: a label of a host name has at most as many.
+pub const LONGEST_NAME: usize = 63;
+
+/// Whether functions, and invocations, can have this name: `[a-z][a-z0-9-]*`.
+pub fn is_name(name: &str) -> bool {
+    name.len() <= LONGEST_NAME
+        && name.starts_with(|c: char| c.is_ascii_lowercase())
+        && name
+            .bytes()
+            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -28,7 +28,7 @@ pub mod reason;
 
 pub use comms::{Limits, SpawnOptions, Startup, Warning};
 pub use errno::Errno;
-pub use id::{Address, Slot};
+pub use id::{Address, LONGEST_NAME, Slot, is_name};
 pub use message::{Body, Ending, Malformed, Message};
 pub use reason::Reason;
 

@@ -59,6 +59,29 @@ pub enum Body {
         /// Without its end of line.
         line: String,
     },
+    /// Take a name, or give it back.
+    Register {
+        /// The name.
+        name: String,
+        /// Give it back.
+        release: bool,
+    },
+    /// Open a stream to whoever has a name.
+    Lookup {
+        /// The name.
+        name: String,
+        /// Address of the new stream.
+        address: Address,
+    },
+    /// Say how the invocation behind this address ends.
+    Monitor,
+    /// A name was taken or refused; or, with a sender, a new stream by that name.
+    Grant {
+        /// The name.
+        name: String,
+        /// [`Errno::SUCCESS`], or why it was refused.
+        error: Errno,
+    },
 }
 
 /// How an invocation ended.
@@ -70,6 +93,8 @@ pub struct Ending {
     pub code: i32,
     /// Text for the log; never for a client.
     pub detail: String,
+    /// What a wrapper says of its own function: it had neither read nor written anything.
+    pub early: bool,
 }
 
 impl Ending {
@@ -79,6 +104,7 @@ impl Ending {
             reason,
             code: 0,
             detail: detail.into(),
+            early: false,
         }
     }
 
@@ -89,6 +115,7 @@ impl Ending {
             reason,
             code,
             detail: String::new(),
+            early: false,
         }
     }
 
@@ -98,6 +125,7 @@ impl Ending {
             reason: Reason::Refused,
             code: i32::from(errno.0),
             detail: detail.into(),
+            early: false,
         }
     }
 }
@@ -166,6 +194,22 @@ impl From<Message> for comms::Message {
                     line,
                 });
             }
+            Body::Register { name, release } => {
+                out.register = Some(comms::Register { name, release });
+            }
+            Body::Lookup { name, address } => {
+                out.lookup = Some(comms::Lookup {
+                    name,
+                    address: address.get(),
+                });
+            }
+            Body::Monitor => out.monitor = true,
+            Body::Grant { name, error } => {
+                out.grant = Some(comms::Grant {
+                    name,
+                    error: u32::from(error.0),
+                });
+            }
         }
         out
     }
@@ -177,6 +221,7 @@ impl From<Ending> for comms::Ending {
             reason: ending.reason.number(),
             code: ending.code,
             detail: ending.detail,
+            early: ending.early,
         }
     }
 }
@@ -193,6 +238,7 @@ impl TryFrom<comms::Ending> for Ending {
             reason,
             code: ending.code,
             detail: ending.detail,
+            early: ending.early,
         })
     }
 }
@@ -213,6 +259,10 @@ impl TryFrom<comms::Message> for Message {
             (m.ending.is_some() && !m.exiting, "ending"),
             (m.warning.is_some(), "warning"),
             (m.log.is_some(), "log"),
+            (m.register.is_some(), "register"),
+            (m.lookup.is_some(), "lookup"),
+            (m.monitor, "monitor"),
+            (m.grant.is_some(), "grant"),
         ]
         .into_iter()
         .filter_map(|(said, name)| said.then_some(name))
@@ -236,13 +286,7 @@ impl TryFrom<comms::Message> for Message {
                 },
                 None => Ending::exit(m.exit),
             }),
-            "error" => {
-                let errno = u16::try_from(m.error).map_err(|_| Malformed::Value {
-                    field: "error",
-                    value: m.error.into(),
-                })?;
-                Body::Error(Errno(errno))
-            }
+            "error" => Body::Error(errno(m.error.into())?),
             "startup" => Body::Startup {
                 address: address("your_address", m.your_address)?,
                 parent: address("parent_address", m.parent_address)?,
@@ -252,6 +296,25 @@ impl TryFrom<comms::Message> for Message {
             "credit" => Body::Credit(m.credit),
             "ending" => Body::Ending(m.ending.unwrap_or_default().try_into()?),
             "warning" => Body::Warning(m.warning.unwrap_or_default()),
+            "register" => {
+                let comms::Register { name, release } = m.register.unwrap_or_default();
+                Body::Register { name, release }
+            }
+            "lookup" => {
+                let lookup = m.lookup.unwrap_or_default();
+                Body::Lookup {
+                    name: lookup.name,
+                    address: address("address", lookup.address)?,
+                }
+            }
+            "monitor" => Body::Monitor,
+            "grant" => {
+                let comms::Grant { name, error } = m.grant.unwrap_or_default();
+                Body::Grant {
+                    name,
+                    error: errno(error.into())?,
+                }
+            }
             _ => {
                 let log = m.log.unwrap_or_default();
                 let stream = match log.stream {
@@ -274,6 +337,13 @@ impl TryFrom<comms::Message> for Message {
     }
 }
 
+fn errno(value: i64) -> Result<Errno, Malformed> {
+    let field = "error";
+    u16::try_from(value)
+        .map(Errno)
+        .map_err(|_| Malformed::Value { field, value })
+}
+
 fn address(field: &'static str, number: u64) -> Result<Address, Malformed> {
     Address::new(number).ok_or(Malformed::Value { field, value: 0 })
 }
@@ -293,6 +363,10 @@ impl Body {
             Self::Ending(_) => "ending",
             Self::Warning(_) => "warning",
             Self::Log { .. } => "log",
+            Self::Register { .. } => "register",
+            Self::Lookup { .. } => "lookup",
+            Self::Monitor => "monitor",
+            Self::Grant { .. } => "grant",
         }
     }
 }

@@ -64,6 +64,20 @@ fn startup() -> Body {
     }
 }
 
+fn register(name: &str, release: bool) -> Body {
+    Body::Register {
+        name: name.to_owned(),
+        release,
+    }
+}
+
+fn grant(name: &str, error: Errno) -> Body {
+    Body::Grant {
+        name: name.to_owned(),
+        error,
+    }
+}
+
 /// Each message and its frame: u32 little-endian length, then protobuf.
 fn all() -> Vec<(Message, &'static str)> {
     let m = message;
@@ -76,6 +90,14 @@ fn all() -> Vec<(Message, &'static str)> {
     };
     let no_such = Ending::refused(Errno::NOENT, "there is no `x`");
     let trap = Ending::new(Reason::Trap, "no luck");
+    let early = Ending {
+        early: true,
+        ..Ending::exit(1)
+    };
+    let lookup = Body::Lookup {
+        name: "board".to_owned(),
+        address: address(1001),
+    };
     vec![
         (
             m(1, 2, Body::Data(Bytes::from_static(b"hi"))),
@@ -103,6 +125,10 @@ fn all() -> Vec<(Message, &'static str)> {
             m(0, 2, Body::Exit(trap)),
             "11000000 100238017a0b08021a076e6f206c75636b",
         ),
+        (
+            m(0, 2, Body::Exit(early)),
+            "0e000000 1002380140017a06080110012001",
+        ),
         (m(2, 3, Body::Error(Errno::PIPE)), "06000000 080210035840"),
         (
             m(1001, 0, startup()),
@@ -118,6 +144,24 @@ fn all() -> Vec<(Message, &'static str)> {
             "0d000000 08028201080a066d656d6f7279",
         ),
         (m(0, 2, log), "0d000000 10028a0108080212046f766572"),
+        (
+            m(0, 2, register("board", false)),
+            "0c000000 10029a01070a05626f617264",
+        ),
+        (
+            m(0, 2, register("board", true)),
+            "0e000000 10029a01090a05626f6172641001",
+        ),
+        (m(0, 2, lookup), "0f000000 1002a2010a0a05626f61726410e907"),
+        (m(3, 2, Body::Monitor), "07000000 08031002a80101"),
+        (
+            m(2, 0, grant("board", Errno::EXIST)),
+            "0e000000 0802b201090a05626f6172641014",
+        ),
+        (
+            m(2, 1001, grant("board", Errno::SUCCESS)),
+            "0f000000 080210e907b201070a05626f617264",
+        ),
     ]
 }
 
@@ -159,7 +203,7 @@ fn every_kind_of_message_is_among_them() {
         .collect();
     names.sort_unstable();
     names.dedup();
-    assert_eq!(names.len(), 11, "{names:?}");
+    assert_eq!(names.len(), 15, "{names:?}");
 }
 
 #[test]
@@ -238,6 +282,9 @@ fn values_without_a_meaning_are_refused() {
     assert_eq!(malformed("8a0102 0803"), value("stream", 3));
     assert_eq!(malformed("58 ffffffffffffffffff01"), value("error", -1));
     assert_eq!(malformed("58 808004"), value("error", 65536));
+    // `lookup` without an address, a name refused with an errno that is none.
+    assert_eq!(malformed("a201 03 0a0178"), value("address", 0));
+    assert_eq!(malformed("b201 04 10808004"), value("error", 65536));
 }
 
 #[test]

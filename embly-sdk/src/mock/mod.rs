@@ -48,7 +48,8 @@
 //! # What is as on the real Embly, and what is not
 //! Streams have the same credit (16 KiB at first, up to 256 KiB as it is used), half-close and
 //! endings; a panic is an ending with the reason `trap`; children end with their parent; 64 live
-//! children are the most; a name that nobody registered is `refused`. Each function runs in a
+//! children are the most, and so are 64 streams by name; a name that nobody registered is `refused`.
+//! What the project file allows is not looked at. Each function runs in a
 //! thread of its own, but only one at a time and always in the same order, so a test either fails
 //! or it does not. The clock is one of the mock's own ([`now`]): when all functions wait, it jumps
 //! to the next [`sleep`](crate::sleep). When all wait and no sleep is left, the test panics and
@@ -70,7 +71,7 @@ use crate::{
     reason::{Exit, Reason},
     stream::{Conn, input},
     sys::mock::{guest, world::Start},
-    task::reactor,
+    task::{newcomers, reactor},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -182,6 +183,7 @@ pub fn calls() -> Calls {
 pub fn reset() {
     guest::forget();
     reactor::reset();
+    newcomers::reset();
     input::reset();
 }
 

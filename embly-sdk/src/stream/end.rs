@@ -10,7 +10,7 @@ use std::io;
 const DETAIL: usize = 4 * 1024;
 
 /// How the other side ended, if it has.
-pub(super) fn exit(id: i32) -> sys::Result<Option<Exit>> {
+pub(crate) fn exit(id: i32) -> sys::Result<Option<Exit>> {
     let mut detail = [0; DETAIL];
     let status = match sys::status(id, &mut detail) {
         Ok(status) => status,

@@ -10,4 +10,5 @@ pub(crate) mod input;
 
 pub use conn::Conn;
 pub(crate) use conn::Found;
+pub(crate) use end::exit;
 pub use send::Sending;

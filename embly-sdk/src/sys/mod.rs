@@ -9,9 +9,15 @@ pub(crate) mod mock;
 mod wasm;
 
 #[cfg(not(target_arch = "wasm32"))]
-pub(crate) use mock::calls::{close, events, in_function, now, read, spawn, status, write};
+pub(crate) use mock::{
+    calls::{close, events, in_function, now, read, spawn, status, write},
+    names::{kill, lookup, monitor, register, spawn_with, unregister},
+};
 #[cfg(target_arch = "wasm32")]
-pub(crate) use wasm::{close, events, in_function, now, read, spawn, status, write};
+pub(crate) use wasm::{
+    close, events, in_function, kill, lookup, monitor, now, read, register, spawn, spawn_with,
+    status, unregister, write,
+};
 
 use std::{fmt, io, time::Duration};
 
@@ -23,7 +29,9 @@ impl Errno {
     pub(crate) const ACCES: Self = Self(2);
     pub(crate) const AGAIN: Self = Self(6);
     pub(crate) const BADF: Self = Self(8);
+    pub(crate) const EXIST: Self = Self(20);
     pub(crate) const INVAL: Self = Self(28);
+    pub(crate) const NAMETOOLONG: Self = Self(37);
     pub(crate) const NOENT: Self = Self(44);
     pub(crate) const PERM: Self = Self(63);
     pub(crate) const PIPE: Self = Self(64);

@@ -17,6 +17,12 @@ unsafe extern "C" {
         ids_len: i32,
         n: *mut i32,
     ) -> i32;
+    fn _spawn_with(options: *const u8, len: i32, id: *mut i32) -> i32;
+    fn _kill(id: i32) -> i32;
+    fn _register(name: *const u8, len: i32) -> i32;
+    fn _unregister(name: *const u8, len: i32) -> i32;
+    fn _lookup(name: *const u8, len: i32, id: *mut i32) -> i32;
+    fn _monitor(id: i32) -> i32;
     fn _close(id: i32) -> i32;
     fn _status(
         id: i32,
@@ -70,6 +76,48 @@ pub(crate) fn spawn(name: &str) -> Result<i32> {
     // i32 to `id`.
     check(unsafe { _spawn(name.as_ptr(), length(name.as_bytes()), &mut id) })?;
     Ok(id)
+}
+
+/// Starts a function with encoded `SpawnOptions`; the number of the stream to it.
+pub(crate) fn spawn_with(options: &[u8]) -> Result<i32> {
+    let mut id = 0;
+    // SAFETY: pointer and length are of one live slice, which the host only reads; it writes one
+    // i32 to `id`.
+    check(unsafe { _spawn_with(options.as_ptr(), length(options), &mut id) })?;
+    Ok(id)
+}
+
+/// Ends a child.
+pub(crate) fn kill(id: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { _kill(id) })
+}
+
+/// Takes a name; `AGAIN` until the answer has come, which is an event of number 0.
+pub(crate) fn register(name: &str) -> Result<()> {
+    // SAFETY: pointer and length are of one live text, which the host only reads.
+    check(unsafe { _register(name.as_ptr(), length(name.as_bytes())) })
+}
+
+/// Gives a name back.
+pub(crate) fn unregister(name: &str) -> Result<()> {
+    // SAFETY: pointer and length are of one live text, which the host only reads.
+    check(unsafe { _unregister(name.as_ptr(), length(name.as_bytes())) })
+}
+
+/// The number of a stream to whoever has the name.
+pub(crate) fn lookup(name: &str) -> Result<i32> {
+    let mut id = 0;
+    // SAFETY: pointer and length are of one live text, which the host only reads; it writes one
+    // i32 to `id`.
+    check(unsafe { _lookup(name.as_ptr(), length(name.as_bytes()), &mut id) })?;
+    Ok(id)
+}
+
+/// Has the ending of the invocation behind a stream reported, whatever becomes of the stream.
+pub(crate) fn monitor(id: i32) -> Result<()> {
+    // SAFETY: no memory is passed.
+    check(unsafe { _monitor(id) })
 }
 
 /// Waits until something changes on a stream; how many numbers were stored in `ids`.

@@ -6,6 +6,7 @@
 //! call inside of an async handler takes in the reports meant for others.
 
 mod join;
+pub(crate) mod newcomers;
 pub(crate) mod reactor;
 mod sleep;
 

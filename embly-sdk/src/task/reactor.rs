@@ -1,5 +1,6 @@
 //! Who waits for which stream, and for what time.
 
+use super::newcomers;
 use crate::sys::{self, Wait};
 use std::{cell::RefCell, collections::BTreeMap, task::Waker, time::Duration};
 
@@ -13,6 +14,12 @@ struct Reactor {
     timers: BTreeMap<Timer, Waker>,
     next_timer: u64,
 }
+
+/// The number under which the host reports what happens to the invocation itself.
+pub(crate) const ITSELF: i32 = 0;
+
+/// Whoever waits for newcomers waits on this: no stream has the number.
+pub(crate) const NEWCOMERS: i32 = -1;
 
 pub(crate) type Timer = (Duration, u64);
 
@@ -62,6 +69,9 @@ pub(crate) fn wait() {
     let wakers = REACTOR.with_borrow_mut(|reactor| {
         let mut wakers = reactor.due();
         for id in &ids[..n] {
+            if newcomers::notice(*id) {
+                wakers.extend(reactor.streams.remove(&NEWCOMERS).unwrap_or_default());
+            }
             wakers.extend(reactor.streams.remove(id).unwrap_or_default());
         }
         wakers

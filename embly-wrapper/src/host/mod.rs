@@ -6,6 +6,7 @@
 pub mod clock;
 pub mod log;
 pub mod memory;
+pub mod names;
 pub mod random;
 pub mod spawn;
 pub mod stream;

@@ -47,7 +47,7 @@ pub fn spawn_with(mut guest: Guest<'_>, options: i32, len: i32, id: i32) -> Host
     answer(memory, id, result)
 }
 
-fn answer(memory: &mut [u8], id: i32, result: Result<u32, Errno>) -> HostResult {
+pub(super) fn answer(memory: &mut [u8], id: i32, result: Result<u32, Errno>) -> HostResult {
     memory::put(memory, id, result.unwrap_or(0).to_le_bytes())?;
     Ok(errno(result.map(|_| ())))
 }
@@ -60,9 +60,7 @@ fn start(
     if let Err(error) = check(invocation, name) {
         return Ok(Err(error));
     }
-    for (child, bytes) in invocation.streams.take_owed() {
-        invocation.send(Some(child), Body::Credit(bytes))?;
-    }
+    pay_owed(invocation)?;
     let address = pick_address(invocation);
     let id = match invocation.streams.open(address) {
         Ok(id) => id,
@@ -77,6 +75,14 @@ fn start(
         },
     )?;
     Ok(Ok(id))
+}
+
+/// Tells the master what was read of streams that have ended since.
+pub(super) fn pay_owed(invocation: &mut Invocation) -> wasmtime::Result<()> {
+    for (of, bytes) in invocation.streams.take_owed() {
+        invocation.send(Some(of), Body::Credit(bytes))?;
+    }
+    Ok(())
 }
 
 fn check(invocation: &Invocation, name: &str) -> Result<(), Errno> {
@@ -97,7 +103,7 @@ fn check(invocation: &Invocation, name: &str) -> Result<(), Errno> {
 }
 
 /// A random address with the prefix that was given, if any.
-fn pick_address(invocation: &Invocation) -> Address {
+pub(super) fn pick_address(invocation: &Invocation) -> Address {
     let bits = invocation.startup.address_prefix_bits.min(63);
     let random_part = u64::MAX >> bits;
     let prefix = invocation.startup.address_prefix & !random_part;

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use protos::{Body, Errno};
 
+use super::spawn::pay_owed;
 use super::{Guest, HostResult, errno, memory};
 
 /// `_read(id, buf, len, *n)`: up to `len` bytes that have arrived; never waits.
@@ -108,6 +109,9 @@ pub fn events(
         .filter(|timeout| !timeout.is_zero())
         .and_then(|timeout| Instant::now().checked_add(timeout));
     invocation.channel.take_in(&mut invocation.streams)?;
+    if invocation.streams.owes_much() {
+        pay_owed(invocation)?;
+    }
     while non_blocking == 0 && !invocation.streams.has_events() {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {

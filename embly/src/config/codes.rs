@@ -68,14 +68,15 @@ codes! {
     NO_FUNCTIONS "E113" "the project has no functions"
         "A project is its functions; with none there is nothing to build or run."
     BAD_NAME "E120" "a name that cannot be used"
-        "Names of functions and gateways have lower-case letters, digits and `-`, begin with a \
-         letter, and have at most 63 characters. So they can stand in host names, log lines and \
+        "Names of functions and gateways, and those of `allow: {register: …}` and `reach`, have \
+         lower-case letters, digits and `-`, begin with a letter, and have at most 63 characters. So they can stand in host names, log lines and \
          paths as they are."
     DUPLICATE_NAME "E121" "a name is used twice"
         "Two functions, or two gateways, have the same name, so it is not clear which one is \
          meant. A function and a gateway may share a name."
     UNKNOWN_FUNCTION "E122" "a function that does not exist"
-        "A gateway sends its requests to a function of the same project file, by its `name`."
+        "A gateway sends its requests to a function of the same project file, by its `name`, and \
+         `allow: {spawn: …}` lists functions of the same project file."
     LANGUAGE "E130" "an unsupported language"
         "`rust` is a crate that Embly compiles, `wasm` is a ready `.wasm` or `.wat` file, \
          which any language can make that compiles to WASI preview 1."
@@ -102,6 +103,12 @@ codes! {
     ADDRESS_TAKEN "E137" "two gateways at one address"
         "Only one gateway can listen on a port of an address. `0.0.0.0` is all IPv4 addresses of \
          the machine, `::` is all of both kinds. Port 0 never clashes."
+    RESTART "E138" "not a way to restart"
+        "`restart: never` runs the function once, `on-failure` starts it again after any ending \
+         but exit 0, `always` after any ending."
+    RESTART_ALONE "E139" "`restart` without `start`"
+        "Only a function that is started with the project, with `start: true`, is started again \
+         when it ends. All others run when they are called."
     PATH_MISSING "E140" "a path that is not there"
         "`context` is relative to the folder of the project file, `path` is relative to \
          `context`, which is that same folder unless it is set."

@@ -168,6 +168,20 @@ impl<'t> Field<'t> {
         }
     }
 
+    /// `true` or `false`, or else reported.
+    pub fn flag(&self, problems: &mut Problems) -> Option<bool> {
+        let node = &self.entry.value;
+        match (&node.value, node.kind()) {
+            (Value::Scalar(scalar), "true or false") => {
+                Some(scalar.text.eq_ignore_ascii_case("true"))
+            }
+            _ => {
+                self.wrong("true or false", None, problems);
+                None
+            }
+        }
+    }
+
     /// A whole number, or else reported. Numbers beyond 64 bits come out as the largest.
     pub fn whole(&self, problems: &mut Problems) -> Option<i64> {
         let node = &self.entry.value;
@@ -227,7 +241,7 @@ impl<'t> Field<'t> {
     }
 }
 
-fn wrong_type(
+pub(super) fn wrong_type(
     span: Range<usize>,
     node: &Node,
     what: &str,

@@ -7,7 +7,7 @@ use super::environment::{self, Environment};
 use super::fields::{Field, Fields};
 use super::machine::Machine;
 use super::problem::{Problem, Problems, quote};
-use super::{Function, Language, limit, paths, suggest};
+use super::{Function, Language, allow, limit, paths, suggest};
 
 /// What the values of a file are checked against.
 pub(super) struct World<'a> {
@@ -21,6 +21,7 @@ pub(super) struct World<'a> {
 pub(super) fn read(
     fields: &Fields<'_>,
     name: Option<&str>,
+    functions: Option<&[&str]>,
     world: &World<'_>,
     problems: &mut Problems,
 ) -> Option<Function> {
@@ -36,6 +37,9 @@ pub(super) fn read(
     let env = env.map(|field| environment::read(field, world.environment, problems));
     let limits = fields.get("limits");
     let limits = limits.map(|field| limit::read(field, world.machine, problems));
+    let allow = fields.get("allow");
+    let allow = allow.map(|field| allow::read(field, functions, problems));
+    let start = allow::start(fields, problems);
     Some(Function {
         name: name?.to_owned(),
         path: path?,
@@ -44,6 +48,8 @@ pub(super) fn read(
         entry: entry?,
         env: env.unwrap_or_default(),
         limits: limits.unwrap_or_default(),
+        allow: allow.unwrap_or_default(),
+        start,
     })
 }
 

@@ -3,9 +3,10 @@
 //! [`find`] looks for the file, [`load`] makes a [`Project`] of it or says all that is
 //! wrong with it. On the way: `read` (text), `yaml` (a `tree` in which everything knows its
 //! place), `fields` (the keys that `schema` knows), then `function` and `gateway` with
-//! `environment`, `limit`, `paths` (values). What is wrong goes to [`Problems`] and the rest
+//! `environment`, `limit`, `allow`, `paths` (values). What is wrong goes to [`Problems`] and the rest
 //! is read on; `codes` is the table of all that can be wrong.
 
+mod allow;
 mod codes;
 mod dotenv;
 mod environment;
@@ -39,6 +40,7 @@ pub use machine::Machine;
 pub use names::{LONGEST_NAME, usable as is_usable_name};
 pub use problem::{Problem, Problems, Record};
 
+use crate::allow::Allow;
 use crate::limits::Limits;
 
 /// Name of the file that makes a folder a project.
@@ -76,6 +78,34 @@ pub struct Function {
     pub env: BTreeMap<String, String>,
     /// What each invocation may use.
     pub limits: Limits,
+    /// What each may do to others.
+    pub allow: Allow,
+    /// Started with the project, and again as this says; `None`: only when it is called.
+    pub start: Option<Restart>,
+}
+
+/// When a function that was started with the project is started again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Restart {
+    /// It runs once.
+    Never,
+    /// After any ending but exit 0.
+    OnFailure,
+    /// After any ending.
+    Always,
+}
+
+impl Restart {
+    const ALL: [Restart; 3] = [Restart::Never, Restart::OnFailure, Restart::Always];
+
+    /// As the project file says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Restart::Never => "never",
+            Restart::OnFailure => "on-failure",
+            Restart::Always => "always",
+        }
+    }
 }
 
 /// What a function is written in.

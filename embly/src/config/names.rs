@@ -7,8 +7,7 @@ use super::codes;
 use super::fields::Field;
 use super::problem::{Problem, Problems, quote};
 
-/// The most characters of a name: a label of a host name has at most as many.
-pub const LONGEST_NAME: usize = 63;
+pub use protos::LONGEST_NAME;
 
 /// Names of one list, with the place where each was used first.
 #[derive(Default)]
@@ -55,15 +54,11 @@ impl<'t> Names<'t> {
 
 /// Whether a project, function, gateway or store may have this name: `[a-z][a-z0-9-]*`.
 pub fn usable(name: &str) -> bool {
-    name.len() <= LONGEST_NAME
-        && name.starts_with(|c: char| c.is_ascii_lowercase())
-        && name
-            .bytes()
-            .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+    protos::is_name(name)
 }
 
 /// The name as it could be written.
-fn near(name: &str) -> Option<String> {
+pub(super) fn near(name: &str) -> Option<String> {
     let dashed = name.to_lowercase().replace(['_', ' ', '.', '/'], "-");
     let near = dashed.trim_matches('-');
     (usable(near) && near != name).then(|| near.to_owned())

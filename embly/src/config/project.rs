@@ -79,6 +79,7 @@ fn sections(
             ));
         }
         all_named = !items.is_empty();
+        let mut read = Vec::new();
         for item in items {
             let fields = Fields::read(item, &schema::FUNCTION, problems);
             all_named &= fields
@@ -87,7 +88,12 @@ fn sections(
             let Some(fields) = fields else { continue };
             let name = fields.get("name");
             let name = name.and_then(|field| names.take(field, "functions", problems));
-            functions.extend(function::read(&fields, name, world, problems));
+            read.push((fields, name));
+        }
+        let known = names.all();
+        let known = all_named.then_some(known.as_slice());
+        for (fields, name) in read {
+            functions.extend(function::read(&fields, name, known, world, problems));
         }
     }
 

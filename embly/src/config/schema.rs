@@ -68,6 +68,22 @@ pub(super) static FUNCTION: Section = Section {
             &["environment", "variables", "vars"],
         ),
         optional("limits", "limits: {memory: 128MiB}", &["resources"]),
+        optional(
+            "allow",
+            "allow: {spawn: [hello]}",
+            &["permissions", "rights", "permit"],
+        ),
+        optional("start", "start: true", &["autostart", "always_on"]),
+        optional("restart", "restart: on-failure", &["supervise"]),
+    ],
+};
+
+pub(super) static ALLOW: Section = Section {
+    what: "`allow`",
+    keys: &[
+        optional("spawn", "spawn: [hello]", &["call", "functions"]),
+        optional("register", "register: [board]", &["names"]),
+        optional("reach", "reach: [board]", &["lookup", "talk_to"]),
     ],
 };
 
@@ -119,6 +135,7 @@ static ALL: &[(&Section, &str)] = &[
     (&FUNCTION, "an item of `functions`"),
     (&GATEWAY, "an item of `gateways`"),
     (&LIMITS, "the `limits` of a function"),
+    (&ALLOW, "the `allow` of a function"),
 ];
 
 /// Where a key of this name does belong, if only one section has it.

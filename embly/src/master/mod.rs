@@ -20,6 +20,7 @@ use crate::config::Project;
 use crate::gateway::{BindError, Gateway, Listener};
 use crate::pool::{Function, Processes, Start};
 use crate::report::{Event, Left, Reporter};
+use crate::supervisor::Supervisor;
 use crate::switchboard::Switchboard;
 use crate::wrapper::{Door, DoorError, Nursery, Reaper, Slots};
 pub use folder::{Folder, FolderError};
@@ -71,6 +72,7 @@ pub enum StartError {
 #[derive(Debug)]
 pub struct Master {
     switchboard: Arc<Switchboard>,
+    supervisor: Supervisor,
     reporter: Reporter,
     open: Mutex<BTreeMap<String, Open>>,
     bind: BindOverride,
@@ -107,6 +109,7 @@ impl Master {
         };
         let switchboard = Switchboard::new(processes, reporter.clone(), machine::byte_budget());
         Ok(Self {
+            supervisor: Supervisor::new(Arc::clone(&switchboard)),
             switchboard,
             reporter,
             open: Mutex::default(),
@@ -153,6 +156,7 @@ impl Master {
                 entry,
                 env,
                 function.limits.clone(),
+                function.allow.clone(),
             ))
         });
         self.switchboard.functions().add(functions);
@@ -174,6 +178,9 @@ impl Master {
         let built = names.filter(|name| artefacts.contains_key(*name)).collect();
         self.switchboard.functions().keep_only(&built);
         self.switchboard.functions().announce();
+        let kept = project.functions.iter();
+        let kept = kept.filter_map(|function| Some((function.name.clone(), function.start?)));
+        self.supervisor.keep(kept);
         for (_, open) in before {
             // Its connections go on until they are done.
             open.closing.send_replace(true);
@@ -243,7 +250,8 @@ impl Master {
             })
             .collect();
         self.switchboard.refuse_new();
-        let running = self.switchboard.running();
+        let kept = self.supervisor.running().len();
+        let running = self.switchboard.running().saturating_sub(kept);
         if running > 0 {
             let what = if running == 1 {
                 "invocation"
@@ -259,6 +267,13 @@ impl Master {
                 // A gateway that panicked has said so; the others are still to be drained.
                 let _ = task.await;
             }
+            // Others may still need what is kept running; it does not end by itself.
+            self.switchboard
+                .idle_but(|| self.supervisor.running())
+                .await;
+            self.supervisor
+                .stop(Reason::Shutdown, "the master is stopping")
+                .await;
             self.switchboard.idle().await;
         };
         tokio::select! {
@@ -269,6 +284,10 @@ impl Master {
         }
         self.switchboard
             .stop_all(Reason::Shutdown, "the master is stopping");
+        let supervised = self
+            .supervisor
+            .stop(Reason::Shutdown, "the master is stopping");
+        let _ = timeout(REAP_WITHIN, supervised).await;
         // Those that are left are in the kernel's hands, tied to our own end.
         let _ = timeout(REAP_WITHIN, self.switchboard.idle()).await;
         self.switchboard.functions().keep_only(&HashSet::new());

@@ -4,18 +4,25 @@
 //! first needed and again when it has died; requests that were under way to it are repeated,
 //! since their guests had not begun.
 
+mod health;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 
 use embly_wrapper::process::Spec;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
+use tokio::time::sleep;
 
+use crate::allow::Allow;
 use crate::limits::Limits;
 use crate::wrapper::{Door, Nursery, Reaper, Server, Slots, StartError, Wrapper};
+use health::WORTH_WAITING;
+pub use health::backoff;
+pub use health::{Health, Turn};
 
 /// How often a wrapper is asked for before the request is given up. Between two attempts the
-/// fork server is started anew; one that dies each time has died within milliseconds.
+/// fork server is started anew, after a pause where it dies each time ([`health`]).
 const ATTEMPTS: usize = 10;
 
 /// How wrappers are started.
@@ -55,9 +62,13 @@ pub struct Function {
     pub env: BTreeMap<String, String>,
     /// Its limits.
     pub limits: Limits,
+    /// What it may do to others.
+    pub allow: Arc<Allow>,
     /// One permit per invocation that may run at once.
     permits: Arc<Semaphore>,
     server: Arc<Mutex<Option<Arc<Server>>>>,
+    /// How it fares.
+    pub health: Arc<Health>,
 }
 
 impl Function {
@@ -68,6 +79,7 @@ impl Function {
         entry: String,
         env: BTreeMap<String, String>,
         limits: Limits,
+        allow: Allow,
     ) -> Self {
         let concurrency = limits
             .concurrency
@@ -84,8 +96,10 @@ impl Function {
             },
             env,
             limits,
+            allow: Arc::new(allow),
             permits: Arc::new(Semaphore::new(concurrency)),
             server: Arc::default(),
+            health: Arc::default(),
         }
     }
 
@@ -95,6 +109,7 @@ impl Function {
             && self.spec == other.spec
             && self.env == other.env
             && self.limits == other.limits
+            && self.allow == other.allow
     }
 
     /// Room for one more invocation, or `None` at the limit `concurrency`.
@@ -127,6 +142,9 @@ impl Function {
             match self.attempt(processes).await {
                 // Its guest had not begun.
                 Err(StartError::Gone) => {}
+                Err(StartError::Backoff { left, .. }) if left <= WORTH_WAITING => {
+                    sleep(left).await;
+                }
                 result => return result,
             }
         }
@@ -134,8 +152,21 @@ impl Function {
     }
 
     async fn attempt(&self, processes: &Processes) -> Result<Wrapper, StartError> {
+        self.health.admit_server()?;
         let server = self.server(processes).await?;
-        server.fork(&processes.slots).await
+        let wrapper = server.fork(&processes.slots).await;
+        match &wrapper {
+            Ok(_) => {
+                server.served();
+                self.health.server_lives();
+            }
+            // One that has gone is counted once, when it is replaced.
+            Err(error @ StartError::Gone) if !server.is_gone() => {
+                self.health.server_failed(&error.to_string());
+            }
+            Err(_) => {}
+        }
+        wrapper
     }
 
     /// The fork server, started if need be. Whoever comes meanwhile waits for the same one, and
@@ -145,10 +176,23 @@ impl Function {
         if let Some(server) = server.as_ref().filter(|server| !server.is_gone()) {
             return Ok(Arc::clone(server));
         }
+        if let Some(gone) = server.take()
+            && !gone.has_served()
+        {
+            self.health.server_failed("it ended before it had forked");
+            self.health.admit_server()?;
+        }
+        let health = Arc::clone(&self.health);
         let spec = self.spec.clone();
         let (nursery, reaper) = (processes.nursery.clone(), Arc::clone(&processes.reaper));
         let start = async move {
-            let started = Arc::new(Server::start(&spec, &nursery, &reaper).await?);
+            let started = Server::start(&spec, &nursery, &reaper).await;
+            if let Err(error @ (StartError::Load(_) | StartError::Slow | StartError::Gone)) =
+                &started
+            {
+                health.server_failed(&error.to_string());
+            }
+            let started = Arc::new(started?);
             *server = Some(Arc::clone(&started));
             Ok(started)
         };
@@ -179,8 +223,10 @@ impl Functions {
     pub fn add(&self, functions: impl IntoIterator<Item = Function>) {
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
         for new in functions {
-            if by_name.get(&new.name).is_none_or(|old| !old.same_as(&new)) {
-                by_name.insert(Arc::clone(&new.name), Arc::new(new));
+            match by_name.get(&new.name) {
+                // Somebody has looked after the project: it need not wait any longer.
+                Some(old) if old.same_as(&new) => old.health.forgive(),
+                _ => drop(by_name.insert(Arc::clone(&new.name), Arc::new(new))),
             }
         }
     }

@@ -193,6 +193,7 @@ pub fn describe(ending: &Ending) -> String {
         reason,
         code,
         detail,
+        early: _,
     } = ending;
     let mut text = match reason {
         Reason::Exit => format!("exit {code}"),

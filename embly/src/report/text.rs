@@ -78,6 +78,7 @@ pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
                 reason: *reason,
                 code: *code,
                 detail: (*detail).to_owned(),
+                early: false,
             };
             let run = elapsed(Duration::from_micros(*run_us));
             let cpu = elapsed(Duration::from_micros(*cpu_us));

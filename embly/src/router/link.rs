@@ -35,6 +35,11 @@ impl Link {
         &mut self.directions[usize::from(from > to)]
     }
 
+    /// Whether nobody sends any more.
+    pub fn is_closed(&self) -> bool {
+        self.directions.iter().all(|direction| direction.closed)
+    }
+
     /// Gives its windows back.
     pub fn close(self, budget: &mut Budget) {
         for direction in self.directions {

@@ -7,6 +7,7 @@ mod budget;
 mod link;
 #[cfg(test)]
 mod model;
+mod names;
 mod spawn;
 mod table;
 #[cfg(test)]
@@ -14,14 +15,18 @@ mod tests;
 mod traffic;
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use protos::{Address, Body, Ending, Message, Reason, SpawnOptions};
 
+use crate::allow::Allow;
 pub use budget::Budget;
 use link::{Link, Pair};
+pub use names::MAX_CALLS;
+use names::Names;
 pub use table::{Kind, State, Verdict, markdown, verdict};
 
-/// Streams of ended children that their parent has not read to the end: no more than this, so
+/// Streams of ended children, and by name, that somebody has not read to the end: no more than this, so
 /// that what it leaves unread is bounded.
 pub const MAX_UNREAD_ENDED: usize = 1024;
 
@@ -84,9 +89,10 @@ pub enum Effect {
 pub struct Router {
     nodes: HashMap<Address, Node>,
     links: HashMap<Pair, Link>,
-    /// Bytes that a parent has not read of children that have ended.
+    /// Bytes that somebody has not read of streams that are over.
     unread: HashMap<(Address, Address), u32>,
     budget: Budget,
+    names: Names,
 }
 
 #[derive(Debug)]
@@ -107,6 +113,12 @@ struct Invocation {
     /// Its parent has ended. The parent's address may be somebody else's by now.
     orphaned: bool,
     children: BTreeSet<Address>,
+    /// What it runs, and what that may do.
+    function: Arc<str>,
+    allow: Arc<Allow>,
+    /// Its streams by name, and how many of them are of use to it.
+    calls: BTreeSet<Address>,
+    live_calls: usize,
     /// Sum and number of what stands in `unread` for this one.
     unread_bytes: u64,
     unread_streams: usize,
@@ -115,7 +127,7 @@ struct Invocation {
 /// How many things the table holds; all 0 when nothing runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize)]
 pub struct Size {
-    /// Invocations and gateway sides.
+    /// Invocations, gateway sides, and streams by name.
     pub addresses: usize,
     /// Streams.
     pub links: usize,
@@ -133,13 +145,14 @@ impl Router {
             links: HashMap::new(),
             unread: HashMap::new(),
             budget,
+            names: Names::default(),
         }
     }
 
     /// How full it is.
     pub fn size(&self) -> Size {
         Size {
-            addresses: self.nodes.len(),
+            addresses: self.nodes.len() + self.names.calls(),
             links: self.links.len(),
             unread: self.unread.len(),
             bytes: self.budget.used(),
@@ -148,7 +161,7 @@ impl Router {
 
     /// Whether the address names somebody.
     pub fn knows(&self, address: Address) -> bool {
-        self.nodes.contains_key(&address)
+        self.nodes.contains_key(&address) || self.names.knows(address)
     }
 
     /// Adds a gateway's side and the invocation that it starts, with a stream between them.
@@ -194,6 +207,10 @@ impl Router {
             detached,
             orphaned: false,
             children: BTreeSet::new(),
+            function: Arc::default(),
+            allow: Arc::default(),
+            calls: BTreeSet::new(),
+            live_calls: 0,
             unread_bytes: 0,
             unread_streams: 0,
         };
@@ -280,8 +297,15 @@ impl Router {
                 stream,
                 line,
             }),
+            Body::Register { name, release } => self.register(from, name, release, effects),
+            Body::Lookup { name, address } => self.lookup(from, name, address, effects),
+            Body::Monitor => self.monitor(from, message.to, effects),
             // Not for a wrapper to say: the table above has called them violations.
-            Body::Startup { .. } | Body::Ending(_) | Body::Error(_) | Body::Warning(_) => {}
+            Body::Startup { .. }
+            | Body::Ending(_)
+            | Body::Error(_)
+            | Body::Warning(_)
+            | Body::Grant { .. } => {}
         }
     }
 
@@ -323,6 +347,8 @@ impl Router {
             return;
         };
         let parent = invocation.parent;
+        // Free before anybody hears of the end, so that the next one can take them.
+        self.leave_names(address, invocation.calls, ending, effects);
         self.forget_unread_of(address, invocation.unread_streams);
         for child in invocation.children {
             self.disconnect(address, child);
@@ -345,11 +371,7 @@ impl Router {
         match self.nodes.get_mut(&parent) {
             Some(Node::Invocation(parent_invocation)) => {
                 parent_invocation.children.remove(&address);
-                if unread > 0 {
-                    parent_invocation.unread_bytes += u64::from(unread);
-                    parent_invocation.unread_streams += 1;
-                    self.unread.insert((parent, address), unread);
-                }
+                self.keep_unread(parent, address, unread);
             }
             Some(Node::Gate(child)) => *child = None,
             None => {}
@@ -387,10 +409,37 @@ impl Router {
         unread
     }
 
+    /// Counts what `reader` has not read of a stream that is over.
+    fn keep_unread(&mut self, reader: Address, writer: Address, bytes: u32) {
+        if bytes > 0
+            && let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&reader)
+        {
+            invocation.unread_bytes += u64::from(bytes);
+            invocation.unread_streams += 1;
+            self.unread.insert((reader, writer), bytes);
+        }
+    }
+
     fn forget_unread_of(&mut self, reader: Address, streams: usize) {
         if streams > 0 {
             self.unread.retain(|(who, _), _| *who != reader);
         }
+    }
+
+    /// Whether anything runs that is none of these and was not started by one of them.
+    pub fn runs_beside(&self, roots: &BTreeSet<Address>) -> bool {
+        let descends = |mut address: Address| {
+            while let Some(Node::Invocation(invocation)) = self.nodes.get(&address) {
+                if roots.contains(&address) {
+                    return true;
+                }
+                address = invocation.parent;
+            }
+            false
+        };
+        self.invocations()
+            .into_iter()
+            .any(|address| !descends(address))
     }
 
     /// Every invocation there is.

@@ -3,6 +3,7 @@
 use protos::{Address, Body, Ending, Errno, Reason, SpawnOptions};
 
 use super::{Effect, MAX_UNREAD_ENDED, MAX_UNREAD_ENDED_BYTES, Node, Router, SpawnLimits};
+use crate::allow::Right;
 
 impl Router {
     pub(super) fn spawn(
@@ -13,7 +14,13 @@ impl Router {
         options: Option<Box<SpawnOptions>>,
         effects: &mut Vec<Effect>,
     ) {
-        match self.admit(parent, address) {
+        // A service has a slash in its name, and lists of its own.
+        let permitted = if name.contains('/') {
+            Ok(())
+        } else {
+            self.permitted(parent, Right::Spawn, &name)
+        };
+        match permitted.and_then(|()| self.admit(parent, address)) {
             Ok(level) => {
                 let nothing = SpawnLimits {
                     children: Some(0),

@@ -68,22 +68,30 @@ pub enum Kind {
     Ending,
     Error,
     Warning,
+    Register,
+    Lookup,
+    Monitor,
+    Grant,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Data,
         Self::HalfClose,
         Self::Credit,
         Self::Spawn,
         Self::Kill,
+        Self::Register,
+        Self::Lookup,
+        Self::Monitor,
         Self::Log,
         Self::Exiting,
         Self::Startup,
         Self::Ending,
         Self::Error,
         Self::Warning,
+        Self::Grant,
     ];
 
     /// The kind of a message.
@@ -100,6 +108,10 @@ impl Kind {
             Body::Ending(_) => Self::Ending,
             Body::Error(_) => Self::Error,
             Body::Warning(_) => Self::Warning,
+            Body::Register { .. } => Self::Register,
+            Body::Lookup { .. } => Self::Lookup,
+            Body::Monitor => Self::Monitor,
+            Body::Grant { .. } => Self::Grant,
         }
     }
 
@@ -116,6 +128,10 @@ impl Kind {
             Self::Ending => "ending",
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Register => "register",
+            Self::Lookup => "lookup",
+            Self::Monitor => "monitor",
+            Self::Grant => "grant",
         }
     }
 }
@@ -135,7 +151,9 @@ pub enum Verdict {
 pub const fn verdict(state: State, kind: Kind) -> Verdict {
     match (state, kind) {
         // Only the master says these.
-        (_, Kind::Startup | Kind::Ending | Kind::Error | Kind::Warning) => Verdict::Violation,
+        (_, Kind::Startup | Kind::Ending | Kind::Error | Kind::Warning | Kind::Grant) => {
+            Verdict::Violation
+        }
         // Nobody has told it who it is.
         (State::Starting, _) => Verdict::Violation,
         (State::Running, _) => Verdict::Route,
@@ -147,8 +165,13 @@ pub const fn verdict(state: State, kind: Kind) -> Verdict {
 /// What happens to a message for an invocation in this state, `None` being one that has ended.
 const fn delivery(state: Option<State>, kind: Kind) -> &'static str {
     match (state, kind) {
-        (_, Kind::Spawn | Kind::Log | Kind::Exiting) => "for the master",
-        (_, Kind::Startup | Kind::Ending | Kind::Error | Kind::Warning) => "only from the master",
+        (
+            _,
+            Kind::Spawn | Kind::Log | Kind::Exiting | Kind::Register | Kind::Lookup | Kind::Monitor,
+        ) => "for the master",
+        (_, Kind::Startup | Kind::Ending | Kind::Error | Kind::Warning | Kind::Grant) => {
+            "only from the master"
+        }
         (None, Kind::Data | Kind::HalfClose) => "dropped, sender gets `error` EPIPE",
         (None, Kind::Credit | Kind::Kill) => "dropped",
         (Some(state), Kind::Kill) => {
@@ -218,7 +241,13 @@ mod tests {
     #[test]
     fn what_only_the_master_says_is_a_violation_in_every_state() {
         for state in State::ALL {
-            for kind in [Kind::Startup, Kind::Ending, Kind::Error, Kind::Warning] {
+            for kind in [
+                Kind::Startup,
+                Kind::Ending,
+                Kind::Error,
+                Kind::Warning,
+                Kind::Grant,
+            ] {
                 assert_eq!(verdict(state, kind), Verdict::Violation, "{kind:?} {state}");
             }
         }

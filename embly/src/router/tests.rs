@@ -4,23 +4,23 @@ use protos::credit::{INITIAL_WINDOW, MAX_WINDOW};
 
 use super::*;
 
-const NONE: SpawnLimits = SpawnLimits {
+pub(super) const NONE: SpawnLimits = SpawnLimits {
     children: None,
     depth: None,
 };
 
-fn address(number: u64) -> Address {
+pub(super) fn address(number: u64) -> Address {
     Address::new(number).unwrap()
 }
 
 /// A router and what it said since it was last asked.
-struct World {
-    router: Router,
-    effects: Vec<Effect>,
+pub(super) struct World {
+    pub router: Router,
+    pub effects: Vec<Effect>,
 }
 
 impl World {
-    fn new() -> Self {
+    pub fn new() -> Self {
         Self {
             router: Router::new(Budget::new(u64::MAX)),
             effects: Vec::new(),
@@ -28,7 +28,7 @@ impl World {
     }
 
     /// A gateway's side `gate` and an invocation `child` that runs.
-    fn open(gate: u64, child: u64, limits: SpawnLimits) -> Self {
+    pub fn open(gate: u64, child: u64, limits: SpawnLimits) -> Self {
         let mut world = Self::new();
         world
             .router
@@ -39,7 +39,7 @@ impl World {
     }
 
     /// The wrapper of `from` says something; what comes of it.
-    fn says(&mut self, from: u64, to: Option<u64>, body: Body) -> Vec<Effect> {
+    pub fn says(&mut self, from: u64, to: Option<u64>, body: Body) -> Vec<Effect> {
         let message = Message {
             to: to.map(address),
             from: Some(address(from)),
@@ -50,25 +50,25 @@ impl World {
         self.take()
     }
 
-    fn take(&mut self) -> Vec<Effect> {
+    pub fn take(&mut self) -> Vec<Effect> {
         std::mem::take(&mut self.effects)
     }
 
     /// `parent` starts `child`, which runs at once.
-    fn spawns(&mut self, parent: u64, child: u64) -> Vec<Effect> {
+    pub fn spawns(&mut self, parent: u64, child: u64) -> Vec<Effect> {
         let effects = self.says(parent, None, spawn(child));
         self.router.set_limits(address(child), NONE);
         self.router.started(address(child));
         effects
     }
 
-    fn ended(&mut self, who: u64, ending: &Ending) -> Vec<Effect> {
+    pub fn ended(&mut self, who: u64, ending: &Ending) -> Vec<Effect> {
         self.router.ended(address(who), ending, &mut self.effects);
         self.take()
     }
 }
 
-fn spawn(child: u64) -> Body {
+pub(super) fn spawn(child: u64) -> Body {
     Body::Spawn {
         name: "f".to_owned(),
         address: address(child),
@@ -76,11 +76,11 @@ fn spawn(child: u64) -> Body {
     }
 }
 
-fn data(bytes: usize) -> Body {
+pub(super) fn data(bytes: usize) -> Body {
     Body::Data(vec![7; bytes].into())
 }
 
-fn deliver(from: u64, to: u64, body: Body) -> Effect {
+pub(super) fn deliver(from: u64, to: u64, body: Body) -> Effect {
     Effect::Deliver(Message {
         to: Some(address(to)),
         from: Some(address(from)),
@@ -89,7 +89,7 @@ fn deliver(from: u64, to: u64, body: Body) -> Effect {
 }
 
 /// The ending that a refused spawn is answered with.
-fn refusal(effects: &[Effect]) -> Option<&Ending> {
+pub(super) fn refusal(effects: &[Effect]) -> Option<&Ending> {
     effects.iter().find_map(|effect| match effect {
         Effect::Deliver(Message {
             body: Body::Ending(ending),
@@ -100,7 +100,7 @@ fn refusal(effects: &[Effect]) -> Option<&Ending> {
 }
 
 /// The reason for which somebody is stopped.
-fn stopped(effects: &[Effect], who: u64) -> Option<Reason> {
+pub(super) fn stopped(effects: &[Effect], who: u64) -> Option<Reason> {
     effects.iter().find_map(|effect| match effect {
         Effect::Stop(stopped, ending) if *stopped == address(who) => Some(ending.reason),
         _ => None,
@@ -455,10 +455,10 @@ fn unread_bytes_are_bounded_as_well() {
 }
 
 /// Numbers that look random and are the same each time (splitmix64).
-struct Random(u64);
+pub(super) struct Random(pub u64);
 
 impl Random {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

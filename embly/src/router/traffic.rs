@@ -4,6 +4,7 @@ use bytes::Bytes;
 use protos::{Address, Body, Errno, Message};
 
 use super::link::{Link, Pair};
+use super::names::Route;
 use super::{Effect, Node, Router};
 
 impl Router {
@@ -15,24 +16,28 @@ impl Router {
         data: Bytes,
         effects: &mut Vec<Effect>,
     ) {
-        let Some((to, link)) = self.link(from, to, effects) else {
+        let Some((way, link)) = self.link(from, to, effects) else {
             return;
         };
         // A frame is at most MAX_MESSAGE_BYTES, so this always fits.
         let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        match link.direction(from, to).send(length) {
-            Ok(()) => self.pass(from, to, Body::Data(data), effects),
-            Err(problem) => self.violation(from, format!("{problem} to {to}"), effects),
+        match link.direction(way.from, way.to).send(length) {
+            Ok(()) => self.deliver(way, Body::Data(data), effects),
+            Err(problem) => self.violation(from, format!("{problem} to {}", way.to), effects),
         }
     }
 
     /// Passes the end of what `from` writes to `to`.
     pub fn half_close(&mut self, from: Address, to: Option<Address>, effects: &mut Vec<Effect>) {
-        let Some((to, link)) = self.link(from, to, effects) else {
+        let Some((way, link)) = self.link(from, to, effects) else {
             return;
         };
-        if link.direction(from, to).close() {
-            self.pass(from, to, Body::HalfClose, effects);
+        if link.direction(way.from, way.to).close() {
+            let both = link.is_closed();
+            self.deliver(way, Body::HalfClose, effects);
+            if both {
+                self.hang_up(way, effects);
+            }
         }
     }
 
@@ -50,12 +55,16 @@ impl Router {
             return;
         }
         // The writer has ended: nobody needs the credit.
-        let Some(link) = self.links.get_mut(&Pair::new(reader, writer)) else {
+        let way = self.names.route(reader, writer);
+        let Some(link) = self.links.get_mut(&Pair::new(way.from, way.to)) else {
             return;
         };
-        match link.direction(writer, reader).take(bytes, &mut self.budget) {
+        match link
+            .direction(way.to, way.from)
+            .take(bytes, &mut self.budget)
+        {
             Ok(0) => {}
-            Ok(credit) => self.pass(reader, writer, Body::Credit(credit), effects),
+            Ok(credit) => self.deliver(way, Body::Credit(credit), effects),
             Err(problem) => self.violation(reader, format!("{problem} from {writer}"), effects),
         }
     }
@@ -83,27 +92,29 @@ impl Router {
         from: Address,
         to: Option<Address>,
         effects: &mut Vec<Effect>,
-    ) -> Option<(Address, &mut Link)> {
+    ) -> Option<(Route, &mut Link)> {
         let Some(to) = to else {
             self.violation(from, "sent data to nobody".to_owned(), effects);
             return None;
         };
-        if !self.links.contains_key(&Pair::new(from, to)) {
+        let way = self.names.route(from, to);
+        let ends = Pair::new(way.from, way.to);
+        if !self.links.contains_key(&ends) {
             let errno = if self.knows(to) {
                 Errno::ACCES
             } else {
                 Errno::PIPE
             };
             if errno == Errno::ACCES {
-                let what = format!("{to} is neither its parent nor its child");
+                let what = format!(
+                    "{to} is none of its parent, its children and those that it has looked up"
+                );
                 effects.push(Effect::Refused { from, what });
             }
             self.pass(to, from, Body::Error(errno), effects);
             return None;
         }
-        self.links
-            .get_mut(&Pair::new(from, to))
-            .map(|link| (to, link))
+        self.links.get_mut(&ends).map(|link| (way, link))
     }
 
     /// Delivers to a receiver that can still read; the ending of one that cannot is on its way

@@ -16,7 +16,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::{Finished, Record, Switchboard, Times, spawn_limits};
 use crate::limits::CPU_WINDOW;
-use crate::pool::Function;
+use crate::pool::{Function, Turn, backoff};
+use crate::report::describe;
 use crate::wrapper::{StartError, Wrapper};
 
 /// A process that is still there so long after it said that it exits, or after it closed its
@@ -82,8 +83,34 @@ impl Driver {
             Ok(wrapper) => self.with(wrapper).await,
             Err(ending) => ending,
         };
+        let after = self.record.started.map(|started| started.elapsed());
+        let turn = self
+            .function
+            .health
+            .ended(&ending, self.record.bytes_out > 0, after);
+        self.report(turn, Some(&ending));
         let finished = Finished::new(ending, self.record, self.switchboard.reporter.clone());
         self.switchboard.ended(finished);
+    }
+
+    /// Says that the function crashes in a loop, or does no more.
+    fn report(&self, turn: Option<Turn>, ending: Option<&Ending>) {
+        let (reporter, name) = (&self.switchboard.reporter, &self.function.name);
+        match turn {
+            Some(Turn::Crashes(times, pause)) => {
+                let why = ending.map(describe).unwrap_or_default();
+                reporter.warn(format!(
+                    "function `{name}` crashes at its start, {times} times in a row ({why}); \
+                     it is started again in {pause:?}"
+                ));
+            }
+            Some(Turn::Recovered) => {
+                reporter.info(format!(
+                    "function `{name}` does not crash at its start any more"
+                ));
+            }
+            None => {}
+        }
     }
 
     /// A wrapper, unless the invocation is stopped or runs out of time before there is one.
@@ -285,7 +312,10 @@ impl Driver {
         }
         let name = message.body.name();
         // Data and credit are bounded by what was granted, answers are not.
-        let is_answer = matches!(message.body, Body::Error(_) | Body::Ending(_));
+        let is_answer = matches!(
+            message.body,
+            Body::Error(_) | Body::Ending(_) | Body::Grant { .. }
+        );
         let before = run.outgoing.len();
         if let Err(error) = frame::encode(message, &mut run.outgoing) {
             // Environment and arguments of the project file can be this long, nothing else.
@@ -340,6 +370,9 @@ impl Driver {
             match frame::decode(&mut run.incoming) {
                 Ok(Some(message)) => {
                     if let Body::Data(data) = &message.body {
+                        if self.record.bytes_out == 0 {
+                            self.report(self.function.health.lives(), None);
+                        }
                         self.record.bytes_out += data.len() as u64;
                         run.last_byte = Instant::now();
                     }
@@ -415,6 +448,9 @@ fn apply(options: &SpawnOptions, startup: &mut Startup) {
 }
 
 fn not_started(error: StartError) -> Ending {
+    if let StartError::Backoff { left, .. } = error {
+        return backoff(left, error.to_string());
+    }
     use std::error::Error as _;
     let cause = error
         .source()

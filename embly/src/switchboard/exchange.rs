@@ -80,6 +80,10 @@ impl Port {
             | Body::Startup { .. }
             | Body::Ending(_)
             | Body::Warning(_)
+            | Body::Register { .. }
+            | Body::Lookup { .. }
+            | Body::Monitor
+            | Body::Grant { .. }
             | Body::Log { .. } => Ok(()),
         };
     }

@@ -8,7 +8,7 @@ mod driver;
 mod exchange;
 mod record;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -135,6 +135,7 @@ impl Switchboard {
         if self.stopping.load(Ordering::Relaxed) {
             return Err(Ending::new(Reason::Shutdown, "the master is stopping"));
         }
+        function.health.admit(&function.name)?;
         let (gate, address) = (random_address(), random_address());
         let (port, exchange) = exchange::pair(Gate::new(gate, address, Arc::clone(self)));
         {
@@ -165,6 +166,8 @@ impl Switchboard {
         level: u32,
         options: Option<Box<SpawnOptions>>,
     ) {
+        core.router
+            .introduce(address, &function.name, &function.allow);
         let (orders, inbox) = mpsc::unbounded_channel();
         let driven = Driven {
             orders,
@@ -271,7 +274,7 @@ impl Switchboard {
                 unknown(name, &self.functions),
             )),
             Some(function) => match function.try_permit() {
-                Some(permit) => Ok((function, permit)),
+                Some(permit) => function.health.admit(name).map(|()| (function, permit)),
                 None => {
                     let detail = format!("limit `concurrency` of `{name}` reached");
                     Err(Ending::refused(Errno::AGAIN, detail))
@@ -370,6 +373,21 @@ impl Switchboard {
             // Counts endings from here on, so that none is missed.
             ended.as_mut().enable();
             if self.lock().router.invocations().is_empty() {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    /// Waits until nothing runs but these and what they have started.
+    pub async fn idle_but(&self, roots: impl Fn() -> BTreeSet<Address>) {
+        loop {
+            let ended = self.ended.notified();
+            tokio::pin!(ended);
+            // Counts endings from here on, so that none is missed.
+            ended.as_mut().enable();
+            let roots = roots();
+            if !self.lock().router.runs_beside(&roots) {
                 return;
             }
             ended.await;

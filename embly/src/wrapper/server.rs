@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +13,8 @@ use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
+
+use crate::backoff::seconds;
 
 use super::{Nursery, Reaper, Slots, Wrapper};
 
@@ -46,6 +49,14 @@ pub enum StartError {
     /// It ended before a wrapper said hello; another attempt may succeed.
     #[error("the fork server or the wrapper ended before the wrapper said hello")]
     Gone,
+    /// It has failed too often in a row.
+    #[error("the fork server fails at each start, the next attempt is in {} s: {why}", seconds(*left))]
+    Backoff {
+        /// Until the next attempt.
+        left: Duration,
+        /// The last failure.
+        why: String,
+    },
 }
 
 /// A running fork server. It ends when the last clone of its `Arc` is dropped.
@@ -54,6 +65,7 @@ pub struct Server {
     requests: mpsc::UnboundedSender<(Slot, OwnedFd)>,
     /// The errno of the last fork that failed, by slot.
     fork_failures: Arc<Mutex<Vec<(Slot, i32)>>>,
+    served: AtomicBool,
 }
 
 impl Server {
@@ -89,12 +101,23 @@ impl Server {
         Ok(Self {
             requests,
             fork_failures,
+            served: AtomicBool::new(false),
         })
     }
 
     /// Whether its process has gone.
     pub fn is_gone(&self) -> bool {
         self.requests.is_closed()
+    }
+
+    /// Whether it has forked a wrapper that said hello.
+    pub fn has_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    /// It has.
+    pub fn served(&self) {
+        self.served.store(true, Ordering::Relaxed);
     }
 
     /// Forks a wrapper and waits for its hello.

@@ -3,10 +3,18 @@
 use super::{code, in_lines, none, tree};
 
 /// A module of `embly` may use those that stand after it.
-const CHAIN: [&str; 6] = ["cli", "master", "gateway", "switchboard", "pool", "wrapper"];
+const CHAIN: [&str; 7] = [
+    "cli",
+    "master",
+    "gateway",
+    "supervisor",
+    "switchboard",
+    "pool",
+    "wrapper",
+];
 
 /// Everybody may use these; they know each other in this order only.
-const LEAVES: [&str; 4] = ["config", "report", "router", "limits"];
+const LEAVES: [&str; 6] = ["config", "report", "router", "limits", "allow", "backoff"];
 
 /// Only the command line builds and makes projects.
 const OF_THE_CLI: [&str; 2] = ["build", "scaffold"];

@@ -2,13 +2,9 @@
 
 use super::{
     guest::{is_somebody, me},
-    pipe::End,
     world::Phase,
 };
-use crate::{
-    reason::{Exit, Reason},
-    sys::{Errno, Result, Status, Wait},
-};
+use crate::sys::{Errno, Result, Status, Wait};
 use std::time::Duration;
 
 /// Live children that one invocation may have, as on the real host by default.
@@ -39,6 +35,7 @@ pub(crate) fn write(id: i32, buf: &[u8]) -> Result<usize> {
     let me = me();
     let mut state = me.check(me.world.lock());
     state.calls.write += 1;
+    state.connect(me.guest, id);
     let end = state.guests[me.guest].ends.get(&id).ok_or(Errno::BADF)?;
     let peer = end
         .peer
@@ -61,6 +58,7 @@ pub(crate) fn close(id: i32) -> Result<()> {
     let me = me();
     let mut state = me.check(me.world.lock());
     state.calls.close += 1;
+    state.connect(me.guest, id);
     let end = state.guests[me.guest]
         .ends
         .get_mut(&id)
@@ -73,11 +71,16 @@ pub(crate) fn close(id: i32) -> Result<()> {
     {
         theirs.half_close();
         state.notify(peer.guest, peer.id);
+        state.hang_up(me.guest, id, peer);
     }
     Ok(())
 }
 
 pub(crate) fn spawn(name: &str) -> Result<i32> {
+    start(name, false)
+}
+
+pub(super) fn start(name: &str, detached: bool) -> Result<i32> {
     let me = me();
     let mut state = me.check(me.world.lock());
     state.calls.spawn += 1;
@@ -85,26 +88,17 @@ pub(crate) fn spawn(name: &str) -> Result<i32> {
     let live = us
         .ends
         .iter()
-        .filter(|(id, end)| **id != 1 && end.exit.is_none());
+        .filter(|(id, end)| **id != 1 && !end.by_name && end.exit.is_none());
     if live.count() >= CHILDREN {
         return Err(Errno::AGAIN);
     }
     if let Some(start) = state.functions.get(name).cloned() {
         drop(state);
-        return Ok(me.start(name, start));
+        return Ok(me.start_with(name, start, detached));
     }
     // The real host, too, finds that out later: the stream starts, and ends.
-    let id = state.guests[me.guest].next_id;
-    state.guests[me.guest].next_id += 1;
-    let mut end = End::new(None);
-    end.exit = Some(Exit {
-        reason: Reason::Refused,
-        code: Errno::NOENT.0.into(),
-        detail: format!("no function `{name}`: register one with `mock::function`"),
-    });
-    state.guests[me.guest].ends.insert(id, end);
-    state.notify(me.guest, id);
-    Ok(id)
+    let detail = format!("no function `{name}`: register one with `mock::function`");
+    Ok(state.refuse(me.guest, Errno::NOENT, detail))
 }
 
 pub(crate) fn status(id: i32, detail: &mut [u8]) -> Result<Status> {

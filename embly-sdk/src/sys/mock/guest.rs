@@ -69,9 +69,15 @@ pub(crate) fn end(exit: Exit) -> ! {
 impl Me {
     /// Starts a child, which gets its turn when we wait. The number of our stream to it.
     pub(crate) fn start(&self, name: &str, start: Start) -> i32 {
+        self.start_with(name, start, false)
+    }
+
+    /// The same, `detached` or not.
+    pub(crate) fn start_with(&self, name: &str, start: Start, detached: bool) -> i32 {
         let mut state = self.world.lock();
         let child = state.guests.len();
         state.guests.push(Guest::new(name));
+        state.guests[child].detached = detached;
         let id = state.guests[self.guest].next_id;
         state.guests[self.guest].next_id += 1;
         let ours = Peer {
@@ -133,8 +139,9 @@ impl Me {
         let doomed = state.guests[self.guest].phase == Phase::Doomed;
         let over = state.over && self.guest != TEST;
         if (doomed || over) && !thread::panicking() {
+            let doom = state.guests[self.guest].doom.clone();
             drop(state);
-            end(exit(Reason::ParentEnded, 0, ""));
+            end(doom.unwrap_or_else(|| exit(Reason::ParentEnded, 0, "")));
         }
         state
     }

@@ -8,9 +8,10 @@
 //! - [`world`]: who is there, whose turn it is, what time it is.
 //! - [`pipe`]: one end of a stream: what has arrived, credit, half-close, the ending.
 //! - [`guest`]: the threads, how they start and end.
-//! - [`calls`]: the host calls.
+//! - [`calls`], [`names`]: the host calls.
 
 pub(crate) mod calls;
 pub(crate) mod guest;
+pub(crate) mod names;
 mod pipe;
 pub(crate) mod world;

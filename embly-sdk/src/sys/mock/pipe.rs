@@ -18,6 +18,12 @@ pub(super) struct Peer {
 /// What one guest sees of a stream. `None` for the peer: the name was refused.
 pub(super) struct End {
     pub peer: Option<Peer>,
+    /// Who was looked up, and gets an end of its own with our first word.
+    pub host: Option<usize>,
+    /// Opened by name, by us or by the other side.
+    pub by_name: bool,
+    /// How the other side's invocation ends is asked for, beyond the stream.
+    pub monitors: bool,
     /// Arrived and not read yet.
     inbox: VecDeque<u8>,
     /// How many bytes the other side may have under way to us.
@@ -36,6 +42,9 @@ impl End {
     pub fn new(peer: Option<Peer>) -> Self {
         Self {
             peer,
+            host: None,
+            by_name: false,
+            monitors: false,
             inbox: VecDeque::new(),
             window: INITIAL_WINDOW,
             starved: false,

@@ -1,7 +1,7 @@
 //! Who is there, whose turn it is, what time it is.
 
 use super::pipe::End;
-use crate::reason::Exit;
+use crate::reason::{Exit, Reason};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -40,6 +40,10 @@ pub(super) struct Guest {
     /// Streams on which something changed, oldest first, each once.
     pub events: VecDeque<i32>,
     pub phase: Phase,
+    /// Its ending, when it must end.
+    pub doom: Option<Exit>,
+    /// It outlives its parent.
+    pub detached: bool,
     /// Wakes its thread when it has the turn.
     pub bell: Arc<Condvar>,
 }
@@ -50,7 +54,7 @@ pub(super) enum Phase {
     Runs,
     /// In `events`, until this time if there is one.
     Waits(Option<Duration>),
-    /// Must end at its next host call: its parent has ended, or the test.
+    /// Must end at its next host call: it was killed, its parent has ended, or the test.
     Doomed,
     /// Over.
     Ended,
@@ -64,6 +68,8 @@ impl Guest {
             next_id: 2,
             events: VecDeque::new(),
             phase: Phase::Runs,
+            doom: None,
+            detached: false,
             bell: Arc::default(),
         }
     }
@@ -77,6 +83,8 @@ pub(crate) struct World(Mutex<State>);
 pub(super) struct State {
     pub guests: Vec<Guest>,
     pub functions: BTreeMap<String, Start>,
+    /// Who has which name.
+    pub names: BTreeMap<String, usize>,
     pub calls: Calls,
     pub now: Duration,
     pub turn: usize,
@@ -175,19 +183,49 @@ impl State {
     pub fn end(&mut self, guest: usize, exit: &Exit) {
         self.guests[guest].phase = Phase::Ended;
         self.queue.retain(|it| *it != guest);
+        self.names.retain(|_, holder| *holder != guest);
         let ends = std::mem::take(&mut self.guests[guest].ends);
-        for (id, peer) in ends.iter().filter_map(|(id, end)| Some((*id, end.peer?))) {
-            if let Some(end) = self.guests[peer.guest].ends.get_mut(&peer.id) {
-                end.exit = Some(exit.clone());
+        for (id, end) in &ends {
+            let Some(peer) = end.peer else { continue };
+            if let Some(theirs) = self.guests[peer.guest].ends.get_mut(&peer.id)
+                && theirs.exit.is_none()
+            {
+                theirs.exit = Some(exit.clone());
                 self.notify(peer.guest, peer.id);
             }
-            let child = &mut self.guests[peer.guest];
-            if id != 1 && child.phase != Phase::Ended {
-                if let Phase::Waits(_) = child.phase {
-                    self.queue.push_back(peer.guest);
-                }
-                self.guests[peer.guest].phase = Phase::Doomed;
+            if *id != 1 && !end.by_name && !self.guests[peer.guest].detached {
+                self.doom(peer.guest, Reason::ParentEnded, "");
             }
         }
+        // Those who have looked it up, and not spoken to it.
+        let waits = |(other, it): (usize, &Guest)| {
+            let ids = it.ends.iter().filter(|(_, end)| end.host == Some(guest));
+            ids.map(|(id, _)| (other, *id)).collect::<Vec<_>>()
+        };
+        let waiting: Vec<_> = self.guests.iter().enumerate().flat_map(waits).collect();
+        for (other, id) in waiting {
+            if let Some(end) = self.guests[other].ends.get_mut(&id) {
+                end.host = None;
+                end.exit = Some(exit.clone());
+                self.notify(other, id);
+            }
+        }
+    }
+
+    /// Has a guest end at its next host call, unless it has ended.
+    pub fn doom(&mut self, guest: usize, reason: Reason, detail: &str) {
+        let it = &mut self.guests[guest];
+        if matches!(it.phase, Phase::Doomed | Phase::Ended) {
+            return;
+        }
+        it.doom = Some(Exit {
+            reason,
+            code: 0,
+            detail: detail.to_owned(),
+        });
+        if let Phase::Waits(_) = it.phase {
+            self.queue.push_back(guest);
+        }
+        self.guests[guest].phase = Phase::Doomed;
     }
 }

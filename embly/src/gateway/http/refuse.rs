@@ -55,7 +55,10 @@ pub fn answer(
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(ERROR, HeaderValue::from_static(reason.name()));
     headers.insert(REQUEST_ID, request_id.clone());
-    if reason.retry() || reason == Reason::Shutdown {
+    if reason == Reason::Backoff {
+        // Its code is the number of seconds.
+        headers.insert(RETRY_AFTER, HeaderValue::from(ending.code.max(1)));
+    } else if reason.retry() || reason == Reason::Shutdown {
         headers.insert(RETRY_AFTER, RETRY_SECONDS);
     }
     response

@@ -15,6 +15,7 @@ pub const NAMES: &[&str] = &[
     "chain",
     "link",
     "exits",
+    "panics-late",
     "slow",
     "killed",
     "holds",
@@ -31,8 +32,21 @@ pub fn run(name: &str) -> Result<(), Error> {
         "holds" => http::run_catch_error(holds),
         "sleeps-on" => embly::run(sleeps_on),
         "link" => embly::run_catch_error(link),
-        _ => std::process::exit(3),
+        "panics-late" => embly::run(panics_late),
+        _ => embly::run(exits),
     }
+}
+
+/// When it has read something; before, it would be a crash at the start.
+fn panics_late(parent: Conn) -> Result<(), Error> {
+    parent.wait()?;
+    panic!("no luck")
+}
+
+/// The same.
+fn exits(parent: Conn) -> Result<(), Error> {
+    parent.wait()?;
+    std::process::exit(3)
 }
 
 /// Says so when it begins, sleeps the milliseconds in its path, then answers.

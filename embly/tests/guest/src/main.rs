@@ -3,6 +3,7 @@
 
 mod attacks;
 mod faults;
+mod names;
 mod script;
 mod spawn;
 mod wasi;
@@ -38,6 +39,19 @@ fn main() -> Result<(), Error> {
         "feeds" => http::run(spawn::feeds),
         "ignores" => http::run(spawn::ignores),
         "abandons" => http::run(spawn::abandons),
+        "board" => embly::run(names::board),
+        "visits" => http::run(names::visits),
+        "talks" => http::run(names::talks),
+        "echo-host" => embly::run(names::echo_host),
+        "registers" | "registers-too" => http::run(names::registers),
+        "kills" => http::run(names::kills),
+        "monitors" => http::run(names::monitors),
+        "detaches" => http::run(names::detaches),
+        "lingers" => embly::run(names::lingers),
+        "opts" => http::run(names::opts),
+        "bare" => embly::run(names::bare),
+        "beats" | "beats-too" => embly::run(names::beats),
+        "crashes" => names::crashes(),
         "panics" => panic!("no luck"),
         other if attacks::NAMES.contains(&other) => attacks::run(other),
         other if faults::NAMES.contains(&other) => faults::run(other),

@@ -1,0 +1,369 @@
+//! Names that invocations take, and streams to whoever has one.
+//!
+//! A stream that was opened by name has an address of its own, a *call*: each end knows the
+//! other one by it, and neither learns who the other is. So two may have several streams to each
+//! other, and also be parent and child. In the table of streams the call's address stands for the
+//! holder of the name.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use protos::{Address, Body, Ending, Errno, Message, is_name};
+
+use super::link::Pair;
+use super::{Effect, MAX_UNREAD_ENDED, MAX_UNREAD_ENDED_BYTES, Node, Router};
+use crate::allow::{Allow, Right};
+
+/// Streams by name that one invocation may have at once, whoever has opened them: a visitor costs
+/// its host an id, two windows and a place among the events, and the host cannot turn it away.
+pub const MAX_CALLS: usize = 64;
+
+/// Who has which name, and the streams that were opened by name.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    holders: HashMap<String, Address>,
+    calls: HashMap<Address, Call>,
+}
+
+/// A stream that was opened by name.
+#[derive(Debug)]
+struct Call {
+    name: String,
+    /// Who has looked up the name.
+    caller: Address,
+    /// Who has it.
+    holder: Address,
+    /// The caller has spoken, so the holder knows of the stream.
+    known: bool,
+    /// Both have closed the stream; it is kept for those who monitor.
+    closed: bool,
+    /// Whether the caller, and the holder, want to know how the other one ends.
+    monitors: [bool; 2],
+}
+
+/// The way of a frame.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Route {
+    /// The two ends, as the table of streams has them.
+    pub from: Address,
+    pub to: Address,
+    /// Who gets it, and from whom as it knows them.
+    pub receiver: Address,
+    pub sender: Address,
+}
+
+impl Names {
+    pub fn calls(&self) -> usize {
+        self.calls.len()
+    }
+
+    pub fn knows(&self, address: Address) -> bool {
+        self.calls.contains_key(&address)
+    }
+
+    /// The way from one address to another.
+    pub fn route(&self, from: Address, to: Address) -> Route {
+        match self.calls.get(&to) {
+            Some(call) if call.caller == from => Route {
+                from,
+                to,
+                receiver: call.holder,
+                sender: to,
+            },
+            Some(call) if call.holder == from => Route {
+                from: to,
+                to: call.caller,
+                receiver: call.caller,
+                sender: to,
+            },
+            _ => Route {
+                from,
+                to,
+                receiver: to,
+                sender: from,
+            },
+        }
+    }
+}
+
+impl Call {
+    fn other(&self, one: Address) -> Address {
+        if one == self.caller {
+            self.holder
+        } else {
+            self.caller
+        }
+    }
+
+    /// Whether the stream is still of use to this end.
+    fn is_live_for(&self, end: Address) -> bool {
+        !self.closed || self.monitors[usize::from(end == self.holder)]
+    }
+}
+
+impl Router {
+    /// Says which function an invocation runs, and what that may do. Before, it may use no names.
+    pub fn introduce(&mut self, address: Address, function: &Arc<str>, allow: &Arc<Allow>) {
+        if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&address) {
+            invocation.function = Arc::clone(function);
+            invocation.allow = Arc::clone(allow);
+        }
+    }
+
+    /// Whether this right covers the name.
+    pub(super) fn permitted(&self, who: Address, right: Right, name: &str) -> Result<(), Ending> {
+        let Some(Node::Invocation(invocation)) = self.nodes.get(&who) else {
+            return Err(Ending::refused(Errno::PERM, "it has ended"));
+        };
+        if invocation.allow.has(right, name) {
+            return Ok(());
+        }
+        let advice = invocation.allow.advice(right, name, &invocation.function);
+        Err(Ending::refused(
+            Errno::ACCES,
+            format!("not allowed: {advice}"),
+        ))
+    }
+
+    pub(super) fn register(
+        &mut self,
+        who: Address,
+        name: String,
+        release: bool,
+        effects: &mut Vec<Effect>,
+    ) {
+        let holder = self.names.holders.get(&name).copied();
+        if release {
+            if holder == Some(who) {
+                self.names.holders.remove(&name);
+            }
+            return;
+        }
+        let taken = || Ending::refused(Errno::EXIST, "another invocation has it");
+        let granted = if !is_name(&name) {
+            Err(Ending::refused(Errno::INVAL, "that is not a name"))
+        } else if holder.is_some_and(|holder| holder != who) {
+            self.permitted(who, Right::Register, &name)
+                .and_then(|()| Err(taken()))
+        } else {
+            self.permitted(who, Right::Register, &name)
+        };
+        let error = match granted {
+            Ok(()) => {
+                self.names.holders.insert(name.clone(), who);
+                Errno::SUCCESS
+            }
+            Err(ending) => {
+                let what = format!("register of `{name}`: {}", ending.detail);
+                effects.push(Effect::Refused { from: who, what });
+                // It was made from one just above.
+                Errno(u16::try_from(ending.code).unwrap_or(Errno::PERM.0))
+            }
+        };
+        effects.push(Effect::Deliver(Message {
+            to: Some(who),
+            from: None,
+            body: Body::Grant { name, error },
+        }));
+    }
+
+    pub(super) fn lookup(
+        &mut self,
+        caller: Address,
+        name: String,
+        address: Address,
+        effects: &mut Vec<Effect>,
+    ) {
+        match self.admit_call(caller, &name, address) {
+            Ok(holder) => {
+                for end in [caller, holder] {
+                    if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&end) {
+                        invocation.calls.insert(address);
+                        invocation.live_calls += 1;
+                    }
+                }
+                let call = Call {
+                    name,
+                    caller,
+                    holder,
+                    known: false,
+                    closed: false,
+                    monitors: [false; 2],
+                };
+                self.names.calls.insert(address, call);
+            }
+            Err(ending) => {
+                let what = format!("lookup of `{name}`: {}", ending.detail);
+                effects.push(Effect::Refused { from: caller, what });
+                self.pass(address, caller, Body::Ending(ending), effects);
+            }
+        }
+    }
+
+    fn admit_call(
+        &mut self,
+        caller: Address,
+        name: &str,
+        address: Address,
+    ) -> Result<Address, Ending> {
+        if self.knows(address) || self.unread.contains_key(&(caller, address)) {
+            return Err(Ending::refused(Errno::EXIST, "the address is taken"));
+        }
+        if !is_name(name) {
+            return Err(Ending::refused(Errno::INVAL, "that is not a name"));
+        }
+        self.permitted(caller, Right::Reach, name)?;
+        let Some(holder) = self.names.holders.get(name).copied() else {
+            return Err(Ending::refused(Errno::NOENT, "nobody has this name"));
+        };
+        if holder == caller {
+            return Err(Ending::refused(Errno::INVAL, "the name is its own"));
+        }
+        self.room_for_call(caller, "it")?;
+        self.room_for_call(holder, &format!("`{name}`"))?;
+        self.connect(caller, address)
+            .map_err(|ending| Ending::refused(Errno::AGAIN, ending.detail))?;
+        Ok(holder)
+    }
+
+    fn room_for_call(&self, end: Address, what: &str) -> Result<(), Ending> {
+        let Some(Node::Invocation(invocation)) = self.nodes.get(&end) else {
+            return Err(Ending::refused(Errno::NOENT, "nobody has this name"));
+        };
+        let full = if invocation.live_calls >= MAX_CALLS {
+            format!("{what} has {MAX_CALLS} streams by name")
+        } else if invocation.unread_streams >= MAX_UNREAD_ENDED
+            || invocation.unread_bytes >= MAX_UNREAD_ENDED_BYTES
+        {
+            format!("{what} has too many streams that ended and were not read")
+        } else {
+            return Ok(());
+        };
+        Err(Ending::refused(Errno::AGAIN, full))
+    }
+
+    pub(super) fn monitor(&mut self, who: Address, to: Option<Address>, effects: &mut Vec<Effect>) {
+        // What has ended has said so, or is about to.
+        let Some(to) = to.filter(|to| self.knows(*to)) else {
+            return;
+        };
+        match self.names.calls.get_mut(&to) {
+            Some(call) if [call.caller, call.holder].contains(&who) => {
+                // On a stream that is over, its ending is on the way.
+                let end = usize::from(who == call.holder);
+                call.monitors[end] |= !call.closed;
+            }
+            // Parents and children are told in any case.
+            None if self.links.contains_key(&Pair::new(who, to)) => {}
+            _ => {
+                let what = format!("monitor of {to}, which it does not know");
+                effects.push(Effect::Refused { from: who, what });
+                self.pass(to, who, Body::Error(Errno::ACCES), effects);
+            }
+        }
+    }
+
+    /// Delivers on a stream; who is called for the first time is told before by whom.
+    pub(super) fn deliver(&mut self, route: Route, body: Body, effects: &mut Vec<Effect>) {
+        let Route {
+            receiver, sender, ..
+        } = route;
+        let first = self
+            .names
+            .calls
+            .get_mut(&sender)
+            .filter(|call| call.holder == receiver && !call.known);
+        if let Some(call) = first {
+            call.known = true;
+            let name = call.name.clone();
+            let error = Errno::SUCCESS;
+            self.pass(sender, receiver, Body::Grant { name, error }, effects);
+        }
+        self.pass(sender, receiver, body, effects);
+    }
+
+    /// A stream that both have closed is over, if it was opened by name.
+    pub(super) fn hang_up(&mut self, route: Route, effects: &mut Vec<Effect>) {
+        let at = route.sender;
+        let Some(call) = self.names.calls.get_mut(&at) else {
+            return;
+        };
+        call.closed = true;
+        let (caller, holder) = (call.caller, call.holder);
+        let [to_caller, to_holder] = self.take_link(caller, at);
+        self.keep_unread(caller, at, to_caller);
+        self.keep_unread(holder, at, to_holder);
+        let mut of_use = false;
+        for end in [caller, holder] {
+            let live = self
+                .names
+                .calls
+                .get(&at)
+                .is_some_and(|it| it.is_live_for(end));
+            of_use |= live;
+            if !live {
+                if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&end) {
+                    invocation.live_calls -= 1;
+                }
+                self.pass(at, end, Body::Ending(Ending::exit(0)), effects);
+            }
+        }
+        if !of_use {
+            self.names.calls.remove(&at);
+            for end in [caller, holder] {
+                if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&end) {
+                    invocation.calls.remove(&at);
+                }
+            }
+        }
+    }
+
+    /// Frees the names of an invocation that is over, and ends its streams by name.
+    pub(super) fn leave_names(
+        &mut self,
+        gone: Address,
+        calls: impl IntoIterator<Item = Address>,
+        ending: &Ending,
+        effects: &mut Vec<Effect>,
+    ) {
+        self.names.holders.retain(|_, holder| *holder != gone);
+        for at in calls {
+            let Some(call) = self.names.calls.remove(&at) else {
+                continue;
+            };
+            let other = call.other(gone);
+            let told = other == call.caller || call.known;
+            let [to_caller, to_holder] = self.take_link(call.caller, at);
+            let unread = if other == call.caller {
+                to_caller
+            } else {
+                to_holder
+            };
+            self.keep_unread(other, at, unread);
+            let live = call.is_live_for(other);
+            if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&other) {
+                invocation.calls.remove(&at);
+                invocation.live_calls -= usize::from(live);
+            }
+            if live && told {
+                self.pass(at, other, Body::Ending(ending.clone()), effects);
+            }
+        }
+    }
+
+    /// Takes a call's stream away; the bytes that the caller, and the holder, had not read.
+    fn take_link(&mut self, caller: Address, at: Address) -> [u32; 2] {
+        let Some(mut link) = self.links.remove(&Pair::new(caller, at)) else {
+            return [0; 2];
+        };
+        let unread = [
+            link.direction(at, caller).unread(),
+            link.direction(caller, at).unread(),
+        ];
+        link.close(&mut self.budget);
+        unread
+    }
+}
+
+#[cfg(test)]
+mod tests;
