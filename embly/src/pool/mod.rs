@@ -12,7 +12,7 @@ use embly_wrapper::process::Spec;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::limits::Limits;
-use crate::wrapper::{Door, Nursery, Reaper, Server, Slots, StartError, Wrapper};
+use crate::wrapper::{Door, Jail, Nursery, Reaper, Server, Slots, StartError, Wrapper};
 
 /// How often a wrapper is asked for before the request is given up. Between two attempts the
 /// fork server is started anew; one that dies each time has died within milliseconds.
@@ -34,6 +34,8 @@ pub enum Start {
 pub struct Processes {
     /// How wrappers are started.
     pub start: Start,
+    /// What they are kept in.
+    pub jail: Arc<Jail>,
     /// Where those connect that were not forked.
     pub door: Arc<Door>,
     /// Starts fork servers.
@@ -81,6 +83,7 @@ impl Function {
                 function: name.to_owned(),
                 artefact,
                 entry,
+                memory: limits.memory,
             },
             env,
             limits,
@@ -119,9 +122,10 @@ impl Function {
                 reaper,
                 slots,
                 door,
+                jail,
                 ..
             } = processes;
-            return door.start(spec, slots.next(), nursery, reaper).await;
+            return door.start(spec, slots.next(), jail, nursery, reaper).await;
         }
         for _ in 1..ATTEMPTS {
             match self.attempt(processes).await {
@@ -147,8 +151,9 @@ impl Function {
         }
         let spec = self.spec.clone();
         let (nursery, reaper) = (processes.nursery.clone(), Arc::clone(&processes.reaper));
+        let jail = Arc::clone(&processes.jail);
         let start = async move {
-            let started = Arc::new(Server::start(&spec, &nursery, &reaper).await?);
+            let started = Arc::new(Server::start(&spec, &jail, &nursery, &reaper).await?);
             *server = Some(Arc::clone(&started));
             Ok(started)
         };
