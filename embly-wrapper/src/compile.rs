@@ -1,13 +1,23 @@
 //! Wasm to native code, in a process of its own: wasm may be hostile, and a compiler is large.
 
+mod supervise;
+
 use std::ffi::OsStr;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use wasmtime::{Engine, Module};
 
-use crate::{artefact, engine, preflight, process, sys};
+use crate::jail::compiler::Limits;
+use crate::{artefact, engine, jail, preflight, process, sys};
+
+/// The largest module that is compiled, in bytes. Interpreters as modules have 5 to 50 MB.
+pub const MAX_WASM: u64 = 256 << 20;
+
+/// A compiler that takes longer is killed. It is twice what its CPU time takes with one core.
+const WITHIN: Duration = Duration::from_secs(2 * jail::COMPILER_CPU);
 
 /// A compiled function version.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +66,17 @@ pub enum CompileError {
         /// Why.
         source: io::Error,
     },
+    /// It takes more than a module may.
+    #[error(
+        "compiling it takes more than {0}, which is all that one module may take: make it smaller, or split it into several functions"
+    )]
+    TooMuch(String),
+    /// More than [`MAX_WASM`].
+    #[error("it is larger than {} MiB: make it smaller, or split it into several functions", MAX_WASM >> 20)]
+    TooLarge,
+    /// The compiler's own jail.
+    #[error(transparent)]
+    Jail(#[from] jail::JailError),
     /// The compiler process could not be started, or died.
     #[error("the compiler process failed: {0}")]
     Process(String),
@@ -67,34 +88,44 @@ pub enum CompileError {
 /// # Errors
 /// See [`CompileError`]; nothing is left that a later one would trust.
 pub fn compile(wasm: &Path, cache: &Path, entry: &str) -> Result<Compiled, CompileError> {
+    compile_within(wasm, cache, entry, Limits::default(), WITHIN)
+}
+
+/// The same with other limits.
+///
+/// # Errors
+/// The same.
+pub fn compile_within(
+    wasm: &Path,
+    cache: &Path,
+    entry: &str,
+    limits: Limits,
+    within: Duration,
+) -> Result<Compiled, CompileError> {
     let failed = |error: io::Error| CompileError::Process(error.to_string());
-    let output = process::wrapper_command("compile")
+    let mut command = process::wrapper_command("compile");
+    command
         .args([wasm.as_os_str(), cache.as_os_str(), OsStr::new(entry)])
-        .stdin(Stdio::null())
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .output()
-        .map_err(failed)?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    match (output.status.code(), said.trim_end().split_once(' ')) {
+        .args(["--memory", &limits.memory.to_string()])
+        .args(["--cpu", &limits.cpu.to_string()])
+        .stdin(Stdio::null());
+    let output = supervise::run(&mut command, within).map_err(failed)?;
+    if let Some(limit) = output.limit(limits, within) {
+        return Err(CompileError::TooMuch(limit));
+    }
+    match (output.status.code(), output.said.trim_end().split_once(' ')) {
         (Some(0), Some((kind, path))) => Ok(Compiled {
             artefact: PathBuf::from(path),
             fresh: kind == FRESH,
         }),
-        (Some(1), _) => {
-            let text = String::from_utf8_lossy(&output.stderr);
-            Err(CompileError::Preflight(
-                text.lines().map(str::to_owned).collect(),
-            ))
-        }
-        _ => {
-            let text = String::from_utf8_lossy(&output.stderr);
-            Err(CompileError::Process(format!(
-                "{}: {}",
-                output.status,
-                text.trim()
-            )))
-        }
+        (Some(1), _) => Err(CompileError::Preflight(
+            output.errors.lines().map(str::to_owned).collect(),
+        )),
+        _ => Err(CompileError::Process(format!(
+            "{}: {}",
+            output.status,
+            output.errors.trim()
+        ))),
     }
 }
 
@@ -105,14 +136,22 @@ const FOUND: &str = "found";
 ///
 /// # Errors
 /// See [`CompileError`].
-pub fn role(wasm: &Path, cache: &Path, entry: &str) -> Result<String, CompileError> {
+pub fn role(
+    wasm: &Path,
+    cache: &Path,
+    entry: &str,
+    limits: Limits,
+) -> Result<String, CompileError> {
     let engine = engine().map_err(|error| CompileError::Process(format!("{error:#}")))?;
-    let bytes = read(wasm)?;
-    let path = artefact::path(cache, &bytes, &engine);
     artefact::prepare_folder(cache).map_err(|source| CompileError::Write {
         path: artefact::folder(cache),
         source,
     })?;
+    let bytes = read_file(wasm)?;
+    // Nobody has looked at these bytes yet.
+    jail::compiler::enter(&artefact::folder(cache), limits)?;
+    let bytes = module_of(wasm, bytes)?;
+    let path = artefact::path(cache, &bytes, &engine);
     // One that was damaged is made again.
     let found = artefact::open(&path).ok().and_then(|artefact| {
         artefact::touch(&artefact.file);
@@ -154,14 +193,25 @@ fn check(engine: &Engine, module: &Module, entry: &str) -> Result<(), CompileErr
 
 /// The module's bytes, whether the file holds a binary or a text module.
 pub(crate) fn read(path: &Path) -> Result<Vec<u8>, CompileError> {
+    module_of(path, read_file(path)?)
+}
+
+fn read_file(path: &Path) -> Result<Vec<u8>, CompileError> {
     let error = |source| CompileError::Read {
         path: path.to_owned(),
         source,
     };
     let mut bytes = Vec::new();
     std::fs::File::open(path)
-        .and_then(|mut file| file.read_to_end(&mut bytes))
+        .and_then(|file| file.take(MAX_WASM + 1).read_to_end(&mut bytes))
         .map_err(error)?;
+    if bytes.len() as u64 > MAX_WASM {
+        return Err(CompileError::TooLarge);
+    }
+    Ok(bytes)
+}
+
+fn module_of(path: &Path, bytes: Vec<u8>) -> Result<Vec<u8>, CompileError> {
     // `\0asm`, then version and layer as u16: layer 1 is a component.
     match bytes.get(..8) {
         Some([0, b'a', b's', b'm', _, _, 1, 0]) => Err(CompileError::Component),

@@ -13,6 +13,8 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, recv, recvmsg, send, sendmsg,
 };
 
+use crate::jail::Missing;
+
 /// The most descriptors one message can carry: `SCM_MAX_FD` of the kernel.
 pub const MAX_BATCH: usize = 253;
 
@@ -29,8 +31,8 @@ pub struct Batch {
 /// What a fork server says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reply {
-    /// The function is loaded.
-    Ready,
+    /// The function is loaded and the jail closed; what the jail lacks here.
+    Ready(Vec<Missing>),
     /// It could not be loaded, and why. The fork server ends.
     Failed(String),
     /// No wrapper for this slot, and the errno of the fork.
@@ -44,11 +46,11 @@ const FORK_FAILED: u8 = 3;
 impl Reply {
     fn encode(&self) -> Vec<u8> {
         match self {
-            Self::Ready => vec![READY],
-            Self::Failed(text) => {
-                let text = &text.as_bytes()[..text.floor_char_boundary(MAX_REPLY - 1)];
-                [&[FAILED], text].concat()
+            Self::Ready(missing) => {
+                let line = |Missing { step, why }: &Missing| format!("{step}\t{why}\n");
+                tagged(READY, &missing.iter().map(line).collect::<String>())
             }
+            Self::Failed(text) => tagged(FAILED, text),
             Self::ForkFailed(slot, errno) => {
                 [&[FORK_FAILED], &slot.to_bytes()[..], &errno.to_le_bytes()].concat()
             }
@@ -57,7 +59,16 @@ impl Reply {
 
     fn decode(bytes: &[u8]) -> Option<Self> {
         match bytes.split_first()? {
-            (&READY, []) => Some(Self::Ready),
+            (&READY, text) => Some(Self::Ready(
+                String::from_utf8_lossy(text)
+                    .lines()
+                    .filter_map(|line| line.split_once('\t'))
+                    .map(|(step, why)| Missing {
+                        step: step.to_owned(),
+                        why: why.to_owned(),
+                    })
+                    .collect(),
+            )),
             (&FAILED, text) => Some(Self::Failed(String::from_utf8_lossy(text).into_owned())),
             (&FORK_FAILED, rest) => {
                 let (slot, errno) = rest.split_first_chunk::<{ Slot::BYTES }>()?;
@@ -67,6 +78,11 @@ impl Reply {
             _ => None,
         }
     }
+}
+
+fn tagged(tag: u8, text: &str) -> Vec<u8> {
+    let text = &text.as_bytes()[..text.floor_char_boundary(MAX_REPLY - 1)];
+    [&[tag], text].concat()
 }
 
 pub(crate) fn send_batch(
@@ -140,7 +156,17 @@ mod tests {
     #[test]
     fn replies_read_back() {
         for reply in [
-            Reply::Ready,
+            Reply::Ready(Vec::new()),
+            Reply::Ready(vec![
+                Missing {
+                    step: "landlock".into(),
+                    why: "switched off".into(),
+                },
+                Missing {
+                    step: "a user namespace".into(),
+                    why: String::new(),
+                },
+            ]),
             Reply::Failed("no such file".into()),
             Reply::ForkFailed(Slot(7), libc::EAGAIN),
         ] {

@@ -36,4 +36,4 @@ pub mod streams;
 #[expect(unsafe_code, reason = "the one place for it")]
 mod sys;
 
-pub use roles::main;
+pub use roles::{main, main_as};

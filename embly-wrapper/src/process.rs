@@ -3,10 +3,11 @@
 use std::ffi::OsStr;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use protos::Slot;
 use rustix::net::{
@@ -16,6 +17,7 @@ use rustix::net::{
 use rustix::process::{Pid, Signal};
 
 use crate::control::{self, Batch, Reply};
+use crate::jail::Policy;
 pub use crate::sys::process::{Reaped, Status, Which, reap};
 
 /// A fork server, seen from the master: its process and its control socket. It ends when the
@@ -35,18 +37,31 @@ pub struct Spec {
     pub artefact: PathBuf,
     /// The exported function to run.
     pub entry: String,
+    /// Its limit of memory, in bytes.
+    pub memory: Option<u64>,
 }
 
 impl Spec {
-    fn command(&self, role: &str) -> Command {
-        let mut command = wrapper_command(role);
+    fn command(&self, role: &str, policy: &Policy) -> Command {
+        let mut command = jailed_command(role, policy);
         command
-            .args(["--master", &std::process::id().to_string()])
             .args(["--function", &self.function, "--entry", &self.entry])
-            .args([OsStr::new("--artefact"), self.artefact.as_os_str()])
-            .stdout(Stdio::null());
+            .args([OsStr::new("--artefact"), self.artefact.as_os_str()]);
+        if let Some(memory) = self.memory {
+            command.args(["--memory", &memory.to_string()]);
+        }
         command
     }
+}
+
+fn jailed_command(role: &str, policy: &Policy) -> Command {
+    let mut command = wrapper_command(role);
+    command
+        .args(["--master", &std::process::id().to_string()])
+        .args(["--jail-user", &policy.user.to_string()])
+        .args(["--require-jail", if policy.required { "yes" } else { "no" }])
+        .stdout(Stdio::null());
+    command
 }
 
 impl ForkServer {
@@ -55,15 +70,10 @@ impl ForkServer {
     ///
     /// # Errors
     /// That of starting a process.
-    pub fn start(spec: &Spec) -> io::Result<Self> {
-        let (ours, theirs) = socketpair(
-            AddressFamily::UNIX,
-            SocketType::SEQPACKET,
-            SocketFlags::CLOEXEC,
-            None,
-        )?;
+    pub fn start(spec: &Spec, policy: &Policy) -> io::Result<Self> {
+        let (ours, theirs) = control_pair()?;
         rustix::io::ioctl_fionbio(&ours, true)?;
-        let child = spec.command("serve").stdin(theirs).spawn()?;
+        let child = spec.command("serve", policy).stdin(theirs).spawn()?;
         // The value is dropped without a wait: the reaper waits for its whole group.
         let pid = i32::try_from(child.id()).map_err(io::Error::other)?;
         Ok(Self { control: ours, pid })
@@ -80,6 +90,53 @@ impl ForkServer {
         self.control
     }
 }
+
+fn control_pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(
+        AddressFamily::UNIX,
+        SocketType::SEQPACKET,
+        SocketFlags::CLOEXEC,
+        None,
+    )?)
+}
+
+/// What the jail lacks here: a process enters it, says so, and ends. Waits for it. With
+/// [`Policy::required`] one that lacks anything is [`Reply::Failed`].
+///
+/// # Errors
+/// That of starting a process; `UnexpectedEof` when it says nothing.
+pub fn probe_jail(policy: &Policy) -> io::Result<Reply> {
+    let (ours, theirs) = control_pair()?;
+    let mut child = jailed_command("probe", policy)
+        .stdin(theirs)
+        .stderr(Stdio::null())
+        .spawn()?;
+    // It says something within milliseconds, or ends, which shows here as well.
+    let ready = rustix::event::poll(
+        &mut [rustix::event::PollFd::new(
+            &ours,
+            rustix::event::PollFlags::IN,
+        )],
+        Some(&rustix::time::Timespec {
+            tv_sec: PROBE_WITHIN.as_secs().cast_signed(),
+            tv_nsec: 0,
+        }),
+    );
+    let said = match ready {
+        Ok(1..) => control::receive_reply(ours.as_fd()),
+        Ok(0) => Err(io::ErrorKind::TimedOut.into()),
+        Err(error) => Err(error.into()),
+    };
+    if said.is_err() {
+        // It may have ended already.
+        let _ = child.kill();
+    }
+    let status = child.wait()?;
+    said.map_err(|error| io::Error::new(error.kind(), format!("{error}, {status}")))
+}
+
+/// A process starts and enters the jail in milliseconds; a machine under heavy load gets this.
+const PROBE_WITHIN: Duration = Duration::from_secs(10);
 
 /// Asks a fork server for one wrapper per slot, which gets the descriptor beside it. At most
 /// [`control::MAX_BATCH`] at a time.
@@ -113,9 +170,9 @@ pub(crate) fn wrapper_command(role: &str) -> Command {
 ///
 /// # Errors
 /// That of starting a process.
-pub fn start_wrapper(spec: &Spec, socket: &Path, slot: Slot) -> io::Result<i32> {
+pub fn start_wrapper(spec: &Spec, policy: &Policy, socket: &Path, slot: Slot) -> io::Result<i32> {
     let child = spec
-        .command("connect")
+        .command("connect", policy)
         .args(["--slot", &slot.0.to_string()])
         .args([OsStr::new("--socket"), socket.as_os_str()])
         .stdin(Stdio::null())

@@ -8,23 +8,33 @@ use std::process::ExitCode;
 use protos::Slot;
 
 use crate::instance::Prepared;
-use crate::server::{self, Options};
+use crate::jail::Policy;
+use crate::jail::compiler::Limits;
+use crate::server::{self, Options, Program};
 use crate::{artefact, child, compile, engine, sys};
 
 const USAGE: &str =
-    "usage: embly wrapper compile|serve|connect|exec (started by `embly`, not by hand)";
+    "usage: embly wrapper compile|serve|connect|probe|exec (started by `embly`, not by hand)";
 
 /// Runs the role that the arguments (after `wrapper`) name. Exit codes: 0, 1 for what is wrong
 /// with the function, 2 for what is wrong with the call.
 ///
 /// Call it before any thread exists.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    main_as(&Program::default(), arguments)
+}
+
+/// The same with another program in the wrappers: for tests and measurements.
+pub fn main_as(program: &Program, arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let role = arguments.first().and_then(|role| role.to_str());
     let result = match (role, arguments.get(1..).unwrap_or_default()) {
-        (Some("compile"), [wasm, cache, entry]) => compile(wasm.as_ref(), cache.as_ref(), entry),
-        (Some("serve"), rest) => serve(&Flags(rest)),
-        (Some("connect"), rest) => connect(&Flags(rest)),
+        (Some("compile"), [wasm, cache, entry, rest @ ..]) => {
+            compile(wasm.as_ref(), cache.as_ref(), entry, &Flags(rest))
+        }
+        (Some("serve"), rest) => serve(program, &Flags(rest)),
+        (Some("connect"), rest) => connect(program, &Flags(rest)),
+        (Some("probe"), rest) => probe(&Flags(rest)),
         (Some("exec"), []) => exec(),
         _ => Err(USAGE.into()),
     };
@@ -39,9 +49,16 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 type RoleResult = Result<ExitCode, Box<dyn Error>>;
 
-fn compile(wasm: &Path, cache: &Path, entry: &OsString) -> RoleResult {
+fn compile(wasm: &Path, cache: &Path, entry: &OsString, flags: &Flags<'_>) -> RoleResult {
     let entry = entry.to_str().ok_or("the entry is not UTF-8")?;
-    match compile::role(wasm, cache, entry) {
+    let mut limits = Limits::default();
+    if let Ok(memory) = flags.text("--memory") {
+        limits.memory = memory.parse()?;
+    }
+    if let Ok(cpu) = flags.text("--cpu") {
+        limits.cpu = cpu.parse()?;
+    }
+    match compile::role(wasm, cache, entry, limits) {
         Ok(line) => {
             println!("{line}");
             Ok(ExitCode::SUCCESS)
@@ -80,18 +97,35 @@ impl<'a> Flags<'a> {
             function: self.text("--function")?.to_owned(),
             artefact: self.path("--artefact")?.to_owned(),
             entry: self.text("--entry")?.to_owned(),
+            memory: match self.text("--memory") {
+                Ok(memory) => Some(memory.parse()?),
+                Err(_) => None,
+            },
+            policy: self.policy()?,
+        })
+    }
+
+    fn policy(&self) -> Result<Policy, Box<dyn Error>> {
+        Ok(Policy {
+            user: self.text("--jail-user")?.parse()?,
+            required: self.text("--require-jail")? == "yes",
         })
     }
 }
 
-fn serve(flags: &Flags<'_>) -> RoleResult {
-    server::serve(&flags.options()?)?;
+fn probe(flags: &Flags<'_>) -> RoleResult {
+    server::probe(flags.text("--master")?.parse()?, &flags.policy()?)?;
     Ok(ExitCode::SUCCESS)
 }
 
-fn connect(flags: &Flags<'_>) -> RoleResult {
+fn serve(program: &Program, flags: &Flags<'_>) -> RoleResult {
+    server::serve(&flags.options()?, program)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn connect(program: &Program, flags: &Flags<'_>) -> RoleResult {
     let slot = Slot(flags.text("--slot")?.parse()?);
-    server::connect(&flags.options()?, flags.path("--socket")?, slot)?;
+    server::connect(&flags.options()?, program, flags.path("--socket")?, slot)?;
     Ok(ExitCode::SUCCESS)
 }
 

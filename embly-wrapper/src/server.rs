@@ -13,6 +13,7 @@ use rustix::process::{Pid, Signal};
 use crate::artefact::Artefact;
 use crate::control::{self, Reply};
 use crate::instance::Prepared;
+use crate::jail::{Missing, Policy, Step};
 use crate::sys::process::{Fork, clone_sibling, exit_now};
 use crate::{artefact, child, engine, jail, sys};
 
@@ -27,6 +28,33 @@ pub struct Options {
     pub artefact: PathBuf,
     /// The exported function to run.
     pub entry: String,
+    /// Its limit of memory, in bytes.
+    pub memory: Option<u64>,
+    /// How it is jailed.
+    pub policy: Policy,
+}
+
+/// What a fork server is made of, beside its options: what the executable gives is
+/// [`Program::default`]; a test puts an attacker in the guest's place, and whoever measures the
+/// jail leaves out steps.
+#[derive(Debug, Clone, Copy)]
+pub struct Program {
+    /// What a wrapper does on its slot, once it is jailed.
+    pub run: fn(OwnedFd, Slot, &mut Prepared),
+    /// The steps of the jail, for a function of this name.
+    pub steps: fn(&str) -> &'static [Step],
+}
+
+impl Default for Program {
+    fn default() -> Self {
+        Self {
+            run: |socket, slot, function| {
+                // A failure here means that the master has gone.
+                let _ = child::run(socket, slot, function);
+            },
+            steps: |_| &Step::ALL,
+        }
+    }
 }
 
 /// Why a fork server ends without serving.
@@ -58,11 +86,12 @@ pub enum ServerError {
 ///
 /// # Errors
 /// What kept it from serving; the master was told.
-pub fn serve(options: &Options) -> Result<(), ServerError> {
+pub fn serve(options: &Options, program: &Program) -> Result<(), ServerError> {
     // A duplicate: number 0 becomes /dev/null.
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
         .map_err(|error| ServerError::Control(error.into()))?;
-    let (mut function, artefact) = match prepare(options, &[control.as_raw_fd()]) {
+    let prepared = prepare(options, program, &[control.as_raw_fd()]);
+    let (mut function, artefact, missing) = match prepared {
         Ok(prepared) => prepared,
         Err(error) => {
             // The master learns why; if it cannot be told it sees the socket close.
@@ -70,19 +99,25 @@ pub fn serve(options: &Options) -> Result<(), ServerError> {
             return Err(error);
         }
     };
-    control::send_reply(control.as_fd(), &Reply::Ready).map_err(ServerError::Control)?;
+    let ready = Reply::Ready(missing);
+    control::send_reply(control.as_fd(), &ready).map_err(ServerError::Control)?;
     while let Some(batch) = receive(&control).map_err(ServerError::Control)? {
         for (slot, socket) in batch {
             let keep = [socket.as_raw_fd(), artefact];
-            let run = || wrapper(options.master, keep, slot, socket, &mut function);
+            let run = || wrapper(options, program, keep, (socket, slot), &mut function);
             fork(&control, slot, run).map_err(ServerError::Control)?;
         }
     }
     Ok(())
 }
 
-/// The function, and the descriptor of its artefact, which the engine maps memory from later.
-fn prepare(options: &Options, keep: &[RawFd]) -> Result<(Prepared, RawFd), ServerError> {
+/// The function, the descriptor of its artefact, which the engine maps memory from later, and
+/// what the jail lacks here.
+fn prepare(
+    options: &Options,
+    program: &Program,
+    keep: &[RawFd],
+) -> Result<(Prepared, RawFd, Vec<Missing>), ServerError> {
     jail::enter_server(options.master, &options.function, keep)?;
     let artefact = artefact::open(&options.artefact).map_err(|source| ServerError::Artefact {
         path: options.artefact.clone(),
@@ -97,25 +132,47 @@ fn prepare(options: &Options, keep: &[RawFd]) -> Result<(Prepared, RawFd), Serve
     if threads != 1 {
         return Err(ServerError::Threads(threads));
     }
-    jail::silence()?;
-    Ok((prepared, artefact))
+    // Where clocks are read without a system call is looked up when one is read first, in ways
+    // that the jail does not allow.
+    let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let steps = (program.steps)(&options.function);
+    let missing = jail::confine(&options.policy, steps, options.master, options.memory)?;
+    Ok((prepared, artefact, missing))
+}
+
+/// Enters the jail, says what it lacks here, and ends: for a master that starts, and for
+/// `embly doctor`.
+///
+/// # Errors
+/// The step that failed; the master was told.
+pub fn probe(master: i32, policy: &Policy) -> Result<(), ServerError> {
+    let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
+        .map_err(|error| ServerError::Control(error.into()))?;
+    let entered = jail::enter_server(master, "probe", &[control.as_raw_fd()])
+        .and_then(|()| jail::confine(policy, &Step::ALL, master, None));
+    let (reply, result) = match entered {
+        Ok(missing) => (Reply::Ready(missing), Ok(())),
+        Err(error) => (Reply::Failed(error.to_string()), Err(error.into())),
+    };
+    control::send_reply(control.as_fd(), &reply).map_err(ServerError::Control)?;
+    result
 }
 
 /// Runs one wrapper as a program of its own: what a fork server and its child do, in one process.
 ///
 /// # Errors
 /// What kept it from connecting; the master waits for it in vain and says so.
-pub fn connect(options: &Options, socket: &Path, slot: Slot) -> Result<(), ServerError> {
+pub fn connect(
+    options: &Options,
+    program: &Program,
+    socket: &Path,
+    slot: Slot,
+) -> Result<(), ServerError> {
     // Before the descriptors are gone, while there is still a path to it.
     let stream = UnixStream::connect(socket).map_err(ServerError::Control)?;
-    let (mut function, artefact) = prepare(options, &[stream.as_raw_fd()])?;
-    wrapper(
-        options.master,
-        [stream.as_raw_fd(), artefact],
-        slot,
-        stream.into(),
-        &mut function,
-    );
+    let (mut function, artefact, _) = prepare(options, program, &[stream.as_raw_fd()])?;
+    let keep = [stream.as_raw_fd(), artefact];
+    wrapper(options, program, keep, (stream.into(), slot), &mut function);
     Ok(())
 }
 
@@ -144,11 +201,17 @@ fn fork(control: &OwnedFd, slot: Slot, run: impl FnOnce()) -> io::Result<()> {
     }
 }
 
-fn wrapper(master: i32, keep: [RawFd; 2], slot: Slot, socket: OwnedFd, function: &mut Prepared) {
+fn wrapper(
+    options: &Options,
+    program: &Program,
+    keep: [RawFd; 2],
+    (socket, slot): (OwnedFd, Slot),
+    function: &mut Prepared,
+) {
+    let steps = (program.steps)(&options.function);
     // Without its jail a wrapper does not run, and the master sees the socket close.
-    if jail::enter_wrapper(master, &keep).is_ok() {
-        // A failure here means that the master has gone.
-        let _ = child::run(socket, slot, function);
+    if jail::enter_wrapper(options.master, &keep, steps).is_ok() {
+        (program.run)(socket, slot, function);
     }
 }
 

@@ -11,6 +11,9 @@ pub enum Fork {
     Parent,
 }
 
+/// The flags of [`clone_sibling`]. The filter for system calls allows exactly these.
+pub const SIBLING: libc::c_int = libc::CLONE_PARENT | libc::SIGCHLD;
+
 /// Forks a child of *our parent*. It shares our session, group and descriptors.
 ///
 /// The old `clone` call: container engines refuse `clone3` by default. Only for a
@@ -19,10 +22,9 @@ pub enum Fork {
 /// # Errors
 /// That of `clone`: `EAGAIN` at a limit on processes, `ENOMEM`.
 pub fn clone_sibling() -> io::Result<Fork> {
-    let flags = libc::CLONE_PARENT | libc::SIGCHLD;
     // SAFETY: no new stack and no shared memory (no CLONE_VM): the child continues on a copy
     // of this stack, as after fork. The process has one thread, so no lock is held elsewhere.
-    match unsafe { libc::syscall(libc::SYS_clone, flags, 0, 0, 0, 0) } {
+    match unsafe { libc::syscall(libc::SYS_clone, SIBLING, 0, 0, 0, 0) } {
         0 => Ok(Fork::Child),
         pid if pid > 0 => Ok(Fork::Parent),
         _ => Err(io::Error::last_os_error()),
@@ -109,5 +111,21 @@ fn reaped(pid: i32, status: i32, usage: &libc::rusage) -> Reaped {
         },
         cpu: time(usage.ru_utime) + time(usage.ru_stime),
         memory: usage.ru_maxrss.unsigned_abs() * 1024,
+    }
+}
+
+/// Leaves namespaces: `CLONE_NEW…`, and no other flag.
+///
+/// # Errors
+/// That of `unshare`: `EPERM`, `EINVAL` where the kernel has none of that kind, `ENOSPC` at a
+/// limit on them.
+pub fn unshare(namespace: libc::c_int) -> io::Result<()> {
+    const NAMESPACES: libc::c_int =
+        libc::CLONE_NEWIPC | libc::CLONE_NEWUTS | libc::CLONE_NEWNET | libc::CLONE_NEWUSER;
+    // SAFETY: takes a number. Among these flags there is none that unshares descriptors or
+    // memory, which another thread could notice.
+    match unsafe { libc::unshare(namespace & NAMESPACES) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }

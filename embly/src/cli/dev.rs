@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
+use embly_wrapper::jail::Policy;
 use tokio::sync::mpsc;
 
 use super::serve::{self, Asked, Signals};
@@ -19,8 +20,12 @@ pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
         Ok(project) => project,
         Err(exit) => return exit,
     };
+    let policy = match serve::policy(options, reporter) {
+        Ok(policy) => policy,
+        Err(exit) => return exit,
+    };
     match serve::runtime(reporter) {
-        Ok(runtime) => runtime.block_on(develop(options, project, reporter)),
+        Ok(runtime) => runtime.block_on(develop(options, policy, project, reporter)),
         Err(exit) => exit,
     }
 }
@@ -39,11 +44,12 @@ struct Dev<'a> {
     reporter: &'a Reporter,
 }
 
-async fn develop(options: &Serve, project: Project, reporter: &Reporter) -> Exit {
+async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &Reporter) -> Exit {
     let mut signals = match Signals::take(reporter) {
         Ok(signals) => signals,
         Err(exit) => return exit,
     };
+    let jail = serve::check_jail(policy, reporter);
     let (changes, mut changed) = mpsc::unbounded_channel();
     let watcher = Watcher::new(move |paths| {
         // The receiver lives as long as this command.
@@ -66,7 +72,7 @@ async fn develop(options: &Serve, project: Project, reporter: &Reporter) -> Exit
         Err(serve::Unbuilt::Failed(exit)) => return exit,
     };
     let built_at = SystemTime::now();
-    let master = match serve::start(options, &project, &built, true, reporter).await {
+    let master = match serve::start(options, jail, &project, &built, true, reporter).await {
         Ok(master) => master,
         Err(exit) => return exit,
     };

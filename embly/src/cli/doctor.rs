@@ -3,6 +3,10 @@
 use std::path::Path;
 use std::process::Command;
 
+use embly_wrapper::control::Reply;
+use embly_wrapper::jail::{Missing, Policy, Step};
+use embly_wrapper::process;
+
 use super::{Exit, context};
 use crate::build::toolchain::{self, TARGET};
 use crate::master::{Folder, descriptor_limit};
@@ -13,9 +17,17 @@ struct Finding {
     what: &'static str,
     /// What is there, or what is wrong with it.
     text: String,
-    fine: bool,
+    mark: Mark,
     /// What to type.
     hint: Option<String>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Mark {
+    Fine,
+    /// It works, but less would be better.
+    Less,
+    Wrong,
 }
 
 impl Finding {
@@ -23,7 +35,7 @@ impl Finding {
         Self {
             what,
             text: text.into(),
-            fine: true,
+            mark: Mark::Fine,
             hint: None,
         }
     }
@@ -32,7 +44,7 @@ impl Finding {
         Self {
             what,
             text: text.into(),
-            fine: false,
+            mark: Mark::Wrong,
             hint: Some(hint.into()),
         }
     }
@@ -54,24 +66,70 @@ pub fn run(reporter: &Reporter) -> Exit {
         Some(socket_folder()),
         Some(descriptors()),
     ];
+    let findings = findings.into_iter().flatten().chain(jail());
     let mut exit = Exit::Done;
-    for finding in findings.into_iter().flatten() {
+    for finding in findings {
         let Finding {
             what,
             text,
-            fine,
+            mark,
             hint,
         } = finding;
         let hint = hint.map(|hint| format!("\n  → {hint}")).unwrap_or_default();
         let line = format!("{what}: {text}{hint}");
-        if fine {
-            reporter.info(format!("✓ {line}"));
-        } else {
-            exit = Exit::Failed;
-            reporter.info(format!("✗ {line}"));
+        match mark {
+            Mark::Fine => reporter.info(format!("✓ {line}")),
+            Mark::Less => reporter.info(format!("! {line}")),
+            Mark::Wrong => {
+                exit = Exit::Failed;
+                reporter.info(format!("✗ {line}"));
+            }
         }
     }
     exit
+}
+
+/// What a function is kept in, as a process finds that enters it now.
+fn jail() -> Vec<Finding> {
+    const WHAT: &str = "jail";
+    let missing = match process::probe_jail(&Policy::default()) {
+        Ok(Reply::Ready(missing)) => missing,
+        Ok(Reply::Failed(why)) => return vec![Finding::wrong(WHAT, why, "functions cannot run")],
+        Ok(Reply::ForkFailed(..)) => Vec::new(),
+        Err(error) => {
+            let text = format!("cannot be looked at: {error}");
+            return vec![Finding::wrong(WHAT, text, "`embly doctor` again")];
+        }
+    };
+    if missing.is_empty() {
+        return vec![Finding::fine(WHAT, "complete")];
+    }
+    let finding = |Missing { step, why }: &Missing| Finding {
+        what: WHAT,
+        text: format!("without {step}: {why}"),
+        mark: Mark::Less,
+        hint: hint(step).map(str::to_owned),
+    };
+    missing.iter().map(finding).collect()
+}
+
+/// What an operator can do about it. In a container the engine decides.
+fn hint(step: &str) -> Option<&'static str> {
+    if step.ends_with("namespace") {
+        Some(
+            "`sysctl user.max_user_namespaces` must not be 0; a container engine needs \
+             `--security-opt seccomp=FILE` with `unshare` allowed; functions run without it, \
+             and the filter for system calls stops what it would stop",
+        )
+    } else if step == Step::Landlock.name() {
+        Some("Linux 5.13 or newer, with `landlock` in `lsm=` on the kernel's command line")
+    } else if step == Step::User.name() {
+        Some("give root the capabilities SETUID, SETGID and KILL, or run `embly` as another user")
+    } else if step == Step::Filter.name() {
+        Some("a kernel with CONFIG_SECCOMP_FILTER")
+    } else {
+        None
+    }
 }
 
 fn kernel() -> Finding {

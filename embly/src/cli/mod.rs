@@ -14,6 +14,8 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use embly_wrapper::jail::User;
+
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::master::BindOverride;
@@ -95,6 +97,12 @@ struct Serve {
     /// slow and helps to look for mistakes
     #[arg(long, value_enum, default_value_t = Wrappers::Fork)]
     wrappers: Wrappers,
+    /// As root: the user that functions run as, by number, of whom nothing else should run
+    #[arg(long, value_name = "UID[:GID]")]
+    jail_user: Option<User>,
+    /// Do not start where a part of the jail is missing
+    #[arg(long)]
+    require_jail: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

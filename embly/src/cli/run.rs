@@ -1,5 +1,7 @@
 //! `embly run`: builds what has changed and serves, until a signal.
 
+use embly_wrapper::jail::Policy;
+
 use super::serve::{self, Asked, Signals, Unbuilt};
 use super::{Exit, Serve, build, context};
 use crate::build::Built;
@@ -13,24 +15,34 @@ pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
         Ok(project) => project,
         Err(exit) => return exit,
     };
+    let policy = match serve::policy(options, reporter) {
+        Ok(policy) => policy,
+        Err(exit) => return exit,
+    };
     match serve::runtime(reporter) {
-        Ok(runtime) => runtime.block_on(serve_until_stopped(options, project, reporter)),
+        Ok(runtime) => runtime.block_on(serve_until_stopped(options, policy, project, reporter)),
         Err(exit) => exit,
     }
 }
 
-async fn serve_until_stopped(options: &Serve, project: Project, reporter: &Reporter) -> Exit {
+async fn serve_until_stopped(
+    options: &Serve,
+    policy: Policy,
+    project: Project,
+    reporter: &Reporter,
+) -> Exit {
     let mut signals = match Signals::take(reporter) {
         Ok(signals) => signals,
         Err(exit) => return exit,
     };
+    let jail = serve::check_jail(policy, reporter);
     let install = !options.project.no_install;
     let built = match built(&mut signals, &project, install, reporter).await {
         Ok(built) => built,
         Err(Unbuilt::Stopped) => return Exit::Done,
         Err(Unbuilt::Failed(exit)) => return exit,
     };
-    let master = match serve::start(options, &project, &built, false, reporter).await {
+    let master = match serve::start(options, jail, &project, &built, false, reporter).await {
         Ok(master) => master,
         Err(exit) => return exit,
     };

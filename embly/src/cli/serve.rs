@@ -1,14 +1,17 @@
 //! What `embly dev` and `embly run` share: a runtime, a master, signals.
 
 use std::io;
+use std::sync::Arc;
 
+use embly_wrapper::jail::Policy;
 use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::task::JoinHandle;
 
 use super::{Exit, Serve, Wrappers};
 use crate::build::{Built, Cancel};
 use crate::config::Project;
-use crate::master::{self, Master};
+use crate::master::{self, Incomplete, Jail, Master};
 use crate::pool::Start;
 use crate::report::{Event, Reporter};
 
@@ -109,15 +112,47 @@ pub async fn build(
     }
 }
 
+/// Who functions run as, and whether the jail must be complete.
+///
+/// # Errors
+/// Only root can give them a user; that was said.
+pub fn policy(options: &Serve, reporter: &Reporter) -> Result<Policy, Exit> {
+    if options.jail_user.is_some() && !rustix::process::geteuid().is_root() {
+        reporter.error("only root can run functions as another user: leave out `--jail-user`");
+        return Err(Exit::Usage);
+    }
+    Ok(Policy {
+        user: options.jail_user.unwrap_or_default(),
+        required: options.require_jail,
+    })
+}
+
+/// Begins to look whether the jail can be closed here, beside the build.
+pub fn check_jail(policy: Policy, reporter: &Reporter) -> JoinHandle<Result<Jail, Incomplete>> {
+    let jail = Jail::new(policy, reporter.clone());
+    tokio::task::spawn_blocking(move || jail.check())
+}
+
 /// Starts a master and lets it serve a project that was built.
 pub async fn start(
     options: &Serve,
+    jail: JoinHandle<Result<Jail, Incomplete>>,
     project: &Project,
     built: &Built,
     dev: bool,
     reporter: &Reporter,
 ) -> Result<Master, Exit> {
+    let jail = match jail.await {
+        Ok(Ok(jail)) => Arc::new(jail),
+        Ok(Err(error)) => {
+            reporter.error(error.to_string());
+            return Err(Exit::Failed);
+        }
+        // A panic was printed.
+        Err(_) => return Err(Exit::Failed),
+    };
     let master_options = master::Options {
+        jail,
         bind: options.bind.unwrap_or_default(),
         socket: options.socket.as_deref(),
         start: match options.wrappers {

@@ -23,6 +23,7 @@ use crate::report::{Event, Left, Reporter};
 use crate::supervisor::Supervisor;
 use crate::switchboard::Switchboard;
 use crate::wrapper::{Door, DoorError, Nursery, Reaper, Slots};
+pub use crate::wrapper::{Incomplete, Jail};
 pub use folder::{Folder, FolderError};
 pub use machine::descriptor_limit;
 
@@ -42,7 +43,7 @@ pub struct BindOverride {
 }
 
 /// What a master is told when it starts.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone)]
 pub struct Options<'a> {
     /// Where gateways listen, if not where the project file says.
     pub bind: BindOverride,
@@ -50,6 +51,8 @@ pub struct Options<'a> {
     pub socket: Option<&'a Path>,
     /// How wrappers are started.
     pub start: Start,
+    /// What they are kept in.
+    pub jail: Arc<Jail>,
     /// Whether clients see what went wrong.
     pub dev: bool,
 }
@@ -102,6 +105,7 @@ impl Master {
         let door = Door::open(options.socket.unwrap_or(&default), reporter.clone())?;
         let processes = Processes {
             start: options.start,
+            jail: options.jail,
             door,
             nursery: Nursery::new()?,
             reaper: Reaper::start()?,

@@ -16,7 +16,7 @@ use tokio::time::sleep;
 
 use crate::allow::Allow;
 use crate::limits::Limits;
-use crate::wrapper::{Door, Nursery, Reaper, Server, Slots, StartError, Wrapper};
+use crate::wrapper::{Door, Jail, Nursery, Reaper, Server, Slots, StartError, Wrapper};
 use health::WORTH_WAITING;
 pub use health::backoff;
 pub use health::{Health, Turn};
@@ -41,6 +41,8 @@ pub enum Start {
 pub struct Processes {
     /// How wrappers are started.
     pub start: Start,
+    /// What they are kept in.
+    pub jail: Arc<Jail>,
     /// Where those connect that were not forked.
     pub door: Arc<Door>,
     /// Starts fork servers.
@@ -93,6 +95,7 @@ impl Function {
                 function: name.to_owned(),
                 artefact,
                 entry,
+                memory: limits.memory,
             },
             env,
             limits,
@@ -134,9 +137,10 @@ impl Function {
                 reaper,
                 slots,
                 door,
+                jail,
                 ..
             } = processes;
-            return door.start(spec, slots.next(), nursery, reaper).await;
+            return door.start(spec, slots.next(), jail, nursery, reaper).await;
         }
         for _ in 1..ATTEMPTS {
             match self.attempt(processes).await {
@@ -185,8 +189,9 @@ impl Function {
         let health = Arc::clone(&self.health);
         let spec = self.spec.clone();
         let (nursery, reaper) = (processes.nursery.clone(), Arc::clone(&processes.reaper));
+        let jail = Arc::clone(&processes.jail);
         let start = async move {
-            let started = Server::start(&spec, &nursery, &reaper).await;
+            let started = Server::start(&spec, &jail, &nursery, &reaper).await;
             if let Err(error @ (StartError::Load(_) | StartError::Slow | StartError::Gone)) =
                 &started
             {

@@ -208,7 +208,9 @@ impl Driver {
         let reaped = reaped.ok()?;
         self.record.cpu = reaped.cpu;
         self.record.memory = reaped.memory;
-        (!killed).then_some(reaped.status)
+        // Killed by us, unless it had ended before.
+        let by_us = killed && reaped.status == Status::Signaled(SIGKILL);
+        (!by_us).then_some(reaped.status)
     }
 
     fn startup(&self) -> Message {
@@ -447,6 +449,8 @@ fn apply(options: &SpawnOptions, startup: &mut Startup) {
     }
 }
 
+const SIGKILL: i32 = 9;
+
 fn not_started(error: StartError) -> Ending {
     if let StartError::Backoff { left, .. } = error {
         return backoff(left, error.to_string());
@@ -461,6 +465,13 @@ fn not_started(error: StartError) -> Ending {
 
 /// The first that knows: the master, the wrapper, the kernel.
 fn ending(stopped: Option<Ending>, said: Option<Ending>, status: Option<Status>) -> Ending {
+    // Whatever it said before, and whoever wanted it to end: nobody else sends this signal.
+    if status == Some(Status::Signaled(SIGSYS)) {
+        return Ending::new(
+            Reason::Violation,
+            "the jail stopped a system call that no function needs",
+        );
+    }
     if let Some(ending) = stopped {
         return ending;
     }
@@ -482,15 +493,14 @@ fn ending(stopped: Option<Ending>, said: Option<Ending>, status: Option<Status>)
     }
 }
 
+/// The kernel's answer to a call that the jail does not allow.
+const SIGSYS: i32 = 31;
+
 fn killed(signal: i32) -> Ending {
-    /// The kernel's answer to a call that the jail does not allow.
-    const SIGSYS: i32 = 31;
-    let reason = if signal == SIGSYS {
-        Reason::Violation
-    } else {
-        Reason::Killed
-    };
-    Ending::new(reason, format!("the process was ended by signal {signal}"))
+    Ending::new(
+        Reason::Killed,
+        format!("the process was ended by signal {signal}"),
+    )
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::{Nursery, Reaper, StartError, Wrapper};
+use super::{Jail, Nursery, Reaper, StartError, Wrapper};
 use crate::report::Reporter;
 
 /// A program that was started gets this long to load its function and connect.
@@ -145,6 +145,7 @@ impl Door {
         &self,
         spec: &Spec,
         slot: Slot,
+        jail: &Jail,
         nursery: &Nursery,
         reaper: &Arc<Reaper>,
     ) -> Result<Wrapper, StartError> {
@@ -156,8 +157,8 @@ impl Door {
         };
         self.expected().insert(slot, expected);
         let _reserved = Reserved { door: self, slot };
-        let (spec, path) = (spec.clone(), self.path.clone());
-        let start = move || process::start_wrapper(&spec, &path, slot);
+        let (spec, policy, path) = (spec.clone(), jail.policy, self.path.clone());
+        let start = move || process::start_wrapper(&spec, &policy, &path, slot);
         let pid = nursery.run(start).await.map_err(StartError::Process)?;
         reaper.add_group(pid);
         let mut stray = Stray {

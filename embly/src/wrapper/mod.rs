@@ -1,11 +1,13 @@
 //! Processes, seen from the master: fork servers, their wrappers, and the end of both.
 
 mod door;
+mod jail;
 mod nursery;
 mod reaper;
 mod server;
 
 pub use door::{Door, DoorError};
+pub use jail::{Incomplete, Jail};
 pub use nursery::Nursery;
 pub use reaper::Reaper;
 pub use server::{Server, StartError};

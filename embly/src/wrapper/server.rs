@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::backoff::seconds;
 
-use super::{Nursery, Reaper, Slots, Wrapper};
+use super::{Jail, Nursery, Reaper, Slots, Wrapper};
 
 /// Loading an artefact takes milliseconds; a machine under heavy load gets this much.
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -75,12 +75,13 @@ impl Server {
     /// See [`StartError`].
     pub async fn start(
         spec: &Spec,
+        jail: &Jail,
         nursery: &Nursery,
         reaper: &Arc<Reaper>,
     ) -> Result<Self, StartError> {
-        let (spec, reaped_by) = (spec.clone(), Arc::clone(reaper));
+        let (spec, policy, reaped_by) = (spec.clone(), jail.policy, Arc::clone(reaper));
         let start = move || {
-            let server = ForkServer::start(&spec)?;
+            let server = ForkServer::start(&spec, &policy)?;
             // Here, since nobody may wait for it any more.
             reaped_by.add_group(server.pid());
             Ok(server)
@@ -90,7 +91,7 @@ impl Server {
         let control = std::os::unix::net::UnixStream::from(server.into_control());
         let control = UnixStream::from_std(control).map_err(StartError::Process)?;
         match timeout(READY_WITHIN, receive(&control)).await {
-            Ok(Ok(Reply::Ready)) => {}
+            Ok(Ok(Reply::Ready(missing))) => jail.note(&missing),
             Ok(Ok(Reply::Failed(text))) => return Err(StartError::Load(text)),
             Ok(Ok(Reply::ForkFailed(..)) | Err(_)) => return Err(StartError::Gone),
             Err(_) => return Err(StartError::Slow),

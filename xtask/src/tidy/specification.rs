@@ -91,8 +91,17 @@ impl Place<'_> {
     }
 }
 
-/// Whether a function declared so is a test: an attribute that ends in `test]` stands above it.
+/// Whether a function declared so is a test: an attribute that ends in `test]` stands above it,
+/// or a program with a `main` of its own has it in its list.
 fn is_test(text: &str, declared: &str) -> bool {
+    if let Some((_, list)) = text.split_once("harness::tests![") {
+        let name = declared.trim_start_matches("fn ").trim_end_matches('(');
+        let listed = list.split(']').next().unwrap_or_default();
+        let mut tests = listed.split(',').map(str::trim);
+        if tests.any(|test| test.rsplit("::").next() == Some(name)) {
+            return true;
+        }
+    }
     let mut attribute = false;
     for line in text.lines().map(str::trim) {
         if line.contains(declared) && attribute {
@@ -110,6 +119,9 @@ fn a_test_is_told_from_another_function() {
     let text = "#[test]\n/// Says why.\nfn one() {}\n\nfn two() {}\n";
     assert!(is_test(text, "fn one("));
     assert!(!is_test(text, "fn two("));
+    let text = "run(&harness::tests![\n    a::one,\n    b::two_more,\n]); fn three() {}";
+    assert!(is_test(text, "fn one(") && is_test(text, "fn two_more("));
+    assert!(!is_test(text, "fn two(") && !is_test(text, "fn three("));
     assert_eq!(
         named("`-p a b` and `c` and `-p d --lib e`"),
         ["-p a b", "-p d --lib e"]

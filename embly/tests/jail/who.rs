@@ -1,0 +1,137 @@
+//! Who runs Embly: root, an ordinary user, either of them in a container.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use super::contained;
+use super::support::user::open;
+use super::support::{EMBLY, Embly, Project, arguments, skipped};
+
+/// Nobody's number nearly everywhere.
+const NOBODY: u32 = 65534;
+
+/// Somebody with a cache and a socket folder of their own.
+pub struct Who {
+    uid: u32,
+    contained: bool,
+    cache: tempfile::TempDir,
+}
+
+/// Whether the tests run as root.
+pub fn is_root() -> bool {
+    rustix::process::geteuid().is_root()
+}
+
+impl Who {
+    /// Whoever runs the tests.
+    pub fn me() -> Self {
+        Self {
+            uid: rustix::process::geteuid().as_raw(),
+            contained: false,
+            cache: tempfile::tempdir().unwrap(),
+        }
+    }
+
+    /// Root; `None` where the tests run as somebody else.
+    pub fn root() -> Option<Self> {
+        if !is_root() {
+            skipped("root");
+            return None;
+        }
+        Some(Self::me())
+    }
+
+    /// An ordinary user; `None` where root cannot become one.
+    pub fn ordinary() -> Option<Self> {
+        let mut who = Self::me();
+        if is_root() {
+            who.uid = NOBODY;
+        }
+        open(who.cache.path());
+        let can_read = |program: &Path| {
+            let status = who
+                .command(Path::new("test"))
+                .arg("-x")
+                .arg(program)
+                .status();
+            status.is_ok_and(|status| status.success())
+        };
+        if can_read(&me()) && can_read(Path::new(EMBLY)) {
+            return Some(who);
+        }
+        skipped("setpriv, and a target folder that everybody can read");
+        None
+    }
+
+    /// In a container, as engines make them.
+    pub fn contained(self) -> Self {
+        Self {
+            contained: true,
+            ..self
+        }
+    }
+
+    /// The user that functions run as.
+    pub fn functions_run_as(&self) -> u32 {
+        if self.uid == 0 {
+            embly_wrapper::jail::User::default().uid
+        } else {
+            self.uid
+        }
+    }
+
+    /// `program` as this user.
+    pub fn command(&self, program: &Path) -> Command {
+        let mut line: Vec<OsString> = Vec::new();
+        if self.uid != rustix::process::geteuid().as_raw() {
+            let id = self.uid.to_string();
+            let words = ["setpriv", "--reuid", &id, "--regid", &id, "--clear-groups"];
+            line.extend(words.map(OsString::from));
+        }
+        if self.contained {
+            line.push(me().into());
+            line.push(contained::ROLE.into());
+        }
+        line.push(program.into());
+        let mut command = Command::new(&line[0]);
+        command
+            .args(&line[1..])
+            .env("XDG_CACHE_HOME", self.cache.path())
+            .env("NO_COLOR", "1");
+        command
+    }
+
+    /// `PROGRAM run` on a project.
+    pub fn run(&self, program: &Path, project: &Project, more: &[&str]) -> Embly {
+        let runtime = tempfile::tempdir().unwrap();
+        open(runtime.path());
+        open(project.path());
+        let mut command = self.command(program);
+        command
+            .args(arguments("run", project.path()))
+            .args(more)
+            .env("XDG_RUNTIME_DIR", runtime.path());
+        Embly::spawn(command, runtime, project.gateways())
+    }
+
+    /// The same to its end: exit code and what it says.
+    pub fn output(&self, program: &Path, arguments: &[&str]) -> (Option<i32>, String) {
+        let runtime = tempfile::tempdir().unwrap();
+        open(runtime.path());
+        let output = self
+            .command(program)
+            .args(arguments)
+            .env("XDG_RUNTIME_DIR", runtime.path())
+            .output()
+            .unwrap();
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said).into_owned();
+        (output.status.code(), said)
+    }
+}
+
+/// This program.
+pub fn me() -> PathBuf {
+    std::env::current_exe().unwrap()
+}
