@@ -182,7 +182,8 @@ pub fn bare(mut parent: Conn) -> Result<(), Error> {
     let args: Vec<String> = std::env::args().collect();
     let colour = std::env::var("COLOUR").unwrap_or_default();
     let child = embly::spawn_function("bare").unwrap_err();
-    write!(parent, "{} {colour}; {child}", args.join(" "))?;
+    // In one frame, since it is read by one `string`.
+    parent.write_all(format!("{} {colour}; {child}", args.join(" ")).as_bytes())?;
     Ok(())
 }
 
