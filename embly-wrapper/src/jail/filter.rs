@@ -22,8 +22,6 @@ const FREE: &[libc::c_long] = &[
     libc::SYS_recvmsg,
     libc::SYS_recvfrom,
     libc::SYS_sendto,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_poll,
     libc::SYS_ppoll,
     libc::SYS_close,
     libc::SYS_close_range,

@@ -469,7 +469,8 @@ fn ending(stopped: Option<Ending>, said: Option<Ending>, status: Option<Status>)
     if status == Some(Status::Signaled(SIGSYS)) {
         return Ending::new(
             Reason::Violation,
-            "the jail stopped a system call that no function needs",
+            "the jail stopped a system call that no function needs; \
+             the kernel's log (`dmesg`) may name it",
         );
     }
     if let Some(ending) = stopped {

@@ -397,6 +397,11 @@ const OTHERS: &[Attempt] = &[
         &[EACCES],
         |around| map(PROT_READ | PROT_WRITE, MAP_SHARED, around.artefact),
     ),
+    attempt("gigabytes", Errno(ENOMEM), &[ENOMEM], |_| {
+        let protection = (PROT_READ | PROT_WRITE) as Word;
+        let flags = (MAP_PRIVATE | MAP_ANONYMOUS) as Word;
+        call(SYS_mmap, [0, 1 << 30, protection, flags, Word::MAX, 0])
+    }),
     attempt("more-processes", Errno(EPERM), &[EPERM], |_| {
         limit(0, RLIMIT_NPROC, 1000)
     }),

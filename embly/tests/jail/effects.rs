@@ -8,10 +8,11 @@ use std::path::{Path, PathBuf};
 
 use embly_wrapper::jail::Step;
 
+use super::attacker::LACKS;
 use super::support::client::connect;
 use super::support::process::Process;
 use super::support::{EMBLY, Embly, Project};
-use super::who::Who;
+use super::who::{Who, me};
 
 /// Waits for data for ever.
 pub const WAITS: &str = r#"(module
@@ -167,7 +168,7 @@ fn shows(step: Step, process: &Account, wrapper: bool, who: &Who, master: &Accou
 fn not_shown(embly: &Embly, who: &Who, function: &str, forked: bool) -> Vec<String> {
     let mut client = connect(embly.at(function));
     client
-        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .write_all(b"GET /stay HTTP/1.1\r\nhost: x\r\n\r\n")
         .unwrap();
     let master = Account::of(embly.pid());
     let look = |process: &Process, wrapper: bool| {
@@ -189,7 +190,7 @@ fn not_shown(embly: &Embly, who: &Who, function: &str, forked: bool) -> Vec<Stri
     };
     // It is there a moment before it has done all.
     let mut found = Vec::new();
-    for _ in 0..100 {
+    for _ in 0..50 {
         found = look(&wrapper, true);
         if found.is_empty() {
             break;
@@ -207,26 +208,83 @@ fn waiting() -> Project {
 }
 
 /// Steps that do not show at Embly itself, run by somebody.
-pub fn not_shown_at(who: &Who, more: &[&str]) -> Vec<String> {
+fn not_shown_at(who: &Who, more: &[&str]) -> Vec<String> {
     let project = waiting();
     let embly = who.run(Path::new(EMBLY), &project, more);
     not_shown(&embly, who, "waits", !more.contains(&"exec"))
 }
 
+/// Every step shows that the system offers, and where it offers all, Embly agrees.
+#[track_caller]
+fn all_show_that_are_offered(who: &Who, more: &[&str]) {
+    let not_offered = who.not_offered();
+    let require: &[&str] = if not_offered.is_empty() {
+        &["--require-jail"]
+    } else {
+        &[]
+    };
+    let found = not_shown_at(who, &[more, require].concat());
+    let mut missing: Vec<&str> = found
+        .iter()
+        .map(|line| line.split_once(": ").unwrap().1)
+        .collect();
+    missing.sort_unstable();
+    missing.dedup();
+    assert_eq!(missing, not_offered, "{found:#?}");
+}
+
 pub fn every_step_shows_in_the_kernels_own_account() {
-    let found = not_shown_at(&Who::me(), &["--require-jail"]);
-    assert!(found.is_empty(), "{found:#?}");
+    all_show_that_are_offered(&Who::me(), &[]);
 }
 
 pub fn every_step_shows_for_an_ordinary_user() {
-    let Some(who) = Who::ordinary() else { return };
-    let found = not_shown_at(&who, &["--require-jail"]);
-    assert!(found.is_empty(), "{found:#?}");
+    if let Some(who) = Who::ordinary() {
+        all_show_that_are_offered(&who, &[]);
+    }
 }
 
 pub fn every_step_shows_for_a_wrapper_that_was_not_forked() {
-    let found = not_shown_at(&Who::me(), &["--wrappers", "exec", "--require-jail"]);
-    assert!(found.is_empty(), "{found:#?}");
+    all_show_that_are_offered(&Who::me(), &["--wrappers", "exec"]);
+}
+
+/// What was said to be missing is, and nothing else.
+#[track_caller]
+pub fn only_what_is_not_offered_is_missing(who: &Who, said: &[String]) {
+    assert_eq!(said, who.not_offered());
+    all_show_that_are_offered(who, &[]);
+}
+
+/// What the tests above say is worth something: each step that is left out is seen.
+pub fn a_step_that_is_skipped_in_silence_is_noticed() {
+    let Some(who) = Who::root() else { return };
+    let skippable = [
+        Step::Standard,
+        Step::OomScore,
+        Step::Limits,
+        Step::IpcNamespace,
+        Step::UtsNamespace,
+        Step::NetNamespace,
+        Step::User,
+        Step::UserNamespace,
+        Step::Capabilities,
+        Step::NotDumpable,
+        Step::Filter,
+        Step::NoProcesses,
+    ];
+    let name = |step: Step| {
+        let number = Step::ALL.iter().position(|one| *one == step).unwrap();
+        format!("{LACKS}{number}")
+    };
+    let mut project = Project::new();
+    for step in skippable {
+        project = project.wat(&name(step), WAITS).http(&name(step));
+    }
+    let embly = who.run(&me(), &project, &[]);
+    for step in skippable {
+        let found = not_shown(&embly, &who, &name(step), true);
+        let line = format!("wrapper: {}", step.name());
+        assert!(found.contains(&line), "{line}: {found:?}");
+    }
 }
 
 pub fn functions_run_as_the_user_that_was_asked_for() {

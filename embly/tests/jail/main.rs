@@ -40,6 +40,7 @@ fn main() -> ExitCode {
             effects::every_step_shows_in_the_kernels_own_account,
             effects::every_step_shows_for_an_ordinary_user,
             effects::every_step_shows_for_a_wrapper_that_was_not_forked,
+            effects::a_step_that_is_skipped_in_silence_is_noticed,
             effects::functions_run_as_the_user_that_was_asked_for,
             offered::what_is_missing_in_a_container_is_said_once_and_nothing_else_is_missing,
             offered::an_ordinary_user_in_a_container_has_all_but_the_namespaces,

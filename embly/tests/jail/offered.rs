@@ -2,18 +2,10 @@
 
 use std::path::Path;
 
-use super::effects::{WAITS, not_shown_at};
+use super::effects::{WAITS, only_what_is_not_offered_is_missing};
 use super::support::project::answering;
-use super::support::{EMBLY, Project, get};
-use super::who::Who;
-
-/// What a container refuses.
-const NAMESPACES: [&str; 4] = [
-    "a user namespace",
-    "an IPC namespace",
-    "a UTS namespace",
-    "a network namespace",
-];
+use super::support::{EMBLY, Project, get, skipped};
+use super::who::{NAMESPACES, Who};
 
 fn two_functions() -> Project {
     Project::new()
@@ -47,33 +39,26 @@ fn named(line: &str) -> Vec<String> {
 }
 
 #[track_caller]
-fn only_the_namespaces_are_missing(who: &Who, and: &[&str]) {
-    let mut expected: Vec<&str> = NAMESPACES.into_iter().chain(and.iter().copied()).collect();
-    expected.sort_unstable();
+fn only_the_namespaces_are_missing(who: &Who) {
     let said = said(who);
     assert_eq!(said.len(), 1, "{said:?}");
-    assert_eq!(named(&said[0]), expected);
-    // And what was not said is there.
-    let not_shown = not_shown_at(who, &[]);
-    let mut shown_missing: Vec<&str> = not_shown
-        .iter()
-        .map(|line| line.split_once(": ").unwrap().1)
-        .collect();
-    shown_missing.sort_unstable();
-    shown_missing.dedup();
-    assert_eq!(shown_missing, expected, "{not_shown:?}");
+    let named = named(&said[0]);
+    for namespace in NAMESPACES {
+        assert!(named.iter().any(|name| name == namespace), "{named:?}");
+    }
+    only_what_is_not_offered_is_missing(who, &named);
 }
 
 pub fn what_is_missing_in_a_container_is_said_once_and_nothing_else_is_missing() {
     if let Some(who) = Who::root() {
-        only_the_namespaces_are_missing(&who.contained(), &[]);
+        only_the_namespaces_are_missing(&who.contained());
     }
 }
 
 pub fn an_ordinary_user_in_a_container_has_all_but_the_namespaces() {
-    let Some(who) = Who::ordinary() else { return };
-    // Who has no privilege cannot give up what might bring one.
-    only_the_namespaces_are_missing(&who.contained(), &["an empty capability bounding set"]);
+    if let Some(who) = Who::ordinary() {
+        only_the_namespaces_are_missing(&who.contained());
+    }
 }
 
 pub fn with_require_jail_a_missing_step_is_fatal_before_a_gateway_opens() {
@@ -93,13 +78,17 @@ pub fn with_require_jail_a_missing_step_is_fatal_before_a_gateway_opens() {
 pub fn with_require_jail_a_complete_jail_serves() {
     let project = two_functions();
     let who = Who::me();
+    if !who.not_offered().is_empty() {
+        return skipped("namespaces");
+    }
     let embly = who.run(Path::new(EMBLY), &project, &["--require-jail"]);
     assert_eq!(get(embly.at("two"), "/").text(), "two");
 }
 
 pub fn doctor_names_each_missing_step_and_why() {
     let (_, said) = Who::me().output(Path::new(EMBLY), &["doctor"]);
-    assert!(said.contains("✓ jail: complete"), "{said}");
+    let complete = Who::me().not_offered().is_empty();
+    assert_eq!(said.contains("✓ jail: complete"), complete, "{said}");
     let (_, said) = Who::me().contained().output(Path::new(EMBLY), &["doctor"]);
     for namespace in NAMESPACES {
         let line = format!("! jail: without {namespace}: Operation not permitted");

@@ -11,6 +11,14 @@ use super::support::{EMBLY, Embly, Project, arguments, skipped};
 /// Nobody's number nearly everywhere.
 const NOBODY: u32 = 65534;
 
+/// What a container refuses.
+pub const NAMESPACES: [&str; 4] = [
+    "a user namespace",
+    "an IPC namespace",
+    "a UTS namespace",
+    "a network namespace",
+];
+
 /// Somebody with a cache and a socket folder of their own.
 pub struct Who {
     uid: u32,
@@ -79,6 +87,23 @@ impl Who {
         } else {
             self.uid
         }
+    }
+
+    /// The steps of the jail that this system does not offer, found out without Embly. Landlock and
+    /// filters are in every kernel that is tested on.
+    pub fn not_offered(&self) -> Vec<&'static str> {
+        let mut leaves = self.command(Path::new("unshare"));
+        leaves.args(["--user", "--ipc", "--uts", "--net", "true"]);
+        if leaves.output().is_ok_and(|output| output.status.success()) {
+            return Vec::new();
+        }
+        let mut missing = NAMESPACES.to_vec();
+        if self.uid != 0 {
+            // Who has no privilege cannot give up what might bring one.
+            missing.push("an empty capability bounding set");
+        }
+        missing.sort_unstable();
+        missing
     }
 
     /// `program` as this user.
