@@ -35,6 +35,7 @@
 //! - [`Conn`]: the stream to whoever called, and to every child.
 //! - [`spawn_function`]: start another function of the project.
 //! - [`join!`], [`join_all`], [`sleep`], [`block_on`]: several things at once.
+//! - [`on_warning`], [`warning()`], [`warned`]: when a limit is nearly reached.
 //! - [`Error`], [`Exit`], [`Reason`]: what went wrong, and how the other side ended.
 //! - [`mock`]: the same without Embly, for `cargo test`.
 //!
@@ -56,6 +57,7 @@ mod spawn;
 mod stream;
 mod sys;
 mod task;
+mod warning;
 
 pub use entry::{Async, Outcome, Plain, Value, run, run_catch_error};
 pub use error::Error;
@@ -63,3 +65,4 @@ pub use reason::{Exit, Reason};
 pub use spawn::{spawn_and_send, spawn_function};
 pub use stream::{Conn, Sending};
 pub use task::{Join, Sleep, block_on, join_all, sleep};
+pub use warning::{Limit, Warned, on_warning, warned, warning};

@@ -39,6 +39,8 @@ pub(super) struct Guest {
     pub next_id: i32,
     /// Streams on which something changed, oldest first, each once.
     pub events: VecDeque<i32>,
+    /// Limits that are near, oldest first.
+    pub warnings: VecDeque<&'static str>,
     pub phase: Phase,
     /// Wakes its thread when it has the turn.
     pub bell: Arc<Condvar>,
@@ -63,6 +65,7 @@ impl Guest {
             ends: BTreeMap::new(),
             next_id: 2,
             events: VecDeque::new(),
+            warnings: VecDeque::new(),
             phase: Phase::Runs,
             bell: Arc::default(),
         }
