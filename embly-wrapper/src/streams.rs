@@ -4,8 +4,14 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, Bytes};
-use protos::credit::{INITIAL_WINDOW, Taken};
-use protos::{Address, Body, Ending, Errno, Message};
+use protos::credit::{self, INITIAL_WINDOW, Taken};
+use protos::{Address, Body, Ending, Errno, Message, Reason};
+
+/// The id in events that stands for a warning.
+pub const WARNING: u32 = 0;
+
+/// Warnings that may wait for the guest; each limit warns once, or now and then.
+const WARNINGS_KEPT: usize = 16;
 
 /// The id of the parent's stream.
 pub const PARENT: u32 = 1;
@@ -13,6 +19,9 @@ pub const PARENT: u32 = 1;
 /// So many streams that have ended and are fully read stay readable (`_status`); older
 /// ones answer EBADF, so that a long-lived function does not fill its memory with them.
 pub const ENDED_KEPT: usize = 1024;
+
+/// Frames with fewer bytes are copied out of the buffer of 64 KiB that they came in.
+const COPIED: usize = 16 * 1024;
 
 /// All streams of one invocation.
 #[derive(Debug)]
@@ -24,12 +33,16 @@ pub struct Streams {
     ended_and_read: VecDeque<u32>,
     live_children: u32,
     owed: Vec<(Address, u32)>,
+    /// The credit that each stream begins with.
+    first_credit: u32,
+    /// Limits that are nearly reached, and what they would end with.
+    warnings: VecDeque<(Reason, String)>,
 }
 
 #[derive(Debug)]
 struct Stream {
     address: Address,
-    arrived: VecDeque<Bytes>,
+    arrived: VecDeque<Piece>,
     /// Bytes in `arrived`.
     unread: usize,
     taken: Taken,
@@ -46,15 +59,36 @@ struct Stream {
     reported: bool,
 }
 
+/// What is left of one frame.
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// Taken with its last byte.
+    surcharge: u32,
+}
+
+impl Piece {
+    fn new(data: Bytes) -> Self {
+        let surcharge = credit::surcharge(data.len());
+        // A small one must not keep the whole buffer that it came in.
+        let bytes = if data.len() < COPIED {
+            Bytes::copy_from_slice(&data)
+        } else {
+            data
+        };
+        Self { bytes, surcharge }
+    }
+}
+
 impl Stream {
-    fn new(address: Address) -> Self {
+    fn new(address: Address, credit: u32) -> Self {
         Self {
             address,
             arrived: VecDeque::new(),
             unread: 0,
             taken: Taken::default(),
             read_closed: false,
-            credit: INITIAL_WINDOW,
+            credit,
             write_closed: false,
             wants_credit: false,
             ending: None,
@@ -73,16 +107,23 @@ pub struct Read {
 }
 
 impl Streams {
-    /// The streams of an invocation that begins: one, to its parent.
-    pub fn new(parent: Address) -> Self {
+    /// The streams of an invocation that begins: one, to its parent. `window` is its limit of
+    /// that name; 0 for none of its own.
+    pub fn new(parent: Address, window: u32) -> Self {
+        let first_credit = match window {
+            0 => INITIAL_WINDOW,
+            window => window.min(INITIAL_WINDOW),
+        };
         Self {
-            streams: BTreeMap::from([(PARENT, Stream::new(parent))]),
+            first_credit,
+            streams: BTreeMap::from([(PARENT, Stream::new(parent, first_credit))]),
             ids: BTreeMap::from([(parent, PARENT)]),
             next_id: PARENT + 1,
             events: VecDeque::new(),
             ended_and_read: VecDeque::new(),
             live_children: 0,
             owed: Vec::new(),
+            warnings: VecDeque::new(),
         }
     }
 
@@ -111,7 +152,8 @@ impl Streams {
             return Err(Errno::AGAIN);
         }
         self.next_id += 1;
-        self.streams.insert(id, Stream::new(address));
+        self.streams
+            .insert(id, Stream::new(address, self.first_credit));
         self.ids.insert(address, id);
         self.live_children += 1;
         Ok(id)
@@ -120,6 +162,10 @@ impl Streams {
     /// Takes in what the master said. What is for an address that is not known here (any
     /// more), or is not for a running invocation, is dropped.
     pub fn receive(&mut self, message: Message) {
+        if let Body::Warning(warning) = message.body {
+            // All limits that the master watches are limits of time.
+            return self.warn(Reason::Wall, &warning.limit);
+        }
         let Some(id) = message.from.and_then(|from| self.ids.get(&from)).copied() else {
             return;
         };
@@ -129,12 +175,13 @@ impl Streams {
         match message.body {
             Body::Data(data) => {
                 stream.unread += data.len();
-                stream.arrived.push_back(data);
+                stream.arrived.push_back(Piece::new(data));
             }
             Body::HalfClose => stream.read_closed = true,
             Body::Credit(bytes) => {
                 stream.credit = stream.credit.saturating_add(bytes);
-                if !std::mem::take(&mut stream.wants_credit) {
+                let enough = credit::room(stream.credit) > 0;
+                if !enough || !std::mem::take(&mut stream.wants_credit) {
                     return;
                 }
             }
@@ -173,6 +220,23 @@ impl Streams {
             }
         }
         self.forget_if_done(id);
+    }
+
+    /// A limit is nearly reached; `reason` is what it ends with.
+    pub fn warn(&mut self, reason: Reason, limit: &str) {
+        if self.warnings.len() >= WARNINGS_KEPT {
+            return;
+        }
+        self.warnings.push_back((reason, limit.to_owned()));
+        if !self.events.contains(&WARNING) {
+            self.events.push_back(WARNING);
+        }
+    }
+
+    /// The oldest warning that was not taken yet.
+    pub fn take_warning(&mut self) -> Option<Ending> {
+        let (reason, limit) = self.warnings.pop_front()?;
+        Some(Ending::new(reason, limit))
     }
 
     /// Puts `id` among the events, once.
@@ -221,23 +285,23 @@ impl Streams {
                 Err(Errno::AGAIN)
             };
         }
-        let mut copied = 0;
+        let (mut copied, mut surcharge) = (0, 0);
         while let Some(first) = stream.arrived.front_mut() {
-            let bytes = first.len().min(buffer.len() - copied);
-            buffer[copied..copied + bytes].copy_from_slice(&first[..bytes]);
+            let bytes = first.bytes.len().min(buffer.len() - copied);
+            buffer[copied..copied + bytes].copy_from_slice(&first.bytes[..bytes]);
             copied += bytes;
-            first.advance(bytes);
-            if !first.is_empty() {
+            first.bytes.advance(bytes);
+            if !first.bytes.is_empty() {
                 break;
             }
+            surcharge += first.surcharge;
             stream.arrived.pop_front();
         }
         stream.unread -= copied;
         let empty = stream.unread == 0;
-        // `copied` is at most what the window held.
-        let mut report = stream
-            .taken
-            .take(u32::try_from(copied).unwrap_or(u32::MAX), empty);
+        // Both together are at most what the window held.
+        let cost = u32::try_from(copied).unwrap_or(u32::MAX) + surcharge;
+        let mut report = stream.taken.take(cost, empty);
         if empty && stream.ending.is_some() {
             report = Some(report.unwrap_or(0) + stream.taken.flush().unwrap_or(0));
         }
@@ -251,23 +315,27 @@ impl Streams {
         })
     }
 
-    /// How much of `length` may be written now, and to whom. The credit is taken.
+    /// How much of `length` may be written now, as one frame, and to whom. The credit is taken.
     ///
     /// # Errors
-    /// EAGAIN without credit, EPIPE when the other side has ended or this side was closed,
+    /// EAGAIN without enough credit, EPIPE when the other side has ended or this side was closed,
     /// EBADF.
     pub fn write(&mut self, id: u32, length: usize) -> Result<(Address, usize), Errno> {
         let stream = self.get(id)?;
         if stream.ending.is_some() || stream.write_closed {
             return Err(Errno::PIPE);
         }
-        if length > 0 && stream.credit == 0 {
+        if length == 0 {
+            return Ok((stream.address, 0));
+        }
+        let bytes = length.min(credit::room(stream.credit) as usize);
+        if bytes == 0 {
             stream.wants_credit = true;
             return Err(Errno::AGAIN);
         }
-        let bytes = stream.credit.min(u32::try_from(length).unwrap_or(u32::MAX));
-        stream.credit -= bytes;
-        Ok((stream.address, bytes as usize))
+        // `room` leaves enough for what it allows.
+        stream.credit = stream.credit.saturating_sub(credit::cost(bytes));
+        Ok((stream.address, bytes))
     }
 
     /// Says that no more is written. The result is whom to tell, if that is still of use.
@@ -316,6 +384,7 @@ impl Streams {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protos::credit::MIN_COST;
 
     fn address(n: u64) -> Address {
         Address::new(n).unwrap()
@@ -337,7 +406,7 @@ mod tests {
 
     #[test]
     fn nothing_yet_and_ended_are_two_answers() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         let mut buffer = [0; 8];
         assert_eq!(streams.read(PARENT, &mut buffer), Err(Errno::AGAIN));
         streams.receive(from(9, Body::HalfClose));
@@ -353,7 +422,7 @@ mod tests {
 
     #[test]
     fn bytes_have_no_boundaries() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         streams.receive(from(9, Body::Data("abc".into())));
         streams.receive(from(9, Body::Data("def".into())));
         let mut buffer = [0; 4];
@@ -364,7 +433,7 @@ mod tests {
 
     #[test]
     fn an_event_is_told_once_and_what_does_not_fit_is_kept() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         let ids: Vec<u32> = (100..120)
             .map(|n| streams.open(address(n)).unwrap())
             .collect();
@@ -381,20 +450,26 @@ mod tests {
 
     #[test]
     fn credit_is_an_event_only_for_one_who_waits() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         streams.receive(from(9, Body::Credit(5)));
         assert!(!streams.has_events());
         let all = INITIAL_WINDOW as usize + 5;
         assert_eq!(streams.write(PARENT, all + 1), Ok((address(9), all)));
         assert_eq!(streams.write(PARENT, 1), Err(Errno::AGAIN));
-        streams.receive(from(9, Body::Credit(2)));
+        streams.receive(from(9, Body::Credit(MIN_COST - 1)));
+        assert!(!streams.has_events(), "not enough for a frame");
+        streams.receive(from(9, Body::Credit(2 * MIN_COST + 1)));
         assert_eq!(events(&mut streams, 1), [PARENT]);
-        assert_eq!(streams.write(PARENT, 10), Ok((address(9), 2)));
+        // Each of them costs as much as the smallest frame does.
+        for _ in 0..3 {
+            assert_eq!(streams.write(PARENT, 1), Ok((address(9), 1)));
+        }
+        assert_eq!(streams.write(PARENT, 1), Err(Errno::AGAIN));
     }
 
     #[test]
     fn an_ending_comes_after_the_data_and_stays_readable() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         let id = streams.open(address(100)).unwrap();
         assert_eq!(streams.status(id), Err(Errno::AGAIN));
         streams.receive(from(100, Body::Data("last".into())));
@@ -407,7 +482,7 @@ mod tests {
             read,
             Read {
                 bytes: 4,
-                report: Some((address(100), 4))
+                report: Some((address(100), MIN_COST))
             }
         );
         assert_eq!(streams.read(id, &mut buffer).unwrap().bytes, 0);
@@ -416,20 +491,20 @@ mod tests {
 
     #[test]
     fn what_was_read_before_the_end_is_owed_to_the_master_once() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         let id = streams.open(address(100)).unwrap();
         streams.receive(from(100, Body::Data("all".into())));
         let mut buffer = [0; 8];
         assert_eq!(streams.read(id, &mut buffer).unwrap().report, None);
         assert_eq!(streams.take_owed(), []);
         streams.receive(from(100, Body::Ending(Ending::exit(0))));
-        assert_eq!(streams.take_owed(), [(address(100), 3)]);
+        assert_eq!(streams.take_owed(), [(address(100), MIN_COST)]);
         assert_eq!(streams.take_owed(), []);
     }
 
     #[test]
     fn only_the_oldest_of_many_ended_streams_is_forgotten() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         for n in 0..=ENDED_KEPT as u64 {
             streams.open(address(100 + n)).unwrap();
             streams.receive(from(100 + n, Body::Ending(Ending::exit(0))));
@@ -444,8 +519,31 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_is_an_event_of_its_own_and_names_its_limit() {
+        let mut streams = Streams::new(address(9), 0);
+        let warning = |limit: &str| Message {
+            to: Some(address(1)),
+            from: None,
+            body: Body::Warning(protos::Warning {
+                limit: limit.to_owned(),
+            }),
+        };
+        assert_eq!(streams.take_warning(), None);
+        streams.receive(warning("wall"));
+        streams.warn(Reason::Cpu, "cpu");
+        assert_eq!(events(&mut streams, 8), [WARNING]);
+        let named = [(Reason::Wall, "wall"), (Reason::Cpu, "cpu")];
+        for (reason, limit) in named {
+            assert_eq!(streams.take_warning(), Some(Ending::new(reason, limit)));
+        }
+        assert_eq!(streams.take_warning(), None);
+        streams.receive(warning("total"));
+        assert_eq!(events(&mut streams, 8), [WARNING]);
+    }
+
+    #[test]
     fn what_is_said_by_somebody_unknown_is_dropped() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         streams.receive(from(77, Body::Data("x".into())));
         streams.receive(from(77, Body::Ending(Ending::exit(0))));
         assert!(!streams.has_events());

@@ -62,6 +62,11 @@ fn sections(
         return (functions, gateways);
     };
 
+    let defaults = project.get("defaults");
+    let defaults = defaults
+        .map(|field| function::defaults(field, world, problems))
+        .unwrap_or_default();
+
     let mut names = Names::default();
     // Gateways are not blamed for functions whose names could not be read.
     let mut all_named = true;
@@ -87,7 +92,7 @@ fn sections(
             let Some(fields) = fields else { continue };
             let name = fields.get("name");
             let name = name.and_then(|field| names.take(field, "functions", problems));
-            functions.extend(function::read(&fields, name, world, problems));
+            functions.extend(function::read(&fields, name, &defaults, world, problems));
         }
     }
 

@@ -4,6 +4,8 @@
 //! first needed and again when it has died; requests that were under way to it are repeated,
 //! since their guests had not begun.
 
+mod queue;
+
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -13,6 +15,8 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::limits::Limits;
 use crate::wrapper::{Door, Nursery, Reaper, Server, Slots, StartError, Wrapper};
+pub use queue::Place;
+use queue::Queue;
 
 /// How often a wrapper is asked for before the request is given up. Between two attempts the
 /// fork server is started anew; one that dies each time has died within milliseconds.
@@ -57,6 +61,8 @@ pub struct Function {
     pub limits: Limits,
     /// One permit per invocation that may run at once.
     permits: Arc<Semaphore>,
+    /// Requests that wait for one.
+    queue: Queue,
     server: Arc<Mutex<Option<Arc<Server>>>>,
 }
 
@@ -85,6 +91,7 @@ impl Function {
             env,
             limits,
             permits: Arc::new(Semaphore::new(concurrency)),
+            queue: Queue::default(),
             server: Arc::default(),
         }
     }
@@ -102,7 +109,13 @@ impl Function {
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
-    /// Waits for room.
+    /// A place among those that wait for room, free again when it is dropped; `None` where the
+    /// limit `queue` is reached.
+    pub fn queue_up(&self) -> Option<Place<'_>> {
+        self.queue.enter(self.limits.queue.length)
+    }
+
+    /// Waits for room, first in, first out.
     pub async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }

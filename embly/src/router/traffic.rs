@@ -18,9 +18,7 @@ impl Router {
         let Some((to, link)) = self.link(from, to, effects) else {
             return;
         };
-        // A frame is at most MAX_MESSAGE_BYTES, so this always fits.
-        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        match link.direction(from, to).send(length) {
+        match link.direction(from, to).send(data.len()) {
             Ok(()) => self.pass(from, to, Body::Data(data), effects),
             Err(problem) => self.violation(from, format!("{problem} to {to}"), effects),
         }

@@ -5,6 +5,7 @@ mod faults;
 mod script;
 mod spawn;
 mod wasi;
+mod warnings;
 mod web;
 
 use std::io::Write;
@@ -37,6 +38,9 @@ fn main() -> Result<(), Error> {
         "feeds" => http::run(spawn::feeds),
         "ignores" => http::run(spawn::ignores),
         "abandons" => http::run(spawn::abandons),
+        "says-goodbye" => http::run(warnings::says_goodbye),
+        "waves" => embly::run(warnings::waves),
+        "computes" => http::run(warnings::computes),
         "panics" => panic!("no luck"),
         other if faults::NAMES.contains(&other) => faults::run(other),
         other => {
