@@ -36,6 +36,7 @@
 //! - [`spawn_function`], [`spawn_with`], [`kill`]: start another function of the project, and end it.
 //! - [`register`], [`accept`], [`lookup`], [`monitor`]: be found by name, and find others.
 //! - [`join!`], [`join_all`], [`sleep`], [`block_on`]: several things at once.
+//! - [`on_warning`], [`warning()`], [`warned`]: when a limit is nearly reached.
 //! - [`Error`], [`Exit`], [`Reason`]: what went wrong, and how the other side ended.
 //! - [`mock`]: the same without Embly, for `cargo test`.
 //!
@@ -59,6 +60,7 @@ mod spawn;
 mod stream;
 mod sys;
 mod task;
+mod warning;
 
 pub use entry::{Async, Outcome, Plain, Value, run, run_catch_error};
 pub use error::Error;
@@ -68,3 +70,4 @@ pub use reason::{Exit, Reason};
 pub use spawn::{kill, spawn_and_send, spawn_function, spawn_with};
 pub use stream::{Conn, Sending};
 pub use task::{Join, Sleep, block_on, join_all, sleep};
+pub use warning::{Limit, Warned, on_warning, warned, warning};

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
+use protos::meter::Meter;
 use protos::{Body, PROTOCOL_VERSION, Slot};
 
 use crate::channel::{Channel, ChannelError};
@@ -34,14 +35,15 @@ pub fn run(socket: OwnedFd, slot: Slot, function: &mut Prepared) -> Result<(), C
             break Box::new(Invocation {
                 address,
                 channel,
-                streams: Streams::new(parent),
+                streams: Streams::new(parent, limits.window),
                 cpu_limit: CpuLimit::new(
                     Duration::from_micros(limits.cpu),
                     Duration::from_micros(limits.cpu_window),
                 ),
                 limits,
                 startup: *startup,
-                log: LogLines::default(),
+                log: LogLines::new(limits.log_line),
+                meter: Meter::new(limits.log_lines),
             });
         }
     };

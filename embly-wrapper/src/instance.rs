@@ -6,11 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use protos::{Body, Ending, Reason};
+use protos::{Ending, Reason};
 use wasmtime::{Engine, InstancePre, Module, Store, TypedFunc, UpdateDeadline};
 
 use crate::exit::{self, Clues};
 use crate::host::{Host, Invocation};
+use crate::limits::Tick;
 use crate::{link, sys};
 
 /// A function that is ready to run once in this process and in each fork of it.
@@ -65,8 +66,11 @@ impl Prepared {
         // Each tick of the CPU timer advances the epoch by one.
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
-            if let Some(limit) = &mut store.data_mut().invocation()?.cpu_limit {
-                limit.on_tick(Instant::now())?;
+            let invocation = store.data_mut().invocation()?;
+            if let Some(limit) = &mut invocation.cpu_limit
+                && limit.on_tick(Instant::now())? == Tick::Near
+            {
+                invocation.streams.warn(Reason::Cpu, "cpu");
             }
             Ok(UpdateDeadline::Continue(1))
         });
@@ -94,8 +98,9 @@ impl Prepared {
         // The process is about to end, which gives everything back at once.
         std::mem::forget(store);
         let mut log = std::mem::take(&mut invocation.log);
-        log.flush(|stream, line| invocation.send(None, Body::Log { stream, line }))
+        log.flush(|stream, line| invocation.last_words(stream, line))
             .ok()?;
+        invocation.say_dropped().ok()?;
         let clues = Clues {
             memory_refused,
             panic: log.panic(),

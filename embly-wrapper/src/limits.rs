@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use protos::Reason;
+use protos::warning::AT_PERCENT;
 use wasmtime::ResourceLimiter;
 
 use crate::exit::LimitReached;
@@ -109,6 +110,18 @@ pub struct CpuLimit {
     window: Duration,
     ticks: VecDeque<Instant>,
     allowed: usize,
+    /// So many ticks are worth a warning; 0 where one tick is all there is.
+    warn_at: usize,
+    warned: bool,
+}
+
+/// What a tick means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tick {
+    /// Nothing special.
+    Fine,
+    /// The limit is near, for the first time since it was not.
+    Near,
 }
 
 impl CpuLimit {
@@ -125,6 +138,8 @@ impl CpuLimit {
             window,
             ticks: VecDeque::new(),
             allowed,
+            warn_at: allowed.saturating_mul(AT_PERCENT as usize) / 100,
+            warned: false,
         })
     }
 
@@ -141,7 +156,7 @@ impl CpuLimit {
     ///
     /// # Errors
     /// [`LimitReached`] when it was the last one allowed.
-    pub fn on_tick(&mut self, now: Instant) -> Result<(), LimitReached> {
+    pub fn on_tick(&mut self, now: Instant) -> Result<Tick, LimitReached> {
         while self
             .ticks
             .front()
@@ -150,8 +165,11 @@ impl CpuLimit {
             self.ticks.pop_front();
         }
         self.ticks.push_back(now);
-        if self.ticks.len() < self.allowed {
-            return Ok(());
+        let used = self.ticks.len();
+        if used < self.allowed {
+            let near = self.warn_at > 0 && used >= self.warn_at;
+            let first = !std::mem::replace(&mut self.warned, near) && near;
+            return Ok(if first { Tick::Near } else { Tick::Fine });
         }
         let detail = format!("CPU limit reached: {:?} in {:?}", self.limit, self.window);
         Err(LimitReached {
@@ -181,6 +199,19 @@ mod tests {
             assert!(limit.on_tick(now).is_ok());
         }
         assert_eq!(limit.on_tick(now).unwrap_err().reason, Reason::Cpu);
+    }
+
+    #[test]
+    fn a_warning_comes_at_nine_tenths_once_each_time() {
+        let window = Duration::from_secs(60);
+        let mut limit = CpuLimit::new(Duration::from_secs(1), window).unwrap();
+        let start = Instant::now();
+        for when in [start, start + 2 * window] {
+            let ticks: Vec<Tick> = (1..20).map(|_| limit.on_tick(when).unwrap()).collect();
+            let near = ticks.iter().position(|tick| *tick == Tick::Near);
+            assert_eq!(near, Some(17), "the 18th of 20");
+            assert_eq!(ticks.iter().filter(|tick| **tick == Tick::Near).count(), 1);
+        }
     }
 
     #[test]

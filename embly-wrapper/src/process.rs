@@ -244,3 +244,11 @@ pub fn kill(pid: i32) -> io::Result<()> {
     let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(rustix::process::kill_process(pid, Signal::KILL)?)
 }
+
+/// CPU time so far of a child that was not reaped yet.
+///
+/// # Errors
+/// That of `clock_gettime`.
+pub fn cpu_time(pid: i32) -> io::Result<std::time::Duration> {
+    crate::sys::cputime::cpu_time(pid)
+}

@@ -4,8 +4,11 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, Bytes};
-use protos::credit::{INITIAL_WINDOW, Taken};
-use protos::{Address, Body, Ending, Errno, Message};
+use protos::credit::{self, INITIAL_WINDOW, Taken};
+use protos::{Address, Body, Ending, Errno, Message, Reason};
+
+/// Warnings that may wait for the guest; each limit warns once, or now and then.
+const WARNINGS_KEPT: usize = 16;
 
 use crate::names::Names;
 
@@ -16,7 +19,7 @@ pub const PARENT: u32 = 1;
 /// ones answer EBADF, so that a long-lived function does not fill its memory with them.
 pub const ENDED_KEPT: usize = 1024;
 
-/// The id of what happens to the invocation itself.
+/// The id of what happens to the invocation itself: a warning, an answer about a name.
 pub const ITSELF: u32 = 0;
 
 /// So many streams by name may be open at once; the master counts them as well.
@@ -27,6 +30,9 @@ pub const MAX_CALLS: usize = 64;
 pub const OWED_AT: usize = 64;
 
 const _: () = assert!(OWED_AT < ENDED_KEPT);
+
+/// Frames with fewer bytes are copied out of the buffer of 64 KiB that they came in.
+const COPIED: usize = 16 * 1024;
 
 /// All streams of one invocation.
 #[derive(Debug)]
@@ -45,6 +51,10 @@ pub struct Streams {
     pub names: Names,
     /// Something was read or written.
     pub touched: bool,
+    /// The credit that each stream begins with.
+    first_credit: u32,
+    /// Limits that are nearly reached, and what they would end with.
+    warnings: VecDeque<(Reason, String)>,
 }
 
 /// Who is at the other end of a stream.
@@ -60,7 +70,7 @@ enum Peer {
 struct Stream {
     address: Address,
     peer: Peer,
-    arrived: VecDeque<Bytes>,
+    arrived: VecDeque<Piece>,
     /// Bytes in `arrived`.
     unread: usize,
     taken: Taken,
@@ -77,8 +87,29 @@ struct Stream {
     reported: bool,
 }
 
+/// What is left of one frame.
+#[derive(Debug)]
+struct Piece {
+    bytes: Bytes,
+    /// Taken with its last byte.
+    surcharge: u32,
+}
+
+impl Piece {
+    fn new(data: Bytes) -> Self {
+        let surcharge = credit::surcharge(data.len());
+        // A small one must not keep the whole buffer that it came in.
+        let bytes = if data.len() < COPIED {
+            Bytes::copy_from_slice(&data)
+        } else {
+            data
+        };
+        Self { bytes, surcharge }
+    }
+}
+
 impl Stream {
-    fn new(address: Address, peer: Peer) -> Self {
+    fn new(address: Address, peer: Peer, credit: u32) -> Self {
         Self {
             address,
             peer,
@@ -86,7 +117,7 @@ impl Stream {
             unread: 0,
             taken: Taken::default(),
             read_closed: false,
-            credit: INITIAL_WINDOW,
+            credit,
             write_closed: false,
             wants_credit: false,
             ending: None,
@@ -105,10 +136,16 @@ pub struct Read {
 }
 
 impl Streams {
-    /// The streams of an invocation that begins: one, to its parent.
-    pub fn new(parent: Address) -> Self {
+    /// The streams of an invocation that begins: one, to its parent. `window` is its limit of
+    /// that name; 0 for none of its own.
+    pub fn new(parent: Address, window: u32) -> Self {
+        let first_credit = match window {
+            0 => INITIAL_WINDOW,
+            window => window.min(INITIAL_WINDOW),
+        };
         Self {
-            streams: BTreeMap::from([(PARENT, Stream::new(parent, Peer::Parent))]),
+            first_credit,
+            streams: BTreeMap::from([(PARENT, Stream::new(parent, Peer::Parent, first_credit))]),
             ids: BTreeMap::from([(parent, PARENT)]),
             next_id: PARENT + 1,
             events: VecDeque::new(),
@@ -119,6 +156,7 @@ impl Streams {
             itself_reported: false,
             names: Names::default(),
             touched: false,
+            warnings: VecDeque::new(),
         }
     }
 
@@ -171,7 +209,8 @@ impl Streams {
             return Err(Errno::AGAIN);
         }
         self.next_id += 1;
-        self.streams.insert(id, Stream::new(address, peer));
+        let stream = Stream::new(address, peer, self.first_credit);
+        self.streams.insert(id, stream);
         self.ids.insert(address, id);
         Ok(id)
     }
@@ -195,6 +234,10 @@ impl Streams {
             }
             return;
         }
+        if let Body::Warning(warning) = message.body {
+            // All limits that the master watches are limits of time.
+            return self.warn(Reason::Wall, &warning.limit);
+        }
         let Some(id) = message.from.and_then(|from| self.ids.get(&from)).copied() else {
             return;
         };
@@ -204,12 +247,13 @@ impl Streams {
         match message.body {
             Body::Data(data) => {
                 stream.unread += data.len();
-                stream.arrived.push_back(data);
+                stream.arrived.push_back(Piece::new(data));
             }
             Body::HalfClose => stream.read_closed = true,
             Body::Credit(bytes) => {
                 stream.credit = stream.credit.saturating_add(bytes);
-                if !std::mem::take(&mut stream.wants_credit) {
+                let enough = credit::room(stream.credit) > 0;
+                if !enough || !std::mem::take(&mut stream.wants_credit) {
                     return;
                 }
             }
@@ -255,6 +299,21 @@ impl Streams {
             self.owed.push((stream.address, bytes));
         }
         self.forget_if_done(id);
+    }
+
+    /// A limit is nearly reached; `reason` is what it ends with.
+    pub fn warn(&mut self, reason: Reason, limit: &str) {
+        if self.warnings.len() >= WARNINGS_KEPT {
+            return;
+        }
+        self.warnings.push_back((reason, limit.to_owned()));
+        self.report_itself();
+    }
+
+    /// The oldest warning that was not taken yet.
+    pub fn take_warning(&mut self) -> Option<Ending> {
+        let (reason, limit) = self.warnings.pop_front()?;
+        Some(Ending::new(reason, limit))
     }
 
     /// Puts `id` among the events, once.
@@ -311,23 +370,23 @@ impl Streams {
                 Err(Errno::AGAIN)
             };
         }
-        let mut copied = 0;
+        let (mut copied, mut surcharge) = (0, 0);
         while let Some(first) = stream.arrived.front_mut() {
-            let bytes = first.len().min(buffer.len() - copied);
-            buffer[copied..copied + bytes].copy_from_slice(&first[..bytes]);
+            let bytes = first.bytes.len().min(buffer.len() - copied);
+            buffer[copied..copied + bytes].copy_from_slice(&first.bytes[..bytes]);
             copied += bytes;
-            first.advance(bytes);
-            if !first.is_empty() {
+            first.bytes.advance(bytes);
+            if !first.bytes.is_empty() {
                 break;
             }
+            surcharge += first.surcharge;
             stream.arrived.pop_front();
         }
         stream.unread -= copied;
         let empty = stream.unread == 0;
-        // `copied` is at most what the window held.
-        let mut report = stream
-            .taken
-            .take(u32::try_from(copied).unwrap_or(u32::MAX), empty);
+        // Both together are at most what the window held.
+        let cost = u32::try_from(copied).unwrap_or(u32::MAX) + surcharge;
+        let mut report = stream.taken.take(cost, empty);
         if empty && stream.ending.is_some() {
             report = Some(report.unwrap_or(0) + stream.taken.flush().unwrap_or(0));
         }
@@ -342,25 +401,29 @@ impl Streams {
         })
     }
 
-    /// How much of `length` may be written now, and to whom. The credit is taken.
+    /// How much of `length` may be written now, as one frame, and to whom. The credit is taken.
     ///
     /// # Errors
-    /// EAGAIN without credit, EPIPE when the other side has ended or this side was closed,
+    /// EAGAIN without enough credit, EPIPE when the other side has ended or this side was closed,
     /// EBADF.
     pub fn write(&mut self, id: u32, length: usize) -> Result<(Address, usize), Errno> {
         let stream = self.get(id)?;
         if stream.ending.is_some() || stream.write_closed {
             return Err(Errno::PIPE);
         }
-        if length > 0 && stream.credit == 0 {
+        if length == 0 {
+            return Ok((stream.address, 0));
+        }
+        let bytes = length.min(credit::room(stream.credit) as usize);
+        if bytes == 0 {
             stream.wants_credit = true;
             return Err(Errno::AGAIN);
         }
-        let bytes = stream.credit.min(u32::try_from(length).unwrap_or(u32::MAX));
-        stream.credit -= bytes;
+        // `room` leaves enough for what it allows.
+        stream.credit = stream.credit.saturating_sub(credit::cost(bytes));
         let to = stream.address;
         self.touched |= bytes > 0;
-        Ok((to, bytes as usize))
+        Ok((to, bytes))
     }
 
     /// Says that no more is written. The result is whom to tell, if that is still of use.
@@ -435,6 +498,7 @@ impl Streams {
 mod tests {
     use super::*;
     use crate::names::Ask;
+    use protos::credit::MIN_COST;
 
     fn address(n: u64) -> Address {
         Address::new(n).unwrap()
@@ -456,7 +520,7 @@ mod tests {
 
     #[test]
     fn nothing_yet_and_ended_are_two_answers() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         let mut buffer = [0; 8];
         assert_eq!(streams.read(PARENT, &mut buffer), Err(Errno::AGAIN));
         streams.receive(from(9, Body::HalfClose));
@@ -472,7 +536,7 @@ mod tests {
 
     #[test]
     fn bytes_have_no_boundaries() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         streams.receive(from(9, Body::Data("abc".into())));
         streams.receive(from(9, Body::Data("def".into())));
         let mut buffer = [0; 4];
@@ -483,7 +547,7 @@ mod tests {
 
     #[test]
     fn an_event_is_told_once_and_what_does_not_fit_is_kept() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         let ids: Vec<u32> = (100..120)
             .map(|n| streams.open(address(n)).unwrap())
             .collect();
@@ -500,20 +564,26 @@ mod tests {
 
     #[test]
     fn credit_is_an_event_only_for_one_who_waits() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         streams.receive(from(9, Body::Credit(5)));
         assert!(!streams.has_events());
         let all = INITIAL_WINDOW as usize + 5;
         assert_eq!(streams.write(PARENT, all + 1), Ok((address(9), all)));
         assert_eq!(streams.write(PARENT, 1), Err(Errno::AGAIN));
-        streams.receive(from(9, Body::Credit(2)));
+        streams.receive(from(9, Body::Credit(MIN_COST - 1)));
+        assert!(!streams.has_events(), "not enough for a frame");
+        streams.receive(from(9, Body::Credit(2 * MIN_COST + 1)));
         assert_eq!(events(&mut streams, 1), [PARENT]);
-        assert_eq!(streams.write(PARENT, 10), Ok((address(9), 2)));
+        // Each of them costs as much as the smallest frame does.
+        for _ in 0..3 {
+            assert_eq!(streams.write(PARENT, 1), Ok((address(9), 1)));
+        }
+        assert_eq!(streams.write(PARENT, 1), Err(Errno::AGAIN));
     }
 
     #[test]
     fn an_ending_comes_after_the_data_and_stays_readable() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         let id = streams.open(address(100)).unwrap();
         assert_eq!(streams.status(id), Err(Errno::AGAIN));
         streams.receive(from(100, Body::Data("last".into())));
@@ -526,7 +596,7 @@ mod tests {
             read,
             Read {
                 bytes: 4,
-                report: Some((address(100), 4))
+                report: Some((address(100), MIN_COST))
             }
         );
         assert_eq!(streams.read(id, &mut buffer).unwrap().bytes, 0);
@@ -535,20 +605,20 @@ mod tests {
 
     #[test]
     fn what_was_read_before_the_end_is_owed_to_the_master_once() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         let id = streams.open(address(100)).unwrap();
         streams.receive(from(100, Body::Data("all".into())));
         let mut buffer = [0; 8];
         assert_eq!(streams.read(id, &mut buffer).unwrap().report, None);
         assert_eq!(streams.take_owed(), []);
         streams.receive(from(100, Body::Ending(Ending::exit(0))));
-        assert_eq!(streams.take_owed(), [(address(100), 3)]);
+        assert_eq!(streams.take_owed(), [(address(100), MIN_COST)]);
         assert_eq!(streams.take_owed(), []);
     }
 
     #[test]
     fn only_the_oldest_of_many_ended_streams_is_forgotten() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         for n in 0..=ENDED_KEPT as u64 {
             streams.open(address(100 + n)).unwrap();
             streams.receive(from(100 + n, Body::Ending(Ending::exit(0))));
@@ -564,7 +634,7 @@ mod tests {
 
     #[test]
     fn a_newcomer_is_a_new_id_and_an_event_of_its_own() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         let granted = || Body::Grant {
             name: "board".to_owned(),
             error: Errno::SUCCESS,
@@ -586,7 +656,7 @@ mod tests {
 
     #[test]
     fn streams_by_name_are_counted_whoever_has_opened_them() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         let granted = Body::Grant {
             name: "board".to_owned(),
             error: Errno::SUCCESS,
@@ -604,7 +674,7 @@ mod tests {
 
     #[test]
     fn only_children_can_be_killed() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         let child = streams.open(address(50)).unwrap();
         let call = streams.call(address(60)).unwrap();
         assert_eq!(streams.child(child), Ok(Some(address(50))));
@@ -617,7 +687,7 @@ mod tests {
 
     #[test]
     fn the_answer_to_a_name_is_an_event_of_the_invocation_itself() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         assert_eq!(streams.names.register("board"), Ask::Now);
         let granted = Message {
             to: Some(address(1)),
@@ -634,8 +704,31 @@ mod tests {
     }
 
     #[test]
+    fn a_warning_is_an_event_of_its_own_and_names_its_limit() {
+        let mut streams = Streams::new(address(9), 0);
+        let warning = |limit: &str| Message {
+            to: Some(address(1)),
+            from: None,
+            body: Body::Warning(protos::Warning {
+                limit: limit.to_owned(),
+            }),
+        };
+        assert_eq!(streams.take_warning(), None);
+        streams.receive(warning("wall"));
+        streams.warn(Reason::Cpu, "cpu");
+        assert_eq!(events(&mut streams, 8), [ITSELF]);
+        let named = [(Reason::Wall, "wall"), (Reason::Cpu, "cpu")];
+        for (reason, limit) in named {
+            assert_eq!(streams.take_warning(), Some(Ending::new(reason, limit)));
+        }
+        assert_eq!(streams.take_warning(), None);
+        streams.receive(warning("total"));
+        assert_eq!(events(&mut streams, 8), [ITSELF]);
+    }
+
+    #[test]
     fn what_is_said_by_somebody_unknown_is_dropped() {
-        let mut streams = Streams::new(address(9));
+        let mut streams = Streams::new(address(9), 0);
         streams.receive(from(77, Body::Data("x".into())));
         streams.receive(from(77, Body::Ending(Ending::exit(0))));
         assert!(!streams.has_events());

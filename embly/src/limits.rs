@@ -4,6 +4,9 @@
 
 use std::time::Duration;
 
+use protos::credit::MAX_WINDOW;
+pub use protos::credit::MIN_WINDOW as WINDOW_MIN;
+
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 
@@ -53,12 +56,43 @@ pub const CHILDREN: u32 = 64;
 /// Levels below a gateway; a function that starts itself ends here.
 pub const DEPTH: u32 = 16;
 
+/// Invocations of all levels below one that a gateway starts: what a fan-out of a few levels
+/// needs, little enough that one request cannot fill the machine.
+pub const TREE: u32 = 1000;
+
+/// Requests of one function that wait for room: at a few milliseconds each they are served
+/// within [`QUEUE_WAIT`].
+pub const QUEUE_LENGTH: u32 = 1024;
+
+/// How long a request waits for room: what a person still takes for an answer.
+pub const QUEUE_WAIT: Duration = Duration::from_secs(5);
+
+/// Bytes under way on a stream, per direction, and so the largest frame.
+pub const WINDOW: u32 = MAX_WINDOW;
+
+/// Lines of one invocation's log in a second: more than anybody reads.
+pub const LOG_LINES: u32 = 1000;
+
+/// Bytes of a line of the log: a stack trace in JSON fits.
+pub const LOG_LINE: u32 = 16 * KIB as u32;
+
+/// Shortest line that can be set: below it every word would be a line.
+pub const LOG_LINE_MIN: u64 = 64;
+
+/// Longest line that can be set: it has to fit in a message.
+pub const LOG_LINE_MAX: u64 = 256 * KIB;
+
+/// Time after a response is complete: for a last line of the log, or a word to a child.
+pub const BACKGROUND: Duration = Duration::from_secs(10);
+
 /// Longest time that can be set. Adding it to any clock reading cannot overflow.
 pub const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 const _: () = assert!(MEMORY <= MEMORY_MAX && MEMORY >= MEMORY_MIN);
 const _: () = assert!(REQUEST_HEAD as u64 >= REQUEST_HEAD_MIN);
 const _: () = assert!(REQUEST_HEAD as u64 <= REQUEST_HEAD_MAX);
+const _: () = assert!(LOG_LINE as u64 >= LOG_LINE_MIN && LOG_LINE as u64 <= LOG_LINE_MAX);
+const _: () = assert!(LOG_LINE_MAX < protos::frame::MAX_MESSAGE_BYTES as u64 - KIB);
 const _: () = assert!(CPU.as_secs() <= CPU_WINDOW.as_secs());
 
 /// The limits of one function. `None` lifts a limit.
@@ -72,16 +106,48 @@ pub struct Limits {
     pub wall: Span,
     /// Time without a byte in either direction.
     pub idle: Span,
+    /// Time from the start to the exit, whatever started it.
+    pub total: Option<Duration>,
     /// Bytes of request line and headers. Always limited: a head is held in memory.
     pub request_head: u32,
     /// Bytes of a request body.
     pub request_body: Option<u64>,
+    /// Bytes of a response body.
+    pub response_body: Option<u64>,
     /// Invocations at the same time.
     pub concurrency: Option<u32>,
+    /// Requests that wait for one of them to end.
+    pub queue: Queue,
     /// Live children of one invocation.
     pub children: Option<u32>,
     /// Levels of invocations below a gateway.
     pub depth: Option<u32>,
+    /// Invocations of all levels below one that a gateway starts, at the same time.
+    pub tree: Option<u32>,
+    /// Bytes under way on each stream, per direction.
+    pub window: u32,
+    /// What it may write to its log.
+    pub log: Log,
+    /// Time after the response is complete.
+    pub background: Option<Duration>,
+}
+
+/// Requests that wait for room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Queue {
+    /// How many may wait.
+    pub length: Option<u32>,
+    /// How long each may wait.
+    pub wait: Option<Duration>,
+}
+
+/// What an invocation may write to its log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// Lines in a second.
+    pub lines: Option<u32>,
+    /// Bytes of one line; longer ones are cut in pieces.
+    pub line: u32,
 }
 
 impl Default for Limits {
@@ -91,11 +157,24 @@ impl Default for Limits {
             cpu: Some(CPU),
             wall: Span::Default,
             idle: Span::Default,
+            total: None,
             request_head: REQUEST_HEAD,
             request_body: Some(REQUEST_BODY),
+            response_body: None,
             concurrency: Some(CONCURRENCY),
+            queue: Queue {
+                length: Some(QUEUE_LENGTH),
+                wait: Some(QUEUE_WAIT),
+            },
             children: Some(CHILDREN),
             depth: Some(DEPTH),
+            tree: Some(TREE),
+            window: WINDOW,
+            log: Log {
+                lines: Some(LOG_LINES),
+                line: LOG_LINE,
+            },
+            background: Some(BACKGROUND),
         }
     }
 }

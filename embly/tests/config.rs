@@ -169,6 +169,13 @@ fn every_key_is_read() {
       concurrency: 8
       children: 1
       depth: none
+      total: 1d
+      queue: {length: 7, wait: none}
+      tree: none
+      response_body: 1KB
+      window: 4KiB
+      log: {lines: 5/s, line: 1KiB}
+      background: none
   - {name: add, path: add.wat, language: wasm}
 gateways:
   - {name: a, type: tcp, bind: '::1', port: 0, function: add}
@@ -198,6 +205,19 @@ gateways:
         concurrency: Some(8),
         children: Some(1),
         depth: None,
+        total: Some(Duration::from_secs(24 * 3600)),
+        queue: limits::Queue {
+            length: Some(7),
+            wait: None,
+        },
+        tree: None,
+        response_body: Some(1000),
+        window: 4096,
+        log: limits::Log {
+            lines: Some(5),
+            line: 1024,
+        },
+        background: None,
     };
     assert_eq!(function.limits, limits);
     assert_eq!(project.functions[1].path, folder.join("add.wat"));
@@ -221,6 +241,52 @@ fn the_defaults_are_as_documented() {
     );
     assert_eq!(limits.concurrency, Some(256));
     assert_eq!((limits.children, limits.depth), (Some(64), Some(16)));
+    assert_eq!((limits.total, limits.response_body), (None, None));
+    let queue = limits.queue;
+    assert_eq!(
+        (queue.length, queue.wait),
+        (Some(1024), Some(Duration::from_secs(5)))
+    );
+    assert_eq!((limits.tree, limits.window), (Some(1000), 256 << 10));
+    assert_eq!((limits.log.lines, limits.log.line), (Some(1000), 16 << 10));
+    assert_eq!(limits.background, Some(Duration::from_secs(10)));
+}
+
+#[test]
+fn defaults_hold_key_by_key_where_a_function_says_nothing_else() {
+    let folder = folder("defaults");
+    let yml = "defaults:
+  limits: {memory: 64MiB, cpu: none, queue: {length: 5}, log: {line: 1KiB}}
+  env: {A: \"1\", PAGE: \"${HOME_PAGE}\"}
+functions:
+  - {name: plain, path: ./hello, language: rust}
+  - name: own
+    path: ./hello
+    language: rust
+    env: {A: \"2\", B: \"3\"}
+    limits: {memory: none, queue: {wait: 1s}}
+";
+    let project = load_in(&folder, yml).unwrap();
+    let [plain, own] = &project.functions[..] else {
+        panic!("two functions")
+    };
+    assert_eq!(
+        (plain.limits.memory, plain.limits.cpu),
+        (Some(64 << 20), None)
+    );
+    assert_eq!((own.limits.memory, own.limits.cpu), (None, None));
+    assert_eq!(plain.limits.queue.length, Some(5));
+    assert_eq!(plain.limits.queue.wait, Some(limits::QUEUE_WAIT));
+    assert_eq!(own.limits.queue.length, Some(5));
+    assert_eq!(own.limits.queue.wait, Some(Duration::from_secs(1)));
+    assert_eq!((own.limits.log.line, own.limits.tree), (1024, Some(1000)));
+    let text = |env: &BTreeMap<String, String>| format!("{env:?}");
+    let page = "\"PAGE\": \"https://example.org\"";
+    assert_eq!(text(&plain.env), format!("{{\"A\": \"1\", {page}}}"));
+    assert_eq!(
+        text(&own.env),
+        format!("{{\"A\": \"2\", \"B\": \"3\", {page}}}")
+    );
 }
 
 #[test]

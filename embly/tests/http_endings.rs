@@ -201,30 +201,6 @@ fn an_error_of_a_handler_after_the_head_cuts_the_connection() {
 }
 
 #[test]
-fn one_request_more_than_the_limit_concurrency_answers_503_at_once() {
-    let project = Project::new()
-        .guest_with("script", "    limits: {concurrency: 1}")
-        .http("script");
-    let embly = Embly::run(&project);
-    let mut first = client::Connection::new(embly.at("script"));
-    first.send(script(&format!(
-        "{}; sleep 500; {}",
-        begin(4, "ab"),
-        write("cd")
-    )));
-    assert_eq!(first.head().status, 200);
-    let second = client::request(embly.at("script"), script("exit 0"));
-    assert_eq!((second.status, second.reason()), (503, "overloaded"));
-    assert_eq!(second.header("retry-after"), Some("1"));
-    assert_eq!(first.rest().0, b"abcd");
-    // Its place is free when its process has ended.
-    embly.ending("script");
-    support::eventually("room for the next", || {
-        client::request(embly.at("script"), script("exit 0")).status == 502
-    });
-}
-
-#[test]
 fn errors_are_json_for_who_asks_for_json_and_html_for_others() {
     let embly = Embly::run(&Project::new().guest("panics").http("panics"));
     let ask = |accept: &str| {

@@ -6,8 +6,8 @@ mod support;
 
 use std::io::Write;
 
-use support::client::{Connection, connect};
-use support::process::descriptors;
+use support::client::{self, Connection, connect};
+use support::process::{descriptors, peak_memory};
 use support::{Embly, Project, eventually, get};
 
 #[test]
@@ -113,4 +113,180 @@ fn a_parent_that_is_busy_is_not_blamed_for_children_that_write_single_bytes() {
     let embly = Embly::run(&project.http("parent"));
     assert_eq!(get(embly.at("parent"), "/").text(), "fine");
     assert_eq!(embly.ending("parent")["reason"], "ok");
+}
+
+#[test]
+fn the_limit_total_ends_a_connection_and_a_child_whatever_they_do() {
+    let total = "    limits: {total: 500ms}";
+    let project = Project::new().guest("spawns").guest_with("script", total);
+    let embly = Embly::run(&project.http("spawns").tcp("script"));
+    let mut connection = Connection::new(embly.at("script"));
+    connection.send("x-do: sleep 60000\r\n\r\n");
+    let task = b"x-do: sleep 60000\r\n\r\n";
+    let text = client::post(embly.at("spawns"), "/script", task).text();
+    assert!(
+        text.contains("\nstatus: wall 0 limit `total` reached: 500ms"),
+        "{text}"
+    );
+    assert!(!connection.rest().1, "the connection is reset");
+    assert_eq!(embly.ending("script")["reason"], "wall");
+}
+
+#[test]
+fn a_response_over_the_limit_response_body_is_413_before_its_head_and_cut_after_it() {
+    let limit = "    limits: {response_body: 10B}";
+    let project = Project::new().guest_with("script", limit).http("script");
+    let embly = Embly::run(&project);
+    let answer = |head: &str, body: &str| {
+        let steps = client::write(format!("HTTP/1.1 200 OK\r\n{head}\r\n{body}"));
+        client::request(embly.at("script"), client::script(&steps))
+    };
+    let fits = answer("content-length: 10\r\n", "0123456789");
+    assert_eq!((fits.status, fits.text().as_str()), (200, "0123456789"));
+    let long = answer("content-length: 11\r\n", "0123456789a");
+    assert_eq!((long.status, long.reason()), (413, "too_large"));
+    let chunked = "transfer-encoding: chunked\r\n";
+    let cut = answer(chunked, "5\r\n01234\r\n6\r\n56789a\r\n0\r\n\r\n");
+    assert_eq!((cut.status, cut.complete), (200, false));
+    let reason = |n| embly.nth_event("access", n, |_| true)["reason"].clone();
+    assert_eq!(
+        (reason(1), reason(2)),
+        ("too_large".into(), "too_large".into())
+    );
+}
+
+#[test]
+fn the_limit_tree_refuses_with_eperm() {
+    let project = Project::new()
+        .guest_with("crowds", "    limits: {tree: 5}")
+        .guest("script")
+        .http("crowds");
+    let embly = Embly::run(&project);
+    let text = get(embly.at("crowds"), "/").text();
+    assert!(text.starts_with("5 "), "{text}");
+    assert!(
+        text.contains("refused (code 63): limit `tree` reached"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_smallest_window_is_enough_for_any_amount_on_either_side() {
+    let small = "    limits: {window: 4KiB}";
+    for (parent, child) in [(small, small), (small, ""), ("", small)] {
+        let project = Project::new()
+            .guest_with("feeds", parent)
+            .guest_with("echo", child);
+        let embly = Embly::run(&project.http("feeds"));
+        assert_eq!(get(embly.at("feeds"), "/?2,300000").text(), "600000");
+    }
+}
+
+#[test]
+fn lines_over_the_limit_log_are_dropped_and_counted() {
+    let limits = "    limits: {log: {lines: 10/s, line: 100}}";
+    let steps = (0..200).map(|n| format!("say {n} {}", "x".repeat(150)));
+    let steps: Vec<_> = steps.collect();
+    let project = Project::new().guest_with("script", limits).http("script");
+    let embly = Embly::run(&project);
+    let head = format!(
+        "GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\nx-do: {}\r\n\r\n",
+        steps.join("; ")
+    );
+    client::request(embly.at("script"), head);
+    embly.ending("script");
+    let lines: Vec<String> = embly
+        .events()
+        .iter()
+        .filter(|event| event["event"] == "log")
+        .map(|event| event["line"].as_str().unwrap().to_owned())
+        .collect();
+    let (notes, said): (Vec<_>, Vec<_>) =
+        lines.iter().partition(|line| line.starts_with("embly: "));
+    assert!(said.iter().all(|line| line.len() <= 100));
+    let dropped: usize = notes
+        .iter()
+        .map(|note| note.split(' ').nth(1).unwrap().parse::<usize>().unwrap())
+        .sum();
+    // Each line is cut in two.
+    assert_eq!(said.len() + dropped, 400, "{notes:?}");
+    assert!(said.len() < 100, "{} lines", said.len());
+}
+
+#[test]
+fn a_flood_of_lines_ends_with_its_reason_and_500() {
+    let floods = r#"(module
+      (import "wasi_snapshot_preview1" "fd_write"
+        (func $write (param i32 i32 i32 i32) (result i32)))
+      (memory (export "memory") 1)
+      (data (i32.const 0) "\10\00\00\00\04\00\00\00")
+      (data (i32.const 16) "wet\n")
+      (func (export "_start")
+        (loop $on
+          (drop (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 8)))
+          (br $on))))"#;
+    let limits = "    limits: {log: {lines: 50/s}}";
+    let project = Project::new()
+        .wat_with("floods", floods, limits)
+        .http("floods");
+    let embly = Embly::run(&project);
+    let response = get(embly.at("floods"), "/");
+    assert_eq!((response.status, response.reason()), (500, "flood"));
+    let ended = embly.ending("floods");
+    assert_eq!(ended["reason"], "flood");
+    let detail = ended["detail"].as_str().unwrap();
+    assert!(detail.contains("50 lines/s"), "{detail}");
+    let ran = ended["run_us"].as_u64().unwrap();
+    assert!((5_000_000..8_000_000).contains(&ran), "{ran} µs");
+}
+
+#[test]
+fn a_table_without_end_is_a_trap_with_the_reason_memory() {
+    let bomb = r#"(module
+      (memory (export "memory") 1)
+      (table $t 1 funcref)
+      (func (export "_start")
+        (loop $on
+          (br_if $on (i32.ne (i32.const -1)
+            (table.grow $t (ref.null func) (i32.const 10000)))))
+        unreachable))"#;
+    let embly = Embly::run(&Project::new().wat("bomb", bomb).http("bomb"));
+    let response = get(embly.at("bomb"), "/");
+    assert_eq!((response.status, response.reason()), (500, "memory"));
+}
+
+/// Answers with single bytes, for ever.
+const DRIPS: &str = r#"(module
+  (import "embly" "_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "embly" "_events"
+    (func $events (param i32 i64 i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 0) "HTTP/1.1 200 OK\r\n\r\n")
+  (func (export "_start")
+    (drop (call $write (i32.const 1) (i32.const 0) (i32.const 19) (i32.const 64)))
+    (loop $on
+      (if (call $write (i32.const 1) (i32.const 0) (i32.const 1) (i32.const 64))
+        (then (drop (call $events
+          (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 72) (i32.const 8) (i32.const 68)))))
+      (br $on))))"#;
+
+/// A client that has the head of the answer and reads no more.
+fn drip(at: std::net::SocketAddr) -> Connection {
+    let mut client = Connection::new(at);
+    client.send("GET / HTTP/1.1\r\nhost: x\r\n\r\n");
+    assert_eq!(client.head().status, 200);
+    client
+}
+
+#[test]
+fn single_bytes_that_nobody_reads_take_bounded_memory() {
+    let embly = Embly::run(&Project::new().wat("drips", DRIPS).http("drips"));
+    let at = embly.at("drips");
+    drip(at);
+    let before = peak_memory(embly.pid());
+    let clients: Vec<_> = (0..8).map(|_| drip(at)).collect();
+    client::pause(2000, "for functions that are not held back to go far");
+    let more = peak_memory(embly.pid()) - before;
+    assert!(more < 16 << 20, "{more} bytes more");
+    drop(clients);
 }

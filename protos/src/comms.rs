@@ -9,7 +9,8 @@ pub struct Message {
     /// Address of the sender. A `from` that is not the slot's own invocation is a violation.
     #[prost(uint64, tag = "2")]
     pub from: u64,
-    /// Payload, at most as long as the credit left on this stream. Never empty.
+    /// Payload, at most as long as the credit left on this stream; a frame costs 64
+    /// bytes of credit at least. Never empty.
     #[prost(bytes = "bytes", tag = "3")]
     pub data: ::prost::bytes::Bytes,
     /// Start the function or service of this name, with the sender as its parent.
@@ -43,8 +44,8 @@ pub struct Message {
     /// No more data follows from the sender on this stream.
     #[prost(bool, tag = "13")]
     pub half_close: bool,
-    /// Wrapper to master: so many bytes of the stream from `to` have been taken by the
-    /// reader. Master to wrapper: so many more bytes may be written to `from`. Never 0.
+    /// Wrapper to master: so much of the stream from `to` was taken by the reader: its
+    /// bytes, and with the last byte of a frame of fewer than 64 the rest of its cost. Master to wrapper: so many more bytes may be written to `from`. Never 0.
     #[prost(uint32, tag = "14")]
     pub credit: u32,
     /// Master to whoever waits: the invocation `from` has ended, all its data came before.
@@ -94,7 +95,7 @@ pub struct Startup {
     #[prost(uint32, tag = "6")]
     pub address_prefix_bits: u32,
 }
-/// Limits that a wrapper enforces on its invocation. 0 means no limit.
+/// Limits of one invocation. 0 means no limit. In `Startup`: what the wrapper enforces.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Limits {
     /// Bytes of linear memory, all memories together.
@@ -111,6 +112,23 @@ pub struct Limits {
     /// How many levels of children may follow below this invocation, plus 1; 0: no limit.
     #[prost(uint32, tag = "5")]
     pub depth_left: u32,
+    /// Microseconds of time, which the master enforces: in `SpawnOptions` only.
+    #[prost(uint64, tag = "6")]
+    pub wall: u64,
+    #[prost(uint64, tag = "7")]
+    pub idle: u64,
+    #[prost(uint64, tag = "8")]
+    pub total: u64,
+    /// Bytes: the largest window of a stream; what the wrapper writes begins with that much
+    /// credit, and with 16 KiB at most.
+    #[prost(uint32, tag = "9")]
+    pub window: u32,
+    /// Lines of the log in a second.
+    #[prost(uint32, tag = "10")]
+    pub log_lines: u32,
+    /// Bytes of a line of the log; longer ones are cut in pieces.
+    #[prost(uint32, tag = "11")]
+    pub log_line: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ending {
@@ -129,7 +147,7 @@ pub struct Ending {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Warning {
-    /// Name of the limit as in the project file.
+    /// Name of the limit as in the project file: `wall`, `total` or `background`.
     #[prost(string, tag = "1")]
     pub limit: ::prost::alloc::string::String,
 }

@@ -24,7 +24,9 @@ pub mod errno;
 pub mod frame;
 pub mod id;
 pub mod message;
+pub mod meter;
 pub mod reason;
+pub mod warning;
 
 pub use comms::{Limits, SpawnOptions, Startup, Warning};
 pub use errno::Errno;

@@ -27,6 +27,7 @@ fn limits() -> Limits {
         cpu_window: 60_000_000,
         children: 64,
         depth_left: 16,
+        ..Limits::default()
     }
 }
 
@@ -44,7 +45,19 @@ fn options() -> SpawnOptions {
         args: vec!["-v".to_owned()],
         env: vec!["A=b".to_owned()],
         detached: true,
-        limits: Some(limits()),
+        limits: Some(lower_limits()),
+    }
+}
+
+fn lower_limits() -> Limits {
+    Limits {
+        wall: 1,
+        idle: 2,
+        total: 3,
+        window: 4096,
+        log_lines: 5,
+        log_line: 6,
+        ..Limits::default()
     }
 }
 
@@ -82,7 +95,7 @@ fn grant(name: &str, error: Errno) -> Body {
 fn all() -> Vec<(Message, &'static str)> {
     let m = message;
     let warning = Warning {
-        limit: "memory".to_owned(),
+        limit: "wall".to_owned(),
     };
     let log = Body::Log {
         stream: 2,
@@ -110,7 +123,7 @@ fn all() -> Vec<(Message, &'static str)> {
         (m(0, 2, spawn(None)), "0c000000 1002220568656c6c6f28e907"),
         (
             m(0, 2, spawn(Some(options()))),
-            "36000000 1002220568656c6c6f28e9079201270a0568656c6c6f12022d761a03413d6220012a1308808080401080ade20418808ece1c20402810",
+            "30000000 1002220568656c6c6f28e9079201210a0568656c6c6f12022d761a03413d6220012a0d30013802400348802050055806",
         ),
         (m(3, 2, Body::Kill), "06000000 080310023001"),
         (
@@ -141,7 +154,7 @@ fn all() -> Vec<(Message, &'static str)> {
         ),
         (
             m(2, 0, Body::Warning(warning)),
-            "0d000000 08028201080a066d656d6f7279",
+            "0b000000 08028201060a0477616c6c",
         ),
         (m(0, 2, log), "0d000000 10028a0108080212046f766572"),
         (

@@ -53,7 +53,7 @@
 //! thread of its own, but only one at a time and always in the same order, so a test either fails
 //! or it does not. The clock is one of the mock's own ([`now`]): when all functions wait, it jumps
 //! to the next [`sleep`](crate::sleep). When all wait and no sleep is left, the test panics and
-//! says who waits. There are no limits on time and memory, `static` variables are shared between
+//! says who waits. There are no limits on time and memory (but [`warn`] says that one is near), `static` variables are shared between
 //! functions, and `std::process::exit` ends the whole test (use [`end`]).
 //!
 //! Each test thread has a mock of its own. Tests that run one after the other in one thread
@@ -72,6 +72,7 @@ use crate::{
     stream::{Conn, input},
     sys::mock::{guest, world::Start},
     task::{newcomers, reactor},
+    warning::{self, Limit},
 };
 use std::{sync::Arc, time::Duration};
 
@@ -169,6 +170,12 @@ pub fn end(reason: Reason, code: i32, detail: &str) -> ! {
     })
 }
 
+/// Warns a function that was started on this connection: it is nearly at this limit. The mock has no
+/// limits on time of its own.
+pub fn warn(conn: Conn, limit: Limit) {
+    guest::me().warn(conn.id(), limit.name());
+}
+
 /// The time on the clock of the mock, which began at 0.
 pub fn now() -> Duration {
     guest::me().world.now()
@@ -185,6 +192,7 @@ pub fn reset() {
     reactor::reset();
     newcomers::reset();
     input::reset();
+    warning::reset();
 }
 
 fn start<H, R, Kind>(handler: H) -> Start

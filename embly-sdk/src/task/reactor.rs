@@ -1,7 +1,10 @@
 //! Who waits for which stream, and for what time.
 
 use super::newcomers;
-use crate::sys::{self, Wait};
+use crate::{
+    sys::{self, Wait},
+    warning,
+};
 use std::{cell::RefCell, collections::BTreeMap, task::Waker, time::Duration};
 
 /// Streams taken from one call of the host. What does not fit is kept there.
@@ -66,6 +69,9 @@ pub(crate) fn reset() {
 pub(crate) fn wait() {
     let mut ids = [0; EVENTS];
     let n = sys::events(how_long(), &mut ids).expect("the host takes every wait");
+    if ids[..n].contains(&warning::ID) {
+        warning::fetch();
+    }
     let wakers = REACTOR.with_borrow_mut(|reactor| {
         let mut wakers = reactor.due();
         for id in &ids[..n] {

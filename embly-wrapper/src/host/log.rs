@@ -1,7 +1,16 @@
 //! Standard output and standard error: lines for the log.
 
-/// The longest line, in bytes; a longer one is cut in pieces.
-pub const MAX_LINE: usize = 16 * 1024;
+use protos::Body;
+use protos::meter::Verdict;
+
+use rustix::time::ClockId;
+
+use super::{Invocation, clock};
+use crate::channel::ChannelError;
+use crate::exit::LimitReached;
+
+/// The longest line, in bytes, where the master does not say; a longer one is cut in pieces.
+const MAX_LINE: usize = 16 * 1024;
 
 /// How much of a panic's text is kept, in bytes.
 const MAX_PANIC: usize = 1024;
@@ -9,6 +18,8 @@ const MAX_PANIC: usize = 1024;
 /// Half lines of both streams, and what a panic said.
 #[derive(Debug, Default)]
 pub struct LogLines {
+    /// Bytes of a line at most; 0 for [`MAX_LINE`].
+    most: usize,
     halves: [Vec<u8>; 2],
     panic: Option<Panic>,
 }
@@ -20,6 +31,21 @@ struct Panic {
 }
 
 impl LogLines {
+    /// Lines of so many bytes at most; 0 for the default.
+    pub fn new(most: u32) -> Self {
+        Self {
+            most: most as usize,
+            ..Self::default()
+        }
+    }
+
+    fn most(&self) -> usize {
+        match self.most {
+            0 => MAX_LINE,
+            most => most,
+        }
+    }
+
     /// Adds what was written to `stream` (1 or 2); `emit` gets each line that is complete.
     pub fn write<E>(
         &mut self,
@@ -29,14 +55,15 @@ impl LogLines {
     ) -> Result<(), E> {
         while !bytes.is_empty() {
             let end = bytes.iter().position(|byte| *byte == b'\n');
+            let most = self.most();
             let half = &mut self.halves[usize::from(stream == 2)];
-            let room = MAX_LINE - half.len();
+            let room = most - half.len();
             let take = end.unwrap_or(bytes.len()).min(room);
             half.extend_from_slice(&bytes[..take]);
             // The newline itself is taken with the line that it ends.
             let ended = end == Some(take);
             bytes = &bytes[take + usize::from(ended)..];
-            if ended || half.len() == MAX_LINE {
+            if ended || half.len() == most {
                 let line = self.take(stream);
                 emit(stream, line)?;
             }
@@ -88,6 +115,54 @@ impl LogLines {
         {
             panic.message = Some(cut(line));
         }
+    }
+}
+
+impl Invocation {
+    /// Sends a line to the log, if the limit `log` has room for it.
+    ///
+    /// # Errors
+    /// [`LimitReached`] in a flood, or when the connection is gone.
+    pub fn say(&mut self, stream: u8, line: String) -> wasmtime::Result<()> {
+        match self.meter.count(clock::now(ClockId::Monotonic)) {
+            Verdict::Pass => {
+                self.say_dropped()?;
+                Ok(self.send(None, Body::Log { stream, line })?)
+            }
+            Verdict::Drop => Ok(()),
+            Verdict::Flood => {
+                let limit = self.meter.limit();
+                Err(LimitReached {
+                    reason: protos::Reason::Flood,
+                    detail: format!("limit `log` reached: {limit} lines/s, 10 times over for 5 s"),
+                }
+                .into())
+            }
+        }
+    }
+
+    /// The same at the end, when it is too late to be ended.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn last_words(&mut self, stream: u8, line: String) -> Result<(), ChannelError> {
+        match self.meter.count(clock::now(ClockId::Monotonic)) {
+            Verdict::Pass => self.send(None, Body::Log { stream, line }),
+            Verdict::Drop | Verdict::Flood => Ok(()),
+        }
+    }
+
+    /// Says how many lines were dropped, if any.
+    ///
+    /// # Errors
+    /// When the connection is gone.
+    pub fn say_dropped(&mut self) -> Result<(), ChannelError> {
+        let Some(lines) = self.meter.take_dropped() else {
+            return Ok(());
+        };
+        let limit = self.meter.limit();
+        let line = format!("embly: {lines} lines were dropped, limit `log`: {limit} lines/s");
+        self.send(None, Body::Log { stream: 2, line })
     }
 }
 

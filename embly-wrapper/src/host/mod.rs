@@ -12,6 +12,7 @@ pub mod spawn;
 pub mod stream;
 pub mod wasi;
 
+use protos::meter::Meter;
 use protos::{Address, Errno, Limits, Message, Startup};
 use wasmtime::{Caller, Memory, format_err};
 
@@ -37,6 +38,8 @@ pub struct Invocation {
     pub cpu_limit: Option<CpuLimit>,
     /// Half lines of stdout and stderr.
     pub log: LogLines,
+    /// Lines against the limit `log`.
+    pub meter: Meter,
 }
 
 /// What stands behind an instance. It is made before there is an invocation for it.

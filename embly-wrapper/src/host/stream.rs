@@ -7,6 +7,7 @@ use protos::{Body, Errno};
 
 use super::spawn::pay_owed;
 use super::{Guest, HostResult, errno, memory};
+use crate::streams::ITSELF;
 
 /// `_read(id, buf, len, *n)`: up to `len` bytes that have arrived; never waits.
 ///
@@ -134,9 +135,10 @@ pub fn events(
 }
 
 /// `_status(id, *reason, *code, buf, len, *n)`: how the other side ended. The text is cut to
-/// `len`; `n` is its whole length in bytes.
+/// `len`; `n` is its whole length in bytes. Id 0: the text is the name of a limit that is nearly
+/// reached, and the reason what it would end with; each warning is told once.
 ///
-/// Returns EAGAIN before the end, EBADF.
+/// Returns EAGAIN before the end and without a warning, EBADF.
 ///
 /// Traps on a bad pointer.
 pub fn status(
@@ -145,10 +147,15 @@ pub fn status(
 ) -> HostResult {
     let (memory, invocation) = memory::split(&mut guest)?;
     let id = id.cast_unsigned();
-    if invocation.streams.status(id) == Err(Errno::AGAIN) {
+    if id == ITSELF || invocation.streams.status(id) == Err(Errno::AGAIN) {
         invocation.channel.take_in(&mut invocation.streams)?;
     }
-    let ending = match invocation.streams.status(id) {
+    let warning = (id == ITSELF).then(|| invocation.streams.take_warning());
+    let ending = match &warning {
+        Some(warning) => warning.as_ref().ok_or(Errno::AGAIN),
+        None => invocation.streams.status(id),
+    };
+    let ending = match ending {
         Ok(ending) => ending,
         Err(error) => return Ok(errno(Err(error))),
     };

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use protos::{Body, Errno};
+use protos::Errno;
 
 use super::{Guest, HostResult, Invocation, clock, errno, memory, random};
 use crate::exit::ProcExit;
@@ -129,9 +129,7 @@ pub fn fd_write(mut guest: Guest<'_>, fd: i32, iovs: i32, iovs_len: i32, n: i32)
         let length = i32::from_le_bytes(memory::get(memory, memory::offset(iov, 4)?)?);
         let bytes = memory::slice(memory, pointer, length)?;
         let mut log = std::mem::take(&mut invocation.log);
-        let result = log.write(fd as u8, bytes, |stream, line| {
-            invocation.send(None, Body::Log { stream, line })
-        });
+        let result = log.write(fd as u8, bytes, |stream, line| invocation.say(stream, line));
         invocation.log = log;
         result?;
         written = written.saturating_add(length.cast_unsigned());

@@ -2,6 +2,7 @@
 //! thing that the kernel or the engine offers without one.
 
 pub mod buffer;
+pub mod cputime;
 pub mod fd;
 pub mod module;
 pub mod process;

@@ -1,5 +1,6 @@
 //! One function of the file.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::codes;
@@ -7,7 +8,7 @@ use super::environment::{self, Environment};
 use super::fields::{Field, Fields};
 use super::machine::Machine;
 use super::problem::{Problem, Problems, quote};
-use super::{Function, Language, allow, limit, paths, suggest};
+use super::{Function, Language, allow, limit, paths, schema, suggest};
 
 /// What the values of a file are checked against.
 pub(super) struct World<'a> {
@@ -17,11 +18,61 @@ pub(super) struct World<'a> {
     pub machine: &'a Machine,
 }
 
+/// What holds for all functions that do not say otherwise.
+#[derive(Debug, Default)]
+pub(super) struct Defaults {
+    limits: limit::Known,
+    env: BTreeMap<String, String>,
+}
+
+/// Reads the `defaults` of a project.
+pub(super) fn defaults(field: Field<'_>, world: &World<'_>, problems: &mut Problems) -> Defaults {
+    let mut defaults = Defaults::default();
+    if field.entry.value.is_null() {
+        return defaults;
+    }
+    let node = &field.entry.value;
+    if let Some(fields) = Fields::read(node, &schema::DEFAULTS, problems) {
+        defaults.limits = limits(&fields, &defaults, world, problems);
+        defaults.env = env(&fields, &defaults, world, problems);
+    }
+    defaults
+}
+
+/// The limits of a section, on top of the defaults.
+fn limits(
+    fields: &Fields<'_>,
+    defaults: &Defaults,
+    world: &World<'_>,
+    problems: &mut Problems,
+) -> limit::Known {
+    let known = defaults.limits.clone();
+    match fields.get("limits") {
+        Some(field) => limit::read(field, known, world.machine, problems),
+        None => known,
+    }
+}
+
+/// The environment of a section, on top of the defaults.
+fn env(
+    fields: &Fields<'_>,
+    defaults: &Defaults,
+    world: &World<'_>,
+    problems: &mut Problems,
+) -> BTreeMap<String, String> {
+    let mut env = defaults.env.clone();
+    if let Some(field) = fields.get("env") {
+        env.extend(environment::read(field, world.environment, problems));
+    }
+    env
+}
+
 /// `None` if something is wrong, and reported.
 pub(super) fn read(
     fields: &Fields<'_>,
     name: Option<&str>,
     functions: Option<&[&str]>,
+    defaults: &Defaults,
     world: &World<'_>,
     problems: &mut Problems,
 ) -> Option<Function> {
@@ -33,10 +84,8 @@ pub(super) fn read(
         Some(field) => field.text(problems).map(str::to_owned),
         None => Some("_start".to_owned()),
     };
-    let env = fields.get("env");
-    let env = env.map(|field| environment::read(field, world.environment, problems));
-    let limits = fields.get("limits");
-    let limits = limits.map(|field| limit::read(field, world.machine, problems));
+    let env = env(fields, defaults, world, problems);
+    let limits = limits(fields, defaults, world, problems).limits;
     let allow = fields.get("allow");
     let allow = allow.map(|field| allow::read(field, functions, problems));
     let start = allow::start(fields, problems);
@@ -46,8 +95,8 @@ pub(super) fn read(
         context: context?,
         language: language?,
         entry: entry?,
-        env: env.unwrap_or_default(),
-        limits: limits.unwrap_or_default(),
+        env,
+        limits,
         allow: allow.unwrap_or_default(),
         start,
     })

@@ -6,20 +6,34 @@ use super::codes::{self, Code};
 use super::fields::{Field, Fields};
 use super::machine::Machine;
 use super::problem::{Problem, Problems, quote};
-use super::schema;
+use super::schema::{self, Section};
 use super::units::{self, Parsed};
-use crate::limits::{self, Limits, Span};
+use crate::limits::{self, Limits, Log, Queue, Span};
 
-/// Reads the section; a limit that is wrong keeps its default.
-pub(super) fn read(field: Field<'_>, machine: &Machine, problems: &mut Problems) -> Limits {
-    let mut limits = Limits::default();
+/// Limits, and which of them the file itself says.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    pub limits: Limits,
+    memory: bool,
+    concurrency: bool,
+}
+
+/// Reads the section on top of the limits that are known already; a limit that is wrong stays as
+/// it is there.
+pub(super) fn read(
+    field: Field<'_>,
+    mut known: Known,
+    machine: &Machine,
+    problems: &mut Problems,
+) -> Known {
     if field.entry.value.is_null() {
-        return limits;
+        return known;
     }
     let Some(fields) = Fields::read(&field.entry.value, &schema::LIMITS, problems) else {
-        return limits;
+        return known;
     };
     let before = problems.count();
+    let limits = &mut known.limits;
     for field in fields.iter() {
         let mut limit = Limit {
             field,
@@ -31,18 +45,27 @@ pub(super) fn read(field: Field<'_>, machine: &Machine, problems: &mut Problems)
             "cpu" => set(&mut limits.cpu, limit.time()),
             "wall" => set_span(&mut limits.wall, limit.time()),
             "idle" => set_span(&mut limits.idle, limit.time()),
+            "total" => set(&mut limits.total, limit.time()),
             "request_head" => limits.request_head = limit.head().unwrap_or(limits.request_head),
             "request_body" => set(&mut limits.request_body, limit.size()),
+            "response_body" => set(&mut limits.response_body, limit.size()),
             "concurrency" => set(&mut limits.concurrency, limit.processes()),
+            "queue" => limit.queue(&mut limits.queue),
             "children" => set(&mut limits.children, limit.processes()),
             "depth" => set(&mut limits.depth, limit.count()),
+            "tree" => set(&mut limits.tree, limit.processes()),
+            "window" => limits.window = limit.window().unwrap_or(limits.window),
+            "log" => limit.log(&mut limits.log),
+            "background" => set(&mut limits.background, limit.time()),
             name => debug_assert!(false, "{name} is in the table but not read"),
         }
     }
+    known.memory |= fields.get("memory").is_some();
+    known.concurrency |= fields.get("concurrency").is_some();
     if problems.count() == before {
-        warn(&fields, &limits, machine, problems);
+        warn(&fields, &known, machine, problems);
     }
-    limits
+    known
 }
 
 /// `read` is `None` where the value is wrong, `Some(None)` for `none`.
@@ -91,10 +114,21 @@ impl Limit<'_, '_> {
 
     fn head(&mut self) -> Option<u32> {
         let (least, most) = (limits::REQUEST_HEAD_MIN, limits::REQUEST_HEAD_MAX);
-        match self.size()? {
+        self.held(least, most, "a head is held in memory")
+    }
+
+    fn window(&mut self) -> Option<u32> {
+        let (least, most) = (limits::WINDOW_MIN.into(), limits::WINDOW.into());
+        self.held(least, most, "what is under way is held in memory")
+    }
+
+    /// A size of something that is held in memory, for the reason `why`.
+    fn held(&mut self, least: u64, most: u64, why: &str) -> Option<u32> {
+        match self.parse(units::size, "a size")? {
+            Some(0) => self.wrong(&codes::LIMIT_VALUE, "cannot be zero", &at_least(least)),
             None => {
-                let why = "is not possible, a head is held in memory";
-                self.wrong(&codes::LIMIT_VALUE, why, &at_most(most))
+                let why = format!("is not possible, {why}");
+                self.wrong(&codes::LIMIT_VALUE, &why, &at_most(most))
             }
             Some(bytes) if bytes < least => {
                 self.wrong(&codes::LIMIT_VALUE, "is too small", &at_least(least))
@@ -104,6 +138,26 @@ impl Limit<'_, '_> {
                 _ => self.wrong(&codes::LIMIT_VALUE, "is too big", &at_most(most)),
             },
         }
+    }
+
+    fn queue(&mut self, queue: &mut Queue) {
+        self.inner(&schema::QUEUE, |limit| match limit.field.key.name {
+            "length" => set(&mut queue.length, limit.count()),
+            "wait" => set(&mut queue.wait, limit.time()),
+            name => debug_assert!(false, "{name} is in the table but not read"),
+        });
+    }
+
+    fn log(&mut self, log: &mut Log) {
+        self.inner(&schema::LOG, |limit| match limit.field.key.name {
+            "lines" => set(&mut log.lines, limit.rate()),
+            "line" => {
+                let (least, most) = (limits::LOG_LINE_MIN, limits::LOG_LINE_MAX);
+                let line = limit.held(least, most, "a line is held in memory");
+                log.line = line.unwrap_or(log.line);
+            }
+            name => debug_assert!(false, "{name} is in the table but not read"),
+        });
     }
 
     fn size(&mut self) -> Option<Option<u64>> {
@@ -122,7 +176,15 @@ impl Limit<'_, '_> {
     }
 
     fn count(&mut self) -> Option<Option<u32>> {
-        let count = self.parse(units::count, "a count")?;
+        self.number(units::count, "a count")
+    }
+
+    fn rate(&mut self) -> Option<Option<u32>> {
+        self.number(units::rate, "a rate")
+    }
+
+    fn number(&mut self, parse: fn(&str) -> Parsed<u64>, what: &str) -> Option<Option<u32>> {
+        let count = self.parse(parse, what)?;
         let Some(count) = self.not_zero(count, 0)? else {
             return Some(None);
         };
@@ -147,6 +209,20 @@ impl Limit<'_, '_> {
         }
     }
 
+    /// Reads each of the limits in the map that this one is.
+    fn inner(&mut self, section: &'static Section, mut read: impl FnMut(&mut Limit<'_, '_>)) {
+        let Some(fields) = Fields::read(&self.field.entry.value, section, self.problems) else {
+            return;
+        };
+        for field in fields.iter() {
+            read(&mut Limit {
+                field,
+                machine: self.machine,
+                problems: self.problems,
+            });
+        }
+    }
+
     fn parse<T>(&mut self, parse: fn(&str) -> Parsed<T>, expected: &str) -> Option<Option<T>> {
         let name = self.field.key.name;
         let text = self.field.scalar(expected, self.problems)?;
@@ -163,11 +239,8 @@ impl Limit<'_, '_> {
 
     fn not_zero<T: PartialEq>(&mut self, value: Option<T>, zero: T) -> Option<Option<T>> {
         if value == Some(zero) {
-            let help = match self.field.key.name {
-                "request_head" => at_least(limits::REQUEST_HEAD_MIN),
-                _ => "write `none` for no limit".to_owned(),
-            };
-            return self.wrong(&codes::LIMIT_VALUE, "cannot be zero", &help);
+            let help = "write `none` for no limit";
+            return self.wrong(&codes::LIMIT_VALUE, "cannot be zero", help);
         }
         Some(value)
     }
@@ -193,7 +266,8 @@ fn at_most(bytes: u64) -> String {
 }
 
 /// What can be, but is hardly meant. Only limits that the file itself sets.
-fn warn(fields: &Fields<'_>, limits: &Limits, machine: &Machine, problems: &mut Problems) {
+fn warn(fields: &Fields<'_>, known: &Known, machine: &Machine, problems: &mut Problems) {
+    let limits = &known.limits;
     if let (Some(field), Some(cpu)) = (fields.get("cpu"), limits.cpu)
         && cpu > limits::CPU_WINDOW
     {
@@ -201,7 +275,9 @@ fn warn(fields: &Fields<'_>, limits: &Limits, machine: &Machine, problems: &mut 
         let problem = Problem::new(&codes::CPU_WINDOW, field.span(), message);
         problems.push(problem.help("write at most `cpu: 60s`, or `cpu: none`"));
     }
-    let (Some(_), Some(field)) = (fields.get("memory"), fields.get("concurrency")) else {
+    // Said where the second of the two is written.
+    let field = fields.get("concurrency").or_else(|| fields.get("memory"));
+    let Some(field) = field.filter(|_| known.memory && known.concurrency) else {
         return;
     };
     let (Some(memory), Some(count)) = (limits.memory, limits.concurrency) else {

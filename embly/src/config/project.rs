@@ -62,6 +62,11 @@ fn sections(
         return (functions, gateways);
     };
 
+    let defaults = project.get("defaults");
+    let defaults = defaults
+        .map(|field| function::defaults(field, world, problems))
+        .unwrap_or_default();
+
     let mut names = Names::default();
     // Gateways are not blamed for functions whose names could not be read.
     let mut all_named = true;
@@ -93,7 +98,8 @@ fn sections(
         let known = names.all();
         let known = all_named.then_some(known.as_slice());
         for (fields, name) in read {
-            functions.extend(function::read(&fields, name, known, world, problems));
+            let function = function::read(&fields, name, known, &defaults, world, problems);
+            functions.extend(function);
         }
     }
 

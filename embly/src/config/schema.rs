@@ -42,6 +42,11 @@ pub(super) static PROJECT: Section = Section {
     what: "a project",
     keys: &[
         required("functions", "functions:", &[]),
+        optional(
+            "defaults",
+            "defaults: {limits: {memory: 64MiB}}",
+            &["default", "common", "global"],
+        ),
         optional("gateways", "gateways:", &["listeners", "servers"]),
     ],
 };
@@ -87,6 +92,18 @@ pub(super) static ALLOW: Section = Section {
     ],
 };
 
+pub(super) static DEFAULTS: Section = Section {
+    what: "`defaults`",
+    keys: &[
+        optional("limits", "limits: {memory: 64MiB}", &["resources"]),
+        optional(
+            "env",
+            "env: {KEY: value}",
+            &["environment", "variables", "vars"],
+        ),
+    ],
+};
+
 pub(super) static GATEWAY: Section = Section {
     what: "a gateway",
     keys: &[
@@ -113,6 +130,7 @@ pub(super) static LIMITS: Section = Section {
         optional("cpu", "cpu: 10s", &["cpus"]),
         optional("wall", "wall: 30s", &["timeout", "time", "duration"]),
         optional("idle", "idle: 60s", &["idle_timeout", "keep_alive"]),
+        optional("total", "total: 1h", &["lifetime", "max_time"]),
         optional(
             "request_head",
             "request_head: 64KiB",
@@ -124,18 +142,55 @@ pub(super) static LIMITS: Section = Section {
             "concurrency: 256",
             &["instances", "parallel"],
         ),
+        optional(
+            "response_body",
+            "response_body: 1GiB",
+            &["max_response", "response"],
+        ),
+        optional(
+            "queue",
+            "queue: {length: 1024, wait: 5s}",
+            &["waiting", "backlog"],
+        ),
         optional("children", "children: 64", &["spawns"]),
         optional("depth", "depth: 16", &["levels"]),
+        optional("tree", "tree: 1000", &["descendants", "invocations"]),
+        optional("window", "window: 256KiB", &["buffer", "credit"]),
+        optional(
+            "log",
+            "log: {lines: 1000/s, line: 16KiB}",
+            &["logs", "logging"],
+        ),
+        optional("background", "background: 10s", &["after", "grace"]),
     ],
 };
 
-/// Sections inside a section, for keys that stand one level too high or too low.
+pub(super) static QUEUE: Section = Section {
+    what: "`queue`",
+    keys: &[
+        optional("length", "length: 1024", &["size", "max"]),
+        optional("wait", "wait: 5s", &["timeout", "time"]),
+    ],
+};
+
+pub(super) static LOG: Section = Section {
+    what: "`log`",
+    keys: &[
+        optional("lines", "lines: 1000/s", &["rate"]),
+        optional("line", "line: 16KiB", &["length", "size"]),
+    ],
+};
+
+/// Sections inside a section, for keys that stand one level too high or too low. The keys of
+/// `defaults` are those of a function, which is where most people want them.
 static ALL: &[(&Section, &str)] = &[
     (&PROJECT, "the top of the file"),
     (&FUNCTION, "an item of `functions`"),
     (&GATEWAY, "an item of `gateways`"),
     (&LIMITS, "the `limits` of a function"),
     (&ALLOW, "the `allow` of a function"),
+    (&QUEUE, "`queue`, in the `limits` of a function"),
+    (&LOG, "`log`, in the `limits` of a function"),
 ];
 
 /// Where a key of this name does belong, if only one section has it.

@@ -123,6 +123,21 @@ pub(super) fn count(text: &str) -> Parsed<u64> {
     Err(number(&bare).map(|_| bare).or_else(|| lifted(text)))
 }
 
+/// How often in a second: `1000/s`.
+pub(super) fn rate(text: &str) -> Parsed<u64> {
+    match text.strip_suffix("/s").map(str::trim_end) {
+        Some(digits) if number(digits).is_some() && text.len() == digits.len() + 2 => {
+            Ok(number(digits))
+        }
+        Some(digits) => Err(number(digits).map(|_| format!("{digits}/s"))),
+        None => match count(text) {
+            Ok(Some(_)) => Err(Some(format!("{text}/s"))),
+            Err(Some(instead)) if instead != "none" => Err(Some(format!("{instead}/s"))),
+            other => other,
+        },
+    }
+}
+
 /// Words for "no limit" in other programs.
 fn lifted(text: &str) -> Option<String> {
     let lower = text.to_lowercase();
@@ -230,6 +245,22 @@ mod tests {
         assert_eq!(count("64"), Ok(Some(64)));
         assert_eq!(count("1_000"), Err(Some("1000".to_owned())));
         assert_eq!(count("many"), Err(None));
+    }
+
+    #[test]
+    fn rates() {
+        assert_eq!(rate("1000/s"), Ok(Some(1000)));
+        assert_eq!(rate("none"), Ok(None));
+        for (text, instead) in [
+            ("1000", Some("1000/s")),
+            ("1_000", Some("1000/s")),
+            ("10 /s", Some("10/s")),
+            ("unlimited", Some("none")),
+            ("10/m", None),
+            ("/s", None),
+        ] {
+            assert_eq!(rate(text), Err(instead.map(str::to_owned)), "{text}");
+        }
     }
 
     #[test]

@@ -84,12 +84,13 @@ async fn connection(
 ) {
     let origin = Origin {
         gateway: Some(Arc::clone(&gateway.name)),
-        request_id: None,
+        ..Origin::default()
     };
     let times = Times {
         wall: function.limits.wall.or(None),
         idle: function.limits.idle.or(Some(IDLE)),
-        head: false,
+        total: function.limits.total,
+        ..Times::default()
     };
     match gateway
         .switchboard

@@ -5,6 +5,7 @@
 //! since their guests had not begun.
 
 mod health;
+mod queue;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
@@ -20,6 +21,8 @@ use crate::wrapper::{Door, Jail, Nursery, Reaper, Server, Slots, StartError, Wra
 use health::WORTH_WAITING;
 pub use health::backoff;
 pub use health::{Health, Turn};
+pub use queue::Place;
+use queue::Queue;
 
 /// How often a wrapper is asked for before the request is given up. Between two attempts the
 /// fork server is started anew, after a pause where it dies each time ([`health`]).
@@ -68,6 +71,8 @@ pub struct Function {
     pub allow: Arc<Allow>,
     /// One permit per invocation that may run at once.
     permits: Arc<Semaphore>,
+    /// Requests that wait for one.
+    queue: Queue,
     server: Arc<Mutex<Option<Arc<Server>>>>,
     /// How it fares.
     pub health: Arc<Health>,
@@ -101,6 +106,7 @@ impl Function {
             limits,
             allow: Arc::new(allow),
             permits: Arc::new(Semaphore::new(concurrency)),
+            queue: Queue::default(),
             server: Arc::default(),
             health: Arc::default(),
         }
@@ -120,7 +126,13 @@ impl Function {
         Arc::clone(&self.permits).try_acquire_owned().ok()
     }
 
-    /// Waits for room.
+    /// A place among those that wait for room, free again when it is dropped; `None` where the
+    /// limit `queue` is reached.
+    pub fn queue_up(&self) -> Option<Place<'_>> {
+        self.queue.enter(self.limits.queue.length)
+    }
+
+    /// Waits for room, first in, first out.
     pub async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }

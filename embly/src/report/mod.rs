@@ -22,6 +22,10 @@ const QUEUE: usize = 16 * 1024;
 /// Lines that may wait in all, so that words are heard in a flood.
 const QUEUE_FOR_WORDS: usize = 2 * QUEUE;
 
+/// Bytes that may wait, of lines that come with requests; twice as many in all. Lines of the log
+/// can be long.
+const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+
 /// How events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Format {
@@ -60,6 +64,15 @@ enum Line {
     Status(Option<String>),
 }
 
+impl Line {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Out(text) | Self::Err(text) | Self::Status(Some(text)) => text.len(),
+            Self::Status(None) => 0,
+        }
+    }
+}
+
 /// Reports. Clones share the thread that writes.
 #[derive(Debug, Clone)]
 pub struct Reporter {
@@ -71,9 +84,33 @@ struct Shared {
     options: Options,
     lines: Mutex<Option<Sender<Line>>>,
     writer: Mutex<Option<JoinHandle<()>>>,
-    /// Lines in the queue.
-    waiting: Arc<AtomicUsize>,
+    waiting: Arc<Waiting>,
     dropped: AtomicU64,
+}
+
+/// What is in the queue.
+#[derive(Debug, Default)]
+struct Waiting {
+    lines: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+impl Waiting {
+    fn add(&self, line: &Line) {
+        self.lines.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(line.bytes(), Ordering::Relaxed);
+    }
+
+    fn take(&self, line: &Line) {
+        self.lines.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(line.bytes(), Ordering::Relaxed);
+    }
+
+    /// Whether so many lines, and bytes in proportion, wait already.
+    fn is_full(&self, lines: usize) -> bool {
+        self.lines.load(Ordering::Relaxed) >= lines
+            || self.bytes.load(Ordering::Relaxed) >= lines * (QUEUE_BYTES / QUEUE)
+    }
 }
 
 impl Reporter {
@@ -83,7 +120,7 @@ impl Reporter {
     /// When there can be no more threads.
     pub fn new(options: Options) -> io::Result<Self> {
         let (lines, inbox) = mpsc::channel();
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let waiting = Arc::new(Waiting::default());
         let theirs = Arc::clone(&waiting);
         let writer = std::thread::Builder::new()
             .name("report".to_owned())
@@ -189,12 +226,12 @@ impl Reporter {
         } = &*self.shared;
         let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sender) = lines.as_ref() else { return };
-        if waiting.load(Ordering::Relaxed) >= room {
+        if waiting.is_full(room) {
             dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
         let send = |line| {
-            waiting.fetch_add(1, Ordering::Relaxed);
+            waiting.add(&line);
             // The writer lives until the last sender is gone.
             let _ = sender.send(line);
         };
@@ -231,7 +268,7 @@ const TICK: Duration = Duration::from_millis(100);
 /// Clears the line that the cursor stands in.
 const CLEAR: &str = "\r\x1b[2K";
 
-fn write(inbox: &Receiver<Line>, waiting: &AtomicUsize) {
+fn write(inbox: &Receiver<Line>, waiting: &Waiting) {
     let mut screen = Screen {
         out: io::stdout(),
         err: io::stderr(),
@@ -248,9 +285,7 @@ fn write(inbox: &Receiver<Line>, waiting: &AtomicUsize) {
             Ok(line) => {
                 let rest = std::iter::from_fn(|| inbox.try_recv().ok());
                 let lines = std::iter::once(line).chain(rest);
-                screen.show(lines.inspect(|_| {
-                    waiting.fetch_sub(1, Ordering::Relaxed);
-                }))
+                screen.show(lines.inspect(|line| waiting.take(line)))
             }
             Err(RecvTimeoutError::Timeout) => screen.show(std::iter::empty()),
             Err(RecvTimeoutError::Disconnected) => return screen.clear().unwrap_or_default(),

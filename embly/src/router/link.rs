@@ -1,7 +1,7 @@
 //! One stream between two addresses: two directions, each with its credit.
 
 use protos::Address;
-use protos::credit::{INITIAL_WINDOW, MAX_WINDOW};
+use protos::credit::{INITIAL_WINDOW, REPORT_AT, cost};
 
 use super::Budget;
 
@@ -23,11 +23,27 @@ pub struct Link {
 }
 
 impl Link {
-    /// A new stream, if the budget has room for both its windows.
-    pub fn open(budget: &mut Budget) -> Option<Self> {
-        budget.take(2 * INITIAL_WINDOW).then(|| Self {
-            directions: [Direction::new(), Direction::new()],
-        })
+    /// A new stream, if the budget has room for both its windows. `window` is the limit of
+    /// `from`, who is there already; that of `to` is not known yet.
+    pub fn open(budget: &mut Budget, from: Address, to: Address, window: u32) -> Option<Self> {
+        let mut link = Self {
+            directions: [Direction::new(window), Direction::new(window)],
+        };
+        let back = link.direction(to, from);
+        (back.window, back.credit) = (INITIAL_WINDOW, INITIAL_WINDOW);
+        let bytes = link.directions.iter().map(|direction| direction.window);
+        budget.take(bytes.sum()).then_some(link)
+    }
+
+    /// The limit `window` of `from`, which has just come and has sent nothing yet. What it writes
+    /// begins with its own window, as it does for `to`; neither direction grows beyond that.
+    pub fn limit(&mut self, from: Address, to: Address, window: u32, budget: &mut Budget) {
+        self.direction(to, from).lower(window);
+        let own = self.direction(from, to);
+        own.lower(window);
+        let first = initial(window);
+        budget.give_back(own.window.saturating_sub(first));
+        (own.window, own.credit) = (first, first);
     }
 
     /// What goes from one to the other.
@@ -48,7 +64,13 @@ impl Link {
     }
 }
 
-/// One direction of a stream. Always: credit + unread ≤ window ≤ MAX_WINDOW.
+/// The credit that a writer with this limit `window` begins with.
+pub fn initial(window: u32) -> u32 {
+    window.min(INITIAL_WINDOW)
+}
+
+/// One direction of a stream, counted in costs. Always: credit + unread ≤ window, and a window
+/// never grows beyond `maximum`.
 #[derive(Debug)]
 pub struct Direction {
     /// Bytes that the writer may still send.
@@ -57,6 +79,10 @@ pub struct Direction {
     unread: u32,
     /// The sum of both when all is quiet.
     window: u32,
+    /// The smaller limit of both sides.
+    maximum: u32,
+    /// Credit that the writer was not told of yet.
+    untold: u32,
     /// Bytes taken since the window last grew.
     used: u32,
     closed: bool,
@@ -65,8 +91,8 @@ pub struct Direction {
 /// A frame that breaks the rules of a stream.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Breach {
-    #[error("sent {sent} bytes with a credit of {credit}")]
-    NoCredit { sent: u32, credit: u32 },
+    #[error("sent a frame of {sent} bytes with a credit of {credit}")]
+    NoCredit { sent: usize, credit: u32 },
     #[error("sent data after its half-close")]
     Closed,
     #[error("reported {taken} bytes as taken where {unread} were unread")]
@@ -74,37 +100,45 @@ pub enum Breach {
 }
 
 impl Direction {
-    const fn new() -> Self {
-        let window = INITIAL_WINDOW;
+    fn new(maximum: u32) -> Self {
+        let window = initial(maximum);
         Self {
             credit: window,
             unread: 0,
             window,
+            maximum,
+            untold: 0,
             used: 0,
             closed: false,
         }
     }
 
-    /// Bytes that the reader has not taken.
+    /// What the reader has not taken.
     pub const fn unread(&self) -> u32 {
         self.unread
     }
 
-    /// Counts bytes as sent.
-    pub fn send(&mut self, bytes: u32) -> Result<(), Breach> {
+    fn lower(&mut self, maximum: u32) {
+        self.maximum = self.maximum.min(maximum);
+    }
+
+    /// Counts a frame of so many bytes as sent.
+    pub fn send(&mut self, bytes: usize) -> Result<(), Breach> {
         if self.closed {
             return Err(Breach::Closed);
         }
-        self.credit = self.credit.checked_sub(bytes).ok_or(Breach::NoCredit {
+        let cost = cost(bytes);
+        self.credit = self.credit.checked_sub(cost).ok_or(Breach::NoCredit {
             sent: bytes,
             credit: self.credit,
         })?;
-        self.unread += bytes;
+        self.unread += cost;
         Ok(())
     }
 
-    /// Counts bytes as taken; the result is the credit to give for them. A window that was used
-    /// in full doubles, as long as the budget has room.
+    /// Counts bytes as taken; the result is the credit to tell the writer of. A window that was
+    /// used in full doubles, as long as the budget has room. Crumbs are kept until they are worth
+    /// a frame, so that a reader cannot make many of them out of one.
     pub fn take(&mut self, bytes: u32, budget: &mut Budget) -> Result<u32, Breach> {
         self.unread = self.unread.checked_sub(bytes).ok_or(Breach::NotThere {
             taken: bytes,
@@ -112,8 +146,8 @@ impl Direction {
         })?;
         let mut credit = bytes;
         self.used = self.used.saturating_add(bytes);
-        if self.used >= self.window && self.window < MAX_WINDOW {
-            let more = self.window.min(MAX_WINDOW - self.window);
+        if self.used >= self.window && self.window < self.maximum {
+            let more = self.window.min(self.maximum - self.window);
             if budget.take(more) {
                 self.window += more;
                 credit += more;
@@ -121,8 +155,14 @@ impl Direction {
             }
         }
         self.credit += credit;
+        self.untold += credit;
         // Nobody writes any more, so nobody waits for it.
-        Ok(if self.closed { 0 } else { credit })
+        let told = !self.closed && (self.unread == 0 || self.untold >= REPORT_AT);
+        Ok(if told {
+            std::mem::take(&mut self.untold)
+        } else {
+            0
+        })
     }
 
     /// Ends the direction; false when it was ended before.
@@ -134,15 +174,16 @@ impl Direction {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protos::credit::{MAX_WINDOW, MIN_COST, MIN_WINDOW};
 
     #[test]
     fn a_window_grows_as_it_is_used_up_to_its_maximum() {
         let mut budget = Budget::new(u64::MAX);
-        let mut direction = Direction::new();
+        let mut direction = Direction::new(MAX_WINDOW);
         let mut granted = 0;
         for _ in 0..20 {
             let bytes = direction.credit;
-            direction.send(bytes).unwrap();
+            direction.send(bytes as usize).unwrap();
             granted += direction.take(bytes, &mut budget).unwrap();
             assert_eq!(direction.credit, direction.window);
         }
@@ -153,8 +194,8 @@ mod tests {
     #[test]
     fn without_budget_a_window_stays_as_it_is() {
         let mut budget = Budget::new(0);
-        let mut direction = Direction::new();
-        direction.send(INITIAL_WINDOW).unwrap();
+        let mut direction = Direction::new(MAX_WINDOW);
+        direction.send(INITIAL_WINDOW as usize).unwrap();
         assert_eq!(
             direction.take(INITIAL_WINDOW, &mut budget),
             Ok(INITIAL_WINDOW)
@@ -164,9 +205,9 @@ mod tests {
 
     #[test]
     fn a_frame_beyond_the_credit_is_a_breach() {
-        let mut direction = Direction::new();
+        let mut direction = Direction::new(MAX_WINDOW);
         assert!(matches!(
-            direction.send(INITIAL_WINDOW + 1),
+            direction.send(INITIAL_WINDOW as usize + 1),
             Err(Breach::NoCredit { .. })
         ));
         assert!(matches!(
@@ -175,5 +216,47 @@ mod tests {
         ));
         assert!(direction.close());
         assert_eq!(direction.send(1), Err(Breach::Closed));
+    }
+
+    #[test]
+    fn single_bytes_use_up_a_window_as_fast_as_they_use_memory() {
+        let mut direction = Direction::new(MAX_WINDOW);
+        let frames = (0..).take_while(|_| direction.send(1).is_ok()).count();
+        assert_eq!(frames as u32, INITIAL_WINDOW / MIN_COST);
+        assert_eq!(direction.unread(), INITIAL_WINDOW);
+    }
+
+    #[test]
+    fn crumbs_of_credit_are_kept_until_they_are_worth_a_frame() {
+        let mut budget = Budget::new(0);
+        let mut direction = Direction::new(MAX_WINDOW);
+        direction.send(INITIAL_WINDOW as usize).unwrap();
+        let taken = (0..INITIAL_WINDOW).map(|_| direction.take(1, &mut budget).unwrap());
+        let told: Vec<u32> = taken.filter(|credit| *credit > 0).collect();
+        assert_eq!(told, [REPORT_AT; (INITIAL_WINDOW / REPORT_AT) as usize]);
+    }
+
+    #[test]
+    fn the_smaller_window_of_both_sides_counts_and_is_not_outgrown() {
+        let (a, b) = (Address::new(1).unwrap(), Address::new(2).unwrap());
+        let mut budget = Budget::new(u64::MAX);
+        let mut link = Link::open(&mut budget, a, b, 64 * 1024).unwrap();
+        link.limit(b, a, MIN_WINDOW, &mut budget);
+        assert_eq!(budget.used(), u64::from(INITIAL_WINDOW + MIN_WINDOW));
+        for (from, to, window) in [(a, b, INITIAL_WINDOW), (b, a, MIN_WINDOW)] {
+            for _ in 0..5 {
+                let direction = link.direction(from, to);
+                direction.send(window as usize).unwrap();
+                assert!(direction.send(1).is_err(), "more than {window}");
+                direction.take(window, &mut budget).unwrap();
+            }
+        }
+        link.close(&mut budget);
+        assert_eq!(budget.used(), 0);
+        // Each begins with its own, whatever the other has.
+        let mut link = Link::open(&mut budget, a, b, MIN_WINDOW).unwrap();
+        link.limit(b, a, MAX_WINDOW, &mut budget);
+        assert_eq!(link.direction(a, b).credit, MIN_WINDOW);
+        assert_eq!(link.direction(b, a).credit, INITIAL_WINDOW);
     }
 }

@@ -13,6 +13,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 mod traffic;
+mod tree;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,10 +22,12 @@ use protos::{Address, Body, Ending, Message, Reason, SpawnOptions};
 
 use crate::allow::Allow;
 pub use budget::Budget;
+pub use link::initial as initial_window;
 use link::{Link, Pair};
 pub use names::MAX_CALLS;
 use names::Names;
 pub use table::{Kind, State, Verdict, markdown, verdict};
+use tree::Trees;
 
 /// Streams of ended children, and by name, that somebody has not read to the end: no more than this, so
 /// that what it leaves unread is bounded.
@@ -42,6 +45,10 @@ pub struct SpawnLimits {
     pub children: Option<u32>,
     /// Levels below the gateway, this one included, that a chain of spawns may have.
     pub depth: Option<u32>,
+    /// Invocations below it, of all levels together; counts for one that a gateway starts.
+    pub tree: Option<u32>,
+    /// The largest window of each of its streams, in bytes.
+    pub window: u32,
 }
 
 /// Something that the switchboard is to do.
@@ -91,6 +98,7 @@ pub struct Router {
     links: HashMap<Pair, Link>,
     /// Bytes that somebody has not read of streams that are over.
     unread: HashMap<(Address, Address), u32>,
+    trees: Trees,
     budget: Budget,
     names: Names,
 }
@@ -105,6 +113,8 @@ enum Node {
 #[derive(Debug)]
 struct Invocation {
     parent: Address,
+    /// The first of its tree, perhaps itself.
+    root: Address,
     state: State,
     level: u32,
     limits: SpawnLimits,
@@ -144,6 +154,7 @@ impl Router {
             nodes: HashMap::new(),
             links: HashMap::new(),
             unread: HashMap::new(),
+            trees: Trees::default(),
             budget,
             names: Names::default(),
         }
@@ -178,16 +189,25 @@ impl Router {
         if gate == address || self.knows(gate) || self.knows(address) {
             return Err(Ending::new(Reason::Starting, "the address is taken"));
         }
-        self.connect(gate, address)?;
+        self.connect(gate, address, limits.window)?;
         self.nodes.insert(gate, Node::Gate(Some(address)));
-        self.add(address, gate, 1, limits, false);
+        self.trees.plant(address, limits.tree);
+        self.add(address, gate, address, 1, limits, false);
+        self.set_limits(address, limits);
         Ok(())
     }
 
     /// Sets what the invocation may start, once its function is known.
     pub fn set_limits(&mut self, address: Address, limits: SpawnLimits) {
-        if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&address) {
-            invocation.limits = limits;
+        let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&address) else {
+            return;
+        };
+        invocation.limits = limits;
+        let (parent, state) = (invocation.parent, invocation.state);
+        if state == State::Starting
+            && let Some(link) = self.links.get_mut(&Pair::new(parent, address))
+        {
+            link.limit(address, parent, limits.window, &mut self.budget);
         }
     }
 
@@ -195,12 +215,14 @@ impl Router {
         &mut self,
         address: Address,
         parent: Address,
+        root: Address,
         level: u32,
         limits: SpawnLimits,
         detached: bool,
     ) {
         let invocation = Invocation {
             parent,
+            root,
             state: State::Starting,
             level,
             limits,
@@ -217,8 +239,8 @@ impl Router {
         self.nodes.insert(address, Node::Invocation(invocation));
     }
 
-    fn connect(&mut self, parent: Address, child: Address) -> Result<(), Ending> {
-        let link = Link::open(&mut self.budget)
+    fn connect(&mut self, parent: Address, child: Address, window: u32) -> Result<(), Ending> {
+        let link = Link::open(&mut self.budget, parent, child, window)
             .ok_or_else(|| Ending::new(Reason::Overloaded, "too many bytes are under way"))?;
         self.links.insert(Pair::new(parent, child), link);
         Ok(())
@@ -349,6 +371,7 @@ impl Router {
         let parent = invocation.parent;
         // Free before anybody hears of the end, so that the next one can take them.
         self.leave_names(address, invocation.calls, ending, effects);
+        self.trees.ended(invocation.root, address);
         self.forget_unread_of(address, invocation.unread_streams);
         for child in invocation.children {
             self.disconnect(address, child);

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use protos::Errno;
-use protos::credit::{INITIAL_WINDOW, MAX_WINDOW};
+use protos::credit::{INITIAL_WINDOW, MAX_WINDOW, cost};
 
 use super::*;
 
@@ -15,6 +15,8 @@ const ADDRESSES: u64 = 10;
 const LIMITS: SpawnLimits = SpawnLimits {
     children: Some(3),
     depth: Some(4),
+    tree: Some(6),
+    window: MAX_WINDOW,
 };
 
 #[derive(Debug, Clone)]
@@ -233,7 +235,7 @@ impl Model {
             Body::Data(data) => {
                 let way = self.ways.get_mut(&(from, to)).expect("a stream");
                 assert!(!way.closed, "data after the end");
-                let bytes = u32::try_from(data.len()).unwrap();
+                let bytes = cost(data.len());
                 // The writer may know less than the table, never more.
                 way.credit = way.credit.saturating_sub(bytes);
                 way.unread += bytes;
@@ -338,7 +340,7 @@ impl Test {
                         closed: false,
                         ..
                     }) = way
-                    && bytes <= credit
+                    && cost(bytes as usize) <= credit
                 {
                     self.router
                         .data(gate, Some(to), vec![7; bytes as usize].into(), &mut effects);
@@ -415,7 +417,9 @@ impl Test {
         }
         self.model.observe(&effects);
         match (body, way) {
-            (Saying::Data(bytes), Some(way)) if !way.closed && *bytes <= way.credit => {
+            (Saying::Data(bytes), Some(way))
+                if !way.closed && cost(*bytes as usize) <= way.credit =>
+            {
                 assert!(!stopped(&effects), "it keeps the rules: {effects:?}");
                 self.count_dropped(who, to, *bytes, &effects);
             }
@@ -441,6 +445,7 @@ impl Test {
         if effects.is_empty()
             && let Some(way) = self.model.ways.get_mut(&(from, to))
         {
+            let bytes = cost(bytes as usize);
             way.credit = way.credit.saturating_sub(bytes);
             way.unread += bytes;
         }

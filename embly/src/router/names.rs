@@ -221,9 +221,21 @@ impl Router {
         }
         self.room_for_call(caller, "it")?;
         self.room_for_call(holder, &format!("`{name}`"))?;
-        self.connect(caller, address)
+        self.connect(caller, address, self.window(caller))
             .map_err(|ending| Ending::refused(Errno::AGAIN, ending.detail))?;
+        let window = self.window(holder);
+        if let Some(link) = self.links.get_mut(&Pair::new(caller, address)) {
+            link.limit(address, caller, window, &mut self.budget);
+        }
         Ok(holder)
+    }
+
+    /// The limit of that name; nothing for who is not there.
+    fn window(&self, who: Address) -> u32 {
+        match self.nodes.get(&who) {
+            Some(Node::Invocation(invocation)) => invocation.limits.window,
+            _ => 0,
+        }
     }
 
     fn room_for_call(&self, end: Address, what: &str) -> Result<(), Ending> {

@@ -5,6 +5,14 @@ use protos::{Address, Body, Ending, Errno, Reason, SpawnOptions};
 use super::{Effect, MAX_UNREAD_ENDED, MAX_UNREAD_ENDED_BYTES, Node, Router, SpawnLimits};
 use crate::allow::Right;
 
+/// What a child that may start begins with.
+struct Admitted {
+    level: u32,
+    root: Address,
+    /// The limit of its parent.
+    window: u32,
+}
+
 impl Router {
     pub(super) fn spawn(
         &mut self,
@@ -21,13 +29,20 @@ impl Router {
             self.permitted(parent, Right::Spawn, &name)
         };
         match permitted.and_then(|()| self.admit(parent, address)) {
-            Ok(level) => {
+            Ok(Admitted {
+                level,
+                root,
+                window,
+            }) => {
                 let nothing = SpawnLimits {
                     children: Some(0),
                     depth: Some(0),
+                    tree: Some(0),
+                    window,
                 };
                 let detached = options.as_ref().is_some_and(|options| options.detached);
-                self.add(address, parent, level, nothing, detached);
+                self.add(address, parent, root, level, nothing, detached);
+                self.trees.grow(root);
                 if let Some(Node::Invocation(parent)) = self.nodes.get_mut(&parent) {
                     parent.children.insert(address);
                 }
@@ -47,17 +62,26 @@ impl Router {
         }
     }
 
-    fn admit(&mut self, parent: Address, address: Address) -> Result<u32, Ending> {
+    fn admit(&mut self, parent: Address, address: Address) -> Result<Admitted, Ending> {
         let Some(Node::Invocation(invocation)) = self.nodes.get(&parent) else {
             return Err(Ending::refused(Errno::PERM, "the spawner has ended"));
         };
-        let SpawnLimits { children, depth } = invocation.limits;
-        let level = invocation.level + 1;
+        let SpawnLimits {
+            children,
+            depth,
+            window,
+            tree: _,
+        } = invocation.limits;
+        let (level, root) = (invocation.level + 1, invocation.root);
         if self.knows(address) || self.unread.contains_key(&(parent, address)) {
             return Err(Ending::refused(Errno::EXIST, "the address is taken"));
         }
         if depth.is_some_and(|depth| level > depth) {
             let detail = format!("limit `depth` reached: level {level}");
+            return Err(Ending::refused(Errno::PERM, detail));
+        }
+        if let Some(live) = self.trees.full(root) {
+            let detail = format!("limit `tree` reached: {live} live under one root");
             return Err(Ending::refused(Errno::PERM, detail));
         }
         let count = invocation.children.len();
@@ -71,9 +95,13 @@ impl Router {
             let detail = "too many children have ended whose output was not read";
             return Err(Ending::refused(Errno::AGAIN, detail));
         }
-        self.connect(parent, address)
+        self.connect(parent, address, window)
             .map_err(|ending| Ending::refused(Errno::AGAIN, ending.detail))?;
-        Ok(level)
+        Ok(Admitted {
+            level,
+            root,
+            window,
+        })
     }
 
     pub(super) fn kill(

@@ -1,12 +1,14 @@
 use bytes::Bytes;
 use protos::Errno;
-use protos::credit::{INITIAL_WINDOW, MAX_WINDOW};
+use protos::credit::{INITIAL_WINDOW, MAX_WINDOW, MIN_COST};
 
 use super::*;
 
 pub(super) const NONE: SpawnLimits = SpawnLimits {
     children: None,
     depth: None,
+    tree: None,
+    window: MAX_WINDOW,
 };
 
 pub(super) fn address(number: u64) -> Address {
@@ -285,6 +287,7 @@ fn limits_on_spawning_are_refusals() {
     let limits = SpawnLimits {
         children: Some(2),
         depth: Some(2),
+        ..NONE
     };
     let mut world = World::open(1, 2, limits);
     for child in [3, 4] {
@@ -423,12 +426,12 @@ fn too_much_unread_refuses_more_children_until_it_is_read() {
     let mut world = World::open(1, 2, NONE);
     for child in 0..MAX_UNREAD_ENDED as u64 {
         world.spawns(2, 10 + child);
-        world.says(10 + child, Some(2), data(1));
+        world.says(10 + child, Some(2), data(MIN_COST as usize));
         world.ended(10 + child, &Ending::exit(0));
     }
     let effects = world.says(2, None, spawn(5));
     assert_eq!(refusal(&effects).unwrap().code, i32::from(Errno::AGAIN.0));
-    world.says(2, Some(10), Body::Credit(1));
+    world.says(2, Some(10), Body::Credit(MIN_COST));
     assert!(matches!(world.spawns(2, 5)[..], [Effect::Start { .. }]));
     // All of it is forgotten with the parent.
     world.ended(2, &Ending::exit(0));
@@ -532,6 +535,7 @@ fn whatever_is_said_in_whatever_order_nothing_is_left_at_the_end() {
                 .ended(*who, &Ending::exit(0), &mut world.effects);
         }
         assert_eq!(world.router.size(), Size::default(), "seed {seed}");
+        assert_eq!(world.router.trees.len(), 0, "seed {seed}");
     }
 }
 
@@ -560,4 +564,47 @@ fn who_is_stopped_takes_its_descendants_along_at_once_but_not_those_it_detached(
     assert_eq!(stopped(&effects, 3), Some(Reason::ParentEnded));
     assert_eq!(stopped(&effects, 4), Some(Reason::ParentEnded));
     assert_eq!(stopped(&effects, 5), None);
+}
+
+#[test]
+fn the_limit_tree_counts_all_levels_and_detached_children_and_an_end_makes_room() {
+    let limits = SpawnLimits {
+        tree: Some(3),
+        ..NONE
+    };
+    let mut world = World::open(1, 2, limits);
+    let full = |effects: &[Effect]| {
+        refusal(effects).is_some_and(|ending| {
+            ending.code == i32::from(Errno::PERM.0) && ending.detail.contains("`tree`")
+        })
+    };
+    world.spawns(2, 3);
+    world.spawns(3, 4);
+    let detached = Body::Spawn {
+        name: "f".to_owned(),
+        address: address(5),
+        options: Some(Box::new(SpawnOptions {
+            detached: true,
+            ..SpawnOptions::default()
+        })),
+    };
+    world.says(4, None, detached);
+    world.router.set_limits(address(5), NONE);
+    world.router.started(address(5));
+    for parent in 2..=5 {
+        assert!(full(&world.says(parent, None, spawn(9))), "{parent}");
+    }
+    // The root and its other children go; who is detached is still in the tree.
+    for who in [4, 3, 2] {
+        world.ended(who, &Ending::exit(0));
+    }
+    world.spawns(5, 6);
+    world.spawns(6, 7);
+    assert!(full(&world.says(7, None, spawn(8))));
+    world.ended(7, &Ending::exit(0));
+    assert!(matches!(world.spawns(6, 8)[..], [Effect::Start { .. }]));
+    for who in [8, 6, 5] {
+        world.ended(who, &Ending::exit(0));
+    }
+    assert_eq!(world.router.trees.len(), 0);
 }

@@ -19,9 +19,7 @@ impl Router {
         let Some((way, link)) = self.link(from, to, effects) else {
             return;
         };
-        // A frame is at most MAX_MESSAGE_BYTES, so this always fits.
-        let length = u32::try_from(data.len()).unwrap_or(u32::MAX);
-        match link.direction(way.from, way.to).send(length) {
+        match link.direction(way.from, way.to).send(data.len()) {
             Ok(()) => self.deliver(way, Body::Data(data), effects),
             Err(problem) => self.violation(from, format!("{problem} to {}", way.to), effects),
         }

@@ -211,6 +211,8 @@ impl Keeper {
             wall: limits.wall.or(None),
             idle: limits.idle.or(None),
             head: false,
+            total: limits.total,
+            background: None,
         };
         let function = Arc::clone(&self.function);
         let origin = Origin::default();

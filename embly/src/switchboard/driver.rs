@@ -6,26 +6,32 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use embly_wrapper::process::{Reaped, Status};
 use protos::frame;
-use protos::{Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, SpawnOptions, Startup};
+use protos::meter::Verdict;
+use protos::{
+    Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, SpawnOptions, Startup, Warning,
+};
 use tokio::io::Interest;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Finished, Record, Switchboard, Times, spawn_limits};
+use super::backstop::Backstop;
+use super::clock::{Clock, Due, EXIT_WITHIN, Times};
+use super::pace::{BYTES_A_TURN, FRAMES_A_TURN, LogGate, Pace};
+use super::{Finished, Record, Switchboard, spawn_limits};
 use crate::limits::CPU_WINDOW;
 use crate::pool::{Function, Turn, backoff};
 use crate::report::describe;
 use crate::wrapper::{StartError, Wrapper};
 
-/// A process that is still there so long after it said that it exits, or after it closed its
-/// socket, is killed.
-const EXIT_WITHIN: Duration = Duration::from_millis(100);
-
 /// How much to read at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
+
+/// Payloads of fewer bytes are copied out of the buffer of [`READ_BYTES`] that they came in.
+const COPIED: usize = READ_BYTES / 4;
 
 /// So many bytes of answers (endings, refusals) may wait for a wrapper that does not read. Data is
 /// bounded by credit; an honest wrapper reads while it writes.
@@ -38,6 +44,8 @@ pub enum Order {
     Deliver(Message),
     /// The gateway has the head of the response.
     HeadReceived,
+    /// The gateway has all of it: the function goes on without a permit.
+    ResponseComplete,
     /// It said that it exits, and how.
     Exiting(Ending),
     /// It is to be ended, and this is to be its ending.
@@ -56,6 +64,8 @@ pub struct Driver {
     pub times: Times,
     pub orders: mpsc::UnboundedReceiver<Order>,
     pub record: Record,
+    /// Its place among the `concurrency` of its function.
+    pub permit: Option<OwnedSemaphorePermit>,
 }
 
 /// Where a run stands.
@@ -70,10 +80,12 @@ struct Run {
     deaf: bool,
     stopped: Option<Ending>,
     said: Option<Ending>,
-    wall: Option<Instant>,
-    idle: Option<Duration>,
-    last_byte: Instant,
-    exit_by: Option<Instant>,
+    clock: Clock,
+    backstop: Option<Backstop>,
+    pace: Pace,
+    log: LogGate,
+    /// Frames may wait in `incoming`.
+    backlog: bool,
 }
 
 impl Driver {
@@ -114,17 +126,18 @@ impl Driver {
     }
 
     /// A wrapper, unless the invocation is stopped or runs out of time before there is one.
-    async fn wrapper(&mut self) -> Result<(Wrapper, Vec<Order>), Ending> {
+    async fn wrapper(&mut self) -> Result<(Wrapper, Vec<Order>, Clock), Ending> {
         let function = Arc::clone(&self.function);
         let switchboard = Arc::clone(&self.switchboard);
         let wrapper = function.wrapper(&switchboard.processes);
         tokio::pin!(wrapper);
         let mut early = Vec::new();
-        let deadline = self.wall();
+        let mut clock = Clock::new(self.times, Instant::from_std(self.record.created));
         loop {
+            let deadline = clock.next();
             tokio::select! {
                 wrapper = &mut wrapper => {
-                    return wrapper.map(|wrapper| (wrapper, early)).map_err(not_started);
+                    return wrapper.map(|wrapper| (wrapper, early, clock)).map_err(not_started);
                 }
                 order = self.orders.recv() => match order {
                     Some(Order::Stop(ending)) => return Err(ending),
@@ -132,26 +145,21 @@ impl Driver {
                     None => return Err(Ending::new(Reason::Lost, "the switchboard has gone")),
                 },
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    return Err(self.wall_reached());
+                    // Nobody is there yet to be warned.
+                    if let Some(Due::End(ending)) = clock.due(Instant::now()) {
+                        return Err(ending);
+                    }
                 }
             }
         }
     }
 
-    /// Counts from the request, not from the process.
-    fn wall(&self) -> Option<Instant> {
-        let created = Instant::from_std(self.record.created);
-        self.times.wall.map(|wall| created + wall)
-    }
-
-    fn wall_reached(&self) -> Ending {
-        let limit = self.times.wall.unwrap_or_default();
-        Ending::new(Reason::Wall, format!("limit `wall` reached: {limit:?}"))
-    }
-
-    async fn with(&mut self, (wrapper, early): (Wrapper, Vec<Order>)) -> Ending {
+    async fn with(&mut self, (wrapper, early, mut clock): (Wrapper, Vec<Order>, Clock)) -> Ending {
         let reaper = Arc::clone(&self.switchboard.processes.reaper);
         let now = Instant::now();
+        let startup = self.startup();
+        let limits = startup.limits.unwrap_or_default();
+        clock.started();
         let mut run = Run {
             reaped: reaper.watch(wrapper.pid),
             wrapper,
@@ -161,18 +169,22 @@ impl Driver {
             deaf: false,
             stopped: None,
             said: None,
-            wall: self.wall(),
-            idle: if self.times.head {
-                None
-            } else {
-                self.times.idle
-            },
-            last_byte: now,
-            exit_by: None,
+            clock,
+            backstop: Backstop::new(Duration::from_micros(limits.cpu), now),
+            pace: Pace::new(now),
+            log: LogGate::new(&limits),
+            backlog: false,
         };
         self.record.started = Some(now.into_std());
         self.switchboard.lock().router.started(self.address);
-        self.push(&mut run, self.startup());
+        self.push(
+            &mut run,
+            self.to_wrapper(Body::Startup {
+                address: self.address,
+                parent: self.parent,
+                startup: Box::new(startup),
+            }),
+        );
         for order in early {
             self.obey(&mut run, order);
         }
@@ -182,9 +194,10 @@ impl Driver {
             match order {
                 Order::Exiting(ending) => drop(run.said.get_or_insert(ending)),
                 Order::Stop(ending) => drop(run.stopped.get_or_insert(ending)),
-                Order::Deliver(_) | Order::HeadReceived => {}
+                Order::Deliver(_) | Order::HeadReceived | Order::ResponseComplete => {}
             }
         }
+        self.say_dropped(&mut run);
         let status = self.reap(&mut run).await;
         ending(run.stopped, run.said, status)
     }
@@ -213,7 +226,7 @@ impl Driver {
         (!by_us).then_some(reaped.status)
     }
 
-    fn startup(&self) -> Message {
+    fn startup(&self) -> Startup {
         let limits = &self.function.limits;
         let spawning = spawn_limits(&self.function, self.level, self.options.as_deref());
         let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
@@ -234,6 +247,10 @@ impl Driver {
                 depth_left: spawning
                     .depth
                     .map_or(0, |depth| depth.saturating_sub(self.level) + 1),
+                window: spawning.window,
+                log_lines: limits.log.lines.unwrap_or(0),
+                log_line: limits.log.line,
+                ..protos::Limits::default()
             }),
             address_prefix: 0,
             address_prefix_bits: 0,
@@ -241,14 +258,14 @@ impl Driver {
         if let Some(options) = &self.options {
             apply(options, &mut startup);
         }
+        startup
+    }
+
+    fn to_wrapper(&self, body: Body) -> Message {
         Message {
             to: Some(self.address),
             from: None,
-            body: Body::Startup {
-                address: self.address,
-                parent: self.parent,
-                startup: Box::new(startup),
-            },
+            body,
         }
     }
 
@@ -256,12 +273,18 @@ impl Driver {
     async fn talk(&mut self, run: &mut Run) {
         while run.stopped.is_none() {
             self.write(run);
-            let interest = if run.outgoing.is_empty() || run.deaf {
-                Interest::READABLE
-            } else {
-                Interest::READABLE | Interest::WRITABLE
+            let held = run.pace.held_until(Instant::now());
+            let (listens, writes) = (
+                held.is_none() && !run.backlog,
+                !run.outgoing.is_empty() && !run.deaf,
+            );
+            let interest = match (listens, writes) {
+                (true, true) => Some(Interest::READABLE | Interest::WRITABLE),
+                (true, false) => Some(Interest::READABLE),
+                (false, true) => Some(Interest::WRITABLE),
+                (false, false) => None,
             };
-            let deadline = run.deadline();
+            let deadline = [held, run.deadline()].into_iter().flatten().min();
             tokio::select! {
                 biased;
                 order = self.orders.recv() => {
@@ -273,9 +296,13 @@ impl Driver {
                         self.obey(run, order);
                     }
                 }
-                ready = run.wrapper.socket.ready(interest) => {
+                // Everybody else has had a turn.
+                () = yield_now(), if run.backlog && held.is_none() => self.frames(run),
+                ready = run.wrapper.socket.ready(interest.unwrap_or(Interest::WRITABLE)),
+                    if interest.is_some() =>
+                {
                     let readable = ready.is_ok_and(|ready| ready.is_readable() || ready.is_read_closed());
-                    if readable && !self.read(run) {
+                    if listens && readable && !self.read(run) {
                         return;
                     }
                 }
@@ -291,18 +318,18 @@ impl Driver {
             Order::Deliver(message) => {
                 if let Body::Data(data) = &message.body {
                     self.record.bytes_in += data.len() as u64;
-                    run.last_byte = Instant::now();
+                    run.clock.byte();
                 }
                 self.push(run, message);
             }
-            Order::HeadReceived => {
-                run.wall = None;
-                run.idle = self.times.idle;
-                run.last_byte = Instant::now();
+            Order::HeadReceived => run.clock.head_received(),
+            Order::ResponseComplete => {
+                run.clock.response_complete();
+                self.permit = None;
             }
             Order::Exiting(ending) => {
                 run.said.get_or_insert(ending);
-                run.exit_by.get_or_insert(Instant::now() + EXIT_WITHIN);
+                run.clock.exits();
             }
             Order::Stop(ending) => drop(run.stopped.get_or_insert(ending)),
         }
@@ -368,19 +395,39 @@ impl Driver {
             // A reset after data is an end: it left unread what we had sent.
             Err(_) => return false,
         }
-        loop {
+        self.frames(run);
+        true
+    }
+
+    /// Takes the frames that are there, as many as there is a turn for.
+    fn frames(&mut self, run: &mut Run) {
+        let (mut frames, mut bytes) = (0, 0);
+        run.backlog = true;
+        while frames < FRAMES_A_TURN && bytes < BYTES_A_TURN {
             match frame::decode(&mut run.incoming) {
-                Ok(Some(message)) => {
-                    if let Body::Data(data) = &message.body {
+                Ok(Some(mut message)) => {
+                    frames += 1;
+                    run.pace.take(&message.body);
+                    if let Body::Data(data) = &mut message.body {
                         if self.record.bytes_out == 0 {
                             self.report(self.function.health.lives(), None);
                         }
                         self.record.bytes_out += data.len() as u64;
-                        run.last_byte = Instant::now();
+                        bytes += data.len();
+                        run.clock.byte();
+                        // Whoever it waits for must not keep the whole buffer for a few bytes.
+                        if data.len() < COPIED {
+                            *data = Bytes::copy_from_slice(data);
+                        }
                     }
-                    self.switchboard.wrapper_says(self.address, message);
+                    if self.log_has_room(run, &mut message.body) {
+                        self.switchboard.wrapper_says(self.address, message);
+                    }
                 }
-                Ok(None) => return true,
+                Ok(None) => {
+                    run.backlog = false;
+                    return;
+                }
                 Err(error) => {
                     let address = self.address;
                     self.switchboard.with_router(|router, effects| {
@@ -388,39 +435,78 @@ impl Driver {
                     });
                     // Nothing after it can be told apart; the order to stop is under way.
                     run.incoming.clear();
-                    return true;
+                    run.backlog = false;
+                    return;
                 }
             }
         }
     }
 
+    /// Whether this is no line of the log, or one that the limit `log` has room for.
+    fn log_has_room(&self, run: &mut Run, body: &mut Body) -> bool {
+        let Body::Log { line, .. } = body else {
+            return true;
+        };
+        match run.log.pass(line) {
+            Verdict::Pass => {
+                self.say_dropped(run);
+                true
+            }
+            Verdict::Drop => false,
+            Verdict::Flood => {
+                let ending = Ending::new(Reason::Flood, "limit `log` reached, seen from outside");
+                self.switchboard.stop(self.address, ending);
+                false
+            }
+        }
+    }
+
+    fn say_dropped(&self, run: &mut Run) {
+        if let Some(lines) = run.log.take_dropped() {
+            let (function, address) = (&self.function.name, self.address);
+            self.switchboard.reporter.info(format!(
+                "{function} {address}: {lines} lines of its log were dropped, limit `log`"
+            ));
+        }
+    }
+
     fn on_deadline(&mut self, run: &mut Run) {
         let now = Instant::now();
-        let ending = if run.exit_by.is_some_and(|time| time <= now) {
-            // It had its time; its ending is what it said.
-            run.exit_by = None;
-            return self.switchboard.processes.reaper.kill(run.wrapper.pid);
-        } else if run.wall.is_some_and(|time| time <= now) {
-            run.wall = None;
-            self.wall_reached()
-        } else if run.idle.is_some_and(|idle| run.last_byte + idle <= now) {
-            let idle = run.idle.take().unwrap_or_default();
-            Ending::new(
-                Reason::Idle,
-                format!("limit `idle` reached: {idle:?} without a byte"),
-            )
-        } else {
+        match run.clock.due(now) {
+            Some(Due::Kill) => self.switchboard.processes.reaper.kill(run.wrapper.pid),
+            Some(Due::Warn(limit)) => {
+                let warning = Warning {
+                    limit: limit.to_owned(),
+                };
+                self.push(run, self.to_wrapper(Body::Warning(warning)));
+            }
+            // By way of the router, so that its state is right.
+            Some(Due::End(ending)) => self.switchboard.stop(self.address, ending),
+            None => self.look_at_cpu_time(run, now),
+        }
+    }
+
+    fn look_at_cpu_time(&self, run: &mut Run, now: Instant) {
+        let Some(backstop) = run.backstop.as_mut().filter(|it| it.next <= now) else {
             return;
         };
-        // By way of the router, so that its state is right.
-        self.switchboard.stop(self.address, ending);
+        let reaper = &self.switchboard.processes.reaper;
+        match reaper.cpu_time(run.wrapper.pid) {
+            Some(used) => {
+                if let Some(ending) = backstop.read(now, used) {
+                    self.switchboard.stop(self.address, ending);
+                }
+            }
+            // It has ended, which its socket is about to say.
+            None => run.backstop = None,
+        }
     }
 }
 
 impl Run {
     fn deadline(&self) -> Option<Instant> {
-        let idle = self.idle.map(|idle| self.last_byte + idle);
-        [self.exit_by, self.wall, idle].into_iter().flatten().min()
+        let backstop = self.backstop.as_ref().map(|backstop| backstop.next);
+        self.clock.next().into_iter().chain(backstop).min()
     }
 }
 
@@ -446,6 +532,13 @@ fn apply(options: &SpawnOptions, startup: &mut Startup) {
         };
         lower(&mut limits.memory, asked.memory);
         lower(&mut limits.cpu, asked.cpu);
+        let lower = |limit: &mut u32, asked: u32| {
+            if asked != 0 && (*limit == 0 || asked < *limit) {
+                *limit = asked;
+            }
+        };
+        lower(&mut limits.log_lines, asked.log_lines);
+        lower(&mut limits.log_line, asked.log_line);
     }
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use protos::credit::{INITIAL_WINDOW, MAX_WINDOW, Taken};
+use protos::credit::{self, MAX_WINDOW, MIN_COST, Taken};
 use protos::{Address, Body, Ending, Reason};
 use tokio::sync::{Semaphore, mpsc};
 
@@ -94,9 +94,10 @@ impl Port {
     }
 }
 
-pub(super) fn pair(gate: Gate) -> (Port, Exchange) {
+/// Both sides, with the credit to begin with.
+pub(super) fn pair(gate: Gate, credit: u32) -> (Port, Exchange) {
     let (events, inbox) = mpsc::unbounded_channel();
-    let credit = Arc::new(Semaphore::new(INITIAL_WINDOW as usize));
+    let credit = Arc::new(Semaphore::new(credit as usize));
     let gate = Arc::new(gate);
     let sink = Sink {
         gate: Arc::clone(&gate),
@@ -132,12 +133,10 @@ impl Sink {
     pub async fn send(&mut self, mut data: Bytes) -> Result<(), Ended> {
         while !data.is_empty() {
             self.ready().await?;
-            let room = self
-                .credit
-                .available_permits()
-                .min(data.len())
-                .min(MAX_WINDOW as usize);
-            let permits = u32::try_from(room).map_err(|_| Ended)?;
+            let available = self.credit.available_permits().min(MAX_WINDOW as usize);
+            let room = available.min(data.len());
+            // With less than MIN_COST it is not ready.
+            let permits = credit::cost(room);
             // Only this sink takes permits, so those that were available still are.
             self.credit
                 .try_acquire_many(permits)
@@ -162,7 +161,8 @@ impl Sink {
     /// [`Ended`].
     pub async fn ready(&mut self) -> Result<(), Ended> {
         // Given back at once: this only waits.
-        self.credit.acquire().await.map(drop).map_err(|_| Ended)
+        let enough = self.credit.acquire_many(MIN_COST);
+        enough.await.map(drop).map_err(|_| Ended)
     }
 
     /// Waits until the invocation has ended.
@@ -195,7 +195,7 @@ pub struct Source {
     gate: Arc<Gate>,
     events: mpsc::UnboundedReceiver<ExchangeEvent>,
     taken: Taken,
-    /// Bytes of the last event, which the caller has dealt with when it asks for the next.
+    /// Cost of the last event, which the caller has dealt with when it asks for the next.
     last: u32,
     credit: Arc<Semaphore>,
 }
@@ -224,7 +224,7 @@ impl Source {
         }
         let event = ready!(self.events.poll_recv(context));
         if let Some(ExchangeEvent::Data(data)) = &event {
-            self.last = u32::try_from(data.len()).unwrap_or(u32::MAX);
+            self.last = credit::cost(data.len());
         }
         Poll::Ready(event)
     }
@@ -242,6 +242,16 @@ impl Source {
     /// Has the invocation ended.
     pub fn stop(&self, reason: Reason, detail: &str) {
         self.gate.stop(reason, detail);
+    }
+
+    /// The response is complete: the limit `background` begins.
+    pub fn response_complete(&self) {
+        let Gate {
+            invocation,
+            switchboard,
+            ..
+        } = &*self.gate;
+        switchboard.response_complete(*invocation);
     }
 
     /// Has the invocation ended, because what it said is not what its gateway needs. Its

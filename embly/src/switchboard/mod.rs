@@ -4,23 +4,29 @@
 //! One lock guards the routing table and the ports; it is held for the time of a table look-up
 //! and never across a wait. Order is kept because effects are carried out under it.
 
+mod backstop;
+mod clock;
 mod driver;
 mod exchange;
+mod pace;
 mod record;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::Instant;
 
+use protos::meter::{Meter, Verdict};
 use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
 
+use crate::limits::WINDOW_MIN;
 use crate::pool::{Function, Functions, Processes};
 use crate::report::{Event, Left, Reporter};
-use crate::router::{Budget, Effect, Router, SpawnLimits};
+use crate::router::{Budget, Effect, Router, SpawnLimits, initial_window};
+pub use clock::Times;
 use driver::{Driver, Order};
 pub use exchange::{Ended, Exchange, ExchangeEvent, Sink, Source};
 use exchange::{Gate, Port};
@@ -40,7 +46,18 @@ struct Driven {
     orders: mpsc::UnboundedSender<Order>,
     function: Arc<str>,
     request_id: Option<Arc<str>>,
+    refusals: Refusals,
 }
+
+/// What is told of frames that were refused: a guest can have as many of them as it likes.
+#[derive(Debug)]
+struct Refusals {
+    since: Instant,
+    meter: Meter,
+}
+
+/// So many in a second, per invocation.
+const REFUSALS: u32 = 10;
 
 #[derive(Debug)]
 struct Core {
@@ -58,17 +75,6 @@ pub struct Switchboard {
     stopping: AtomicBool,
     /// Told each time an invocation has ended.
     ended: Notify,
-}
-
-/// When the time limits of an invocation that a gateway starts apply.
-#[derive(Debug, Clone, Copy)]
-pub struct Times {
-    /// Until the head of the response (HTTP) or the end.
-    pub wall: Option<Duration>,
-    /// Without a byte either way.
-    pub idle: Option<Duration>,
-    /// Whether `idle` takes the place of `wall` once the head was received.
-    pub head: bool,
 }
 
 impl Switchboard {
@@ -132,16 +138,17 @@ impl Switchboard {
         origin: Origin,
         times: Times,
     ) -> Result<Exchange, Ending> {
-        if self.stopping.load(Ordering::Relaxed) {
+        if self.is_stopping() {
             return Err(Ending::new(Reason::Shutdown, "the master is stopping"));
         }
         function.health.admit(&function.name)?;
         let (gate, address) = (random_address(), random_address());
-        let (port, exchange) = exchange::pair(Gate::new(gate, address, Arc::clone(self)));
+        let limits = spawn_limits(&function, 1, None);
+        let gate_side = Gate::new(gate, address, Arc::clone(self));
+        let (port, exchange) = exchange::pair(gate_side, initial_window(limits.window));
         {
             let mut core = self.lock();
-            core.router
-                .open(gate, address, spawn_limits(&function, 1, None))?;
+            core.router.open(gate, address, limits)?;
             core.receivers.insert(gate, Receiver::Gate(port));
             self.drive(
                 &mut core, address, gate, function, permit, origin, times, 1, None,
@@ -173,6 +180,10 @@ impl Switchboard {
             orders,
             function: Arc::clone(&function.name),
             request_id: origin.request_id.clone(),
+            refusals: Refusals {
+                since: Instant::now(),
+                meter: Meter::new(REFUSALS),
+            },
         };
         core.receivers
             .insert(address, Receiver::Invocation(Box::new(driven)));
@@ -194,11 +205,9 @@ impl Switchboard {
             times,
             orders: inbox,
             record,
+            permit: Some(permit),
         };
-        tokio::spawn(async move {
-            driver.run().await;
-            drop(permit);
-        });
+        tokio::spawn(driver.run());
     }
 
     /// Takes what a wrapper said.
@@ -250,11 +259,21 @@ impl Switchboard {
                 });
             }
             Effect::Refused { from, what } => {
-                let Some(Receiver::Invocation(driven)) = core.receivers.get(&from) else {
+                let Some(Receiver::Invocation(driven)) = core.receivers.get_mut(&from) else {
                     return;
                 };
-                self.reporter
-                    .info(format!("{} {from} was refused: {what}", driven.function));
+                let Refusals { since, meter } = &mut driven.refusals;
+                if meter.count(since.elapsed()) != Verdict::Pass {
+                    return;
+                }
+                let more = meter
+                    .take_dropped()
+                    .map(|more| format!(" ({more} more before)"));
+                let more = more.unwrap_or_default();
+                self.reporter.info(format!(
+                    "{} {from} was refused: {what}{more}",
+                    driven.function
+                ));
             }
         }
     }
@@ -300,15 +319,18 @@ impl Switchboard {
             _ => None,
         };
         let origin = Origin {
-            gateway: None,
             request_id,
+            ..Origin::default()
         };
         // It ends with its parent; `idle` and `wall` apply where the project file sets them.
         let times = Times {
             wall: function.limits.wall.or(None),
             idle: function.limits.idle.or(None),
-            head: false,
+            total: function.limits.total,
+            ..Times::default()
         };
+        let asked = options.as_ref().and_then(|options| options.limits.as_ref());
+        let times = times.lowered(asked);
         self.drive(
             core, address, parent, function, permit, origin, times, level, options,
         );
@@ -322,6 +344,12 @@ impl Switchboard {
     /// The head of the response was received: from now on `idle` applies.
     fn head_received(&self, address: Address) {
         self.lock().order(address, Order::HeadReceived);
+    }
+
+    /// The response is complete: from now on `background` applies, and others may take its
+    /// place.
+    fn response_complete(&self, address: Address) {
+        self.lock().order(address, Order::ResponseComplete);
     }
 
     /// An invocation is over; tells whoever waits.
@@ -355,9 +383,15 @@ impl Switchboard {
         self.lock().receivers.remove(&gate);
     }
 
-    /// Refuses new work from now on.
+    /// Refuses new work from now on, also what waits in queues.
     pub fn refuse_new(&self) {
         self.stopping.store(true, Ordering::Relaxed);
+        self.functions.announce();
+    }
+
+    /// Whether new work is refused.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
     }
 
     /// How many invocations there are.
@@ -432,9 +466,13 @@ fn spawn_limits(function: &Function, level: u32, options: Option<&SpawnOptions>)
     let depth = asked
         .and_then(|limits| not_0(limits.depth_left))
         .map(|left| level.saturating_add(left - 1));
+    let window = asked.and_then(|limits| not_0(limits.window));
+    let window = window.unwrap_or(u32::MAX).max(WINDOW_MIN);
     SpawnLimits {
         children: lower(function.limits.children, children),
         depth: lower(function.limits.depth, depth),
+        tree: function.limits.tree,
+        window: function.limits.window.min(window),
     }
 }
 

@@ -14,6 +14,8 @@ pub struct Origin {
     pub gateway: Option<Arc<str>>,
     /// The request that it belongs to.
     pub request_id: Option<Arc<str>>,
+    /// How long that has waited in the queue.
+    pub queued: Duration,
 }
 
 /// Times and amounts of one invocation.
@@ -101,7 +103,7 @@ impl Drop for Finished {
             reason: self.ending.reason,
             code: self.ending.code,
             detail: &self.ending.detail,
-            queue_us: 0,
+            queue_us: micros(origin.queued),
             start_us: micros(started.duration_since(*created)),
             run_us: micros(self.finished.duration_since(started)),
             cpu_us: micros(*cpu),

@@ -91,6 +91,13 @@ impl Reaper {
         }
     }
 
+    /// CPU time so far of a process that is being watched and was not reaped.
+    pub fn cpu_time(&self, pid: i32) -> Option<Duration> {
+        let inner = self.lock();
+        let known = inner.waiting.contains_key(&pid);
+        known.then(|| process::cpu_time(pid).ok()).flatten()
+    }
+
     /// How many processes are there: fork servers and watched wrappers.
     pub fn processes(&self) -> (usize, usize) {
         let inner = self.lock();

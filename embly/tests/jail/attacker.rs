@@ -78,7 +78,7 @@ fn run(socket: OwnedFd, slot: Slot, _: &mut Prepared) {
         }
     };
     let mut attacker = Attacker {
-        streams: Streams::new(parent),
+        streams: Streams::new(parent, 0),
         channel,
         address,
         parent,

@@ -4,7 +4,10 @@ use super::{
     guest::{is_somebody, me},
     world::Phase,
 };
-use crate::sys::{Errno, Result, Status, Wait};
+use crate::{
+    reason::Reason,
+    sys::{Errno, Result, Status, Wait},
+};
 use std::time::Duration;
 
 /// Live children that one invocation may have, as on the real host by default.
@@ -105,6 +108,10 @@ pub(crate) fn status(id: i32, detail: &mut [u8]) -> Result<Status> {
     let me = me();
     let mut state = me.check(me.world.lock());
     state.calls.status += 1;
+    if id == crate::warning::ID {
+        let limit = state.guests[me.guest].warnings.pop_front();
+        return warning(limit.ok_or(Errno::AGAIN)?, detail);
+    }
     let end = state.guests[me.guest].ends.get(&id).ok_or(Errno::BADF)?;
     let exit = end.exit.as_ref().ok_or(Errno::AGAIN)?;
     let text = exit.detail.as_bytes();
@@ -113,6 +120,21 @@ pub(crate) fn status(id: i32, detail: &mut [u8]) -> Result<Status> {
     Ok(Status {
         reason: exit.reason.number(),
         code: exit.code,
+        detail_len,
+    })
+}
+
+fn warning(limit: &str, detail: &mut [u8]) -> Result<Status> {
+    let reason = if limit == "cpu" {
+        Reason::Cpu
+    } else {
+        Reason::Wall
+    };
+    let detail_len = limit.len().min(detail.len());
+    detail[..detail_len].copy_from_slice(&limit.as_bytes()[..detail_len]);
+    Ok(Status {
+        reason: reason.number(),
+        code: 0,
         detail_len,
     })
 }

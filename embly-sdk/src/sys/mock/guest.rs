@@ -104,6 +104,16 @@ impl Me {
         id
     }
 
+    /// Tells the guest on the other side of a stream that a limit is near.
+    pub(crate) fn warn(&self, id: i32, limit: &'static str) {
+        let mut state = self.world.lock();
+        let end = state.guests[self.guest].ends.get(&id);
+        if let Some(peer) = end.and_then(|end| end.peer) {
+            state.guests[peer.guest].warnings.push_back(limit);
+            state.notify(peer.guest, crate::warning::ID);
+        }
+    }
+
     /// A child's whole life.
     fn live(self, start: &Start) {
         ME.set(Some(Owner(self.clone())));

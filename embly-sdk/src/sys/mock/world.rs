@@ -39,6 +39,8 @@ pub(super) struct Guest {
     pub next_id: i32,
     /// Streams on which something changed, oldest first, each once.
     pub events: VecDeque<i32>,
+    /// Limits that are near, oldest first.
+    pub warnings: VecDeque<&'static str>,
     pub phase: Phase,
     /// Its ending, when it must end.
     pub doom: Option<Exit>,
@@ -67,6 +69,7 @@ impl Guest {
             ends: BTreeMap::new(),
             next_id: 2,
             events: VecDeque::new(),
+            warnings: VecDeque::new(),
             phase: Phase::Runs,
             doom: None,
             detached: false,

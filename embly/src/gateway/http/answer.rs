@@ -3,21 +3,16 @@
 use std::fmt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http_body_util::Full;
 use hyper::body::{Frame, SizeHint};
 use protos::{Ending, Reason};
-use tokio::time::timeout;
 
 use super::access::Access;
 use super::decode::Framing;
 use crate::report::describe;
 use crate::switchboard::{ExchangeEvent, Source};
-
-/// How long a function may go on after its response is complete. Then it is ended.
-const AFTER_RESPONSE: Duration = Duration::from_secs(10);
 
 /// What hyper sends.
 #[derive(Debug)]
@@ -40,6 +35,12 @@ impl Body {
 #[error("the response was cut short: {0}")]
 pub struct Cut(String);
 
+/// The limit `response_body` is reached.
+pub fn too_large(most: u64) -> Ending {
+    let detail = format!("limit `response_body` reached: {most} bytes");
+    Ending::new(Reason::TooLarge, detail)
+}
+
 /// A function's body: decoded, checked, and counted.
 pub struct Answer {
     framing: Framing,
@@ -47,6 +48,8 @@ pub struct Answer {
     /// Until the response is complete; then it is drained elsewhere.
     source: Option<Source>,
     access: Access,
+    /// The limit `response_body`.
+    most: u64,
     /// What ends it early, until all that came before is on its way to the client.
     cut: Option<Cut>,
     /// Ready when the client has reset the connection, which hyper would only see when it writes.
@@ -63,7 +66,14 @@ impl fmt::Debug for Answer {
 
 impl Answer {
     /// The body that begins with `bytes` and goes on with what `source` brings.
-    pub fn new(framing: Framing, bytes: BytesMut, source: Source, access: Access) -> Self {
+    /// It has at most `most` bytes.
+    pub fn new(
+        framing: Framing,
+        bytes: BytesMut,
+        source: Source,
+        access: Access,
+        most: u64,
+    ) -> Self {
         let reset = Box::pin(access.client_reset());
         let mut answer = Self {
             framing,
@@ -71,6 +81,7 @@ impl Answer {
             source: Some(source),
             access,
             reset,
+            most,
             cut: None,
         };
         if answer.framing.is_complete() {
@@ -83,6 +94,7 @@ impl Answer {
     fn complete(&mut self) {
         self.access.reason = None;
         if let Some(source) = self.source.take() {
+            source.response_complete();
             let extra = self.bytes.len();
             let discarded = matches!(self.framing, Framing::None);
             let warn = self.access.warner();
@@ -90,13 +102,18 @@ impl Answer {
         }
     }
 
-    /// Counts what is handed out, and sees whether it was the last.
-    fn count(&mut self, data: Bytes) -> Bytes {
-        self.access.bytes += data.len() as u64;
+    /// Counts what is handed out, and sees whether it was the last, or too much.
+    fn count(&mut self, data: Bytes) -> Result<Bytes, Cut> {
+        let bytes = self.access.bytes + data.len() as u64;
+        if bytes > self.most {
+            let ending = too_large(self.most);
+            return Err(self.cut_because(ending.reason, &ending.detail));
+        }
+        self.access.bytes = bytes;
         if self.framing.is_complete() {
             self.complete();
         }
-        data
+        Ok(data)
     }
 
     fn cut(&mut self, ending: &Ending) -> Cut {
@@ -132,7 +149,7 @@ impl Answer {
     fn poll_data(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Bytes, Cut>>> {
         loop {
             match self.framing.next(&mut self.bytes) {
-                Ok(Some(data)) => return Poll::Ready(Some(Ok(self.count(data)))),
+                Ok(Some(data)) => return Poll::Ready(Some(self.count(data))),
                 Ok(None) if self.framing.is_complete() => {
                     self.complete();
                     return Poll::Ready(None);
@@ -160,7 +177,7 @@ impl Answer {
                 Some(ExchangeEvent::Data(data))
                     if self.bytes.is_empty() && self.framing.whole(&data) =>
                 {
-                    return Poll::Ready(Some(Ok(self.count(data))));
+                    return Poll::Ready(Some(self.count(data)));
                 }
                 Some(ExchangeEvent::Data(data)) => self.bytes.extend_from_slice(&data),
                 Some(ExchangeEvent::HalfClose) if self.framing == Framing::UntilEnd => {
@@ -192,24 +209,11 @@ impl Answer {
 
 /// Takes what a function says after its response, and drops it.
 async fn drain(mut source: Source, mut extra: usize, discarded: bool, warn: impl Fn(&str)) {
-    let to_the_end = async {
-        loop {
-            match source.next().await {
-                Some(ExchangeEvent::Data(data)) => extra += data.len(),
-                Some(ExchangeEvent::HalfClose) => {}
-                Some(ExchangeEvent::Ended(_)) | None => return,
-            }
-        }
-    };
-    let late = timeout(AFTER_RESPONSE, to_the_end).await.is_err();
-    if late {
-        let detail = format!("still running {AFTER_RESPONSE:?} after its response");
-        source.stop(Reason::Wall, &detail);
-        // Its report is made when the end arrives.
-        while let Some(event) = source.next().await {
-            if matches!(event, ExchangeEvent::Ended(_)) {
-                break;
-            }
+    loop {
+        match source.next().await {
+            Some(ExchangeEvent::Data(data)) => extra += data.len(),
+            Some(ExchangeEvent::HalfClose) => {}
+            Some(ExchangeEvent::Ended(_)) | None => break,
         }
     }
     // The body of a HEAD is expected and dropped without a word.

@@ -7,12 +7,14 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
-use protos::{Ending, Errno, Reason};
+use protos::{Ending, Reason};
 
 use super::super::Gateway;
 use super::access::Access;
+use super::admit::{self, Admitted};
 use super::answer::{Answer, Body};
 use super::connection::Client;
+use super::decode::Framing;
 use super::head::{self, Head, REQUEST_ID, RequestBody};
 use super::refuse;
 use crate::limits::{IDLE, WALL_HTTP};
@@ -39,13 +41,13 @@ pub async fn handle(
     let headers = request.headers().clone();
     let answered = answer(gateway, client, request, &request_id, &mut access).await;
     match answered {
-        Ok((head, body, source)) => {
+        Ok(((head, body, source), most)) => {
             let mut response = Response::new(());
             *response.status_mut() = head.status;
             *response.headers_mut() = head.headers;
             response.headers_mut().insert(REQUEST_ID, request_id);
             access.status = Some(head.status.as_u16());
-            let answer = Answer::new(head.framing, body, source, access);
+            let answer = Answer::new(head.framing, body, source, access, most);
             Ok(response.map(|()| Body::Answer(Box::new(answer))))
         }
         Err(Refusal { ending, status }) => {
@@ -88,36 +90,39 @@ fn new_request_id() -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("unknown"))
 }
 
+/// The head, what followed it, and the rest.
 type Answered = (Head, BytesMut, Source);
 
+/// The answer, and the limit `response_body` that holds for it.
 async fn answer(
     gateway: &Arc<Gateway>,
     client: &Client,
     request: Request<Incoming>,
     request_id: &HeaderValue,
     access: &mut Access,
-) -> Result<Answered, Refusal> {
-    let function = gateway
-        .current()
-        .map_err(|name| Ending::refused(Errno::NOENT, format!("there is no function `{name}`")))?;
+) -> Result<(Answered, u64), Refusal> {
+    let function = admit::current(gateway)?;
     check_size(&request, &function)?;
-    let permit = function.try_permit().ok_or_else(|| {
-        Ending::new(
-            Reason::Overloaded,
-            format!("limit `concurrency` of `{}` reached", function.name),
-        )
-    })?;
+    let Admitted {
+        function,
+        permit,
+        queued,
+    } = admit::admit(gateway, client, function).await?;
     let limits = &function.limits;
     let times = Times {
         wall: limits.wall.or(Some(WALL_HTTP)),
         idle: limits.idle.or(Some(IDLE)),
         head: true,
+        total: limits.total,
+        background: limits.background,
     };
     let origin = Origin {
         gateway: Some(Arc::clone(&gateway.name)),
         request_id: request_id.to_str().ok().map(Arc::from),
+        queued,
     };
     let body_limit = limits.request_body.unwrap_or(u64::MAX);
+    let most = limits.response_body.unwrap_or(u64::MAX);
     let Exchange { sink, source } = gateway.switchboard.start(function, permit, origin, times)?;
     access.address = Some(source.address());
     let was_head = request.method() == http::Method::HEAD;
@@ -127,8 +132,14 @@ async fn answer(
         // Nobody asks for more, which ends the invocation.
         () = client.reset() => return Err(Ending::new(Reason::ClientGone, "").into()),
     };
+    if let Framing::Length(length) = head.framing
+        && length > most
+    {
+        let ending = super::answer::too_large(most);
+        return Err(condemn(source, ending.reason, &ending.detail).into());
+    }
     source.head_received();
-    Ok((head, body, source))
+    Ok(((head, body, source), most))
 }
 
 fn check_size(request: &Request<Incoming>, function: &Function) -> Result<(), Refusal> {

@@ -1,6 +1,7 @@
 //! The HTTP gateway: hyper towards the client, HTTP/1.1 bytes towards the function.
 
 mod access;
+mod admit;
 mod answer;
 mod connection;
 mod decode;

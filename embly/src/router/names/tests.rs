@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 
 use protos::Reason;
-use protos::credit::INITIAL_WINDOW;
+use protos::credit::{self, INITIAL_WINDOW};
 
 use super::*;
 use crate::router::tests::{NONE, Random, World, address, data, deliver, refusal, spawn, stopped};
-use crate::router::{Size, SpawnLimits, State};
+use crate::router::{Size, State};
 
 fn allow() -> Arc<Allow> {
     let names = BTreeSet::from(["board".to_owned(), "other".to_owned()]);
@@ -243,7 +243,7 @@ fn a_stream_that_both_have_closed_is_over() {
     );
     // What was not read is counted until it is.
     assert_eq!(world.router.size().unread, 1);
-    world.says(2, Some(50), Body::Credit(5));
+    world.says(2, Some(50), Body::Credit(credit::cost(5)));
     assert_eq!(world.router.size(), before);
     // The endings of both come no more.
     assert!(
@@ -308,10 +308,7 @@ fn with_names_too_nothing_is_left_at_the_end() {
     for seed in 0..300 {
         let mut random = Random(seed);
         let mut world = World::new();
-        let limits = SpawnLimits {
-            children: None,
-            depth: None,
-        };
+        let limits = NONE;
         for _ in 0..400 {
             let (who, other) = (1 + random.below(16), 1 + random.below(16));
             match random.below(24) {

@@ -6,6 +6,7 @@ mod faults;
 mod names;
 mod script;
 mod spawn;
+mod warnings;
 mod wasi;
 mod web;
 
@@ -52,6 +53,9 @@ fn main() -> Result<(), Error> {
         "bare" => embly::run(names::bare),
         "beats" | "beats-too" => embly::run(names::beats),
         "crashes" => names::crashes(),
+        "says-goodbye" => http::run(warnings::says_goodbye),
+        "waves" => embly::run(warnings::waves),
+        "computes" => http::run(warnings::computes),
         "panics" => panic!("no luck"),
         other if attacks::NAMES.contains(&other) => attacks::run(other),
         other if faults::NAMES.contains(&other) => faults::run(other),

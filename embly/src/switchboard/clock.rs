@@ -1,0 +1,237 @@
+//! The time limits of one run: when the next one is near, and when it is reached.
+
+use std::time::Duration;
+
+use protos::{Ending, Limits, Reason, warning};
+use tokio::time::Instant;
+
+/// A process that is still there so long after it said that it exits, or after it closed its
+/// socket, is killed.
+pub const EXIT_WITHIN: Duration = Duration::from_millis(100);
+
+/// When the time limits of an invocation apply. `None` is no limit.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Times {
+    /// Until the head of the response (HTTP) or the end.
+    pub wall: Option<Duration>,
+    /// Without a byte either way.
+    pub idle: Option<Duration>,
+    /// Whether `idle` takes the place of `wall` once the head was received.
+    pub head: bool,
+    /// Until the end, in any case.
+    pub total: Option<Duration>,
+    /// After the response is complete.
+    pub background: Option<Duration>,
+}
+
+impl Times {
+    /// Lowered to what a spawner asked for.
+    pub fn lowered(self, asked: Option<&Limits>) -> Self {
+        let Some(asked) = asked else { return self };
+        let lower = |limit: Option<Duration>, micros: u64| {
+            let asked = (micros != 0).then(|| Duration::from_micros(micros));
+            limit.into_iter().chain(asked).min()
+        };
+        Self {
+            wall: lower(self.wall, asked.wall),
+            idle: lower(self.idle, asked.idle),
+            total: lower(self.total, asked.total),
+            ..self
+        }
+    }
+}
+
+/// A limit that ends a run at a certain time.
+#[derive(Debug, Clone, Copy)]
+struct Until {
+    name: &'static str,
+    limit: Duration,
+    ends: Instant,
+    /// Before that the function is warned, once.
+    warns: Option<Instant>,
+}
+
+impl Until {
+    /// `None` for a time that no clock will show.
+    fn new(name: &'static str, limit: Option<Duration>, since: Instant) -> Option<Self> {
+        let limit = limit?;
+        Some(Self {
+            name,
+            limit,
+            ends: since.checked_add(limit)?,
+            warns: since.checked_add(warning::at(limit)),
+        })
+    }
+
+    fn ending(&self) -> Ending {
+        let Self { name, limit, .. } = self;
+        Ending::new(Reason::Wall, format!("limit `{name}` reached: {limit:?}"))
+    }
+}
+
+/// What is to be done now.
+#[derive(Debug, PartialEq)]
+pub enum Due {
+    /// Tell the function that this limit is near.
+    Warn(&'static str),
+    /// End it.
+    End(Ending),
+    /// It had its time to exit.
+    Kill,
+}
+
+/// The clock of one run.
+#[derive(Debug)]
+pub struct Clock {
+    times: Times,
+    wall: Option<Until>,
+    total: Option<Until>,
+    idle: Option<Duration>,
+    last_byte: Instant,
+    exit_by: Option<Instant>,
+}
+
+impl Clock {
+    /// Counts from the moment the invocation was created, not from that of its process.
+    pub fn new(times: Times, created: Instant) -> Self {
+        Self {
+            times,
+            wall: Until::new("wall", times.wall, created),
+            total: Until::new("total", times.total, created),
+            idle: None,
+            last_byte: created,
+            exit_by: None,
+        }
+    }
+
+    /// Its process runs.
+    pub fn started(&mut self) {
+        self.idle = self.times.idle.filter(|_| !self.times.head);
+        self.byte();
+    }
+
+    /// Bytes went by.
+    pub fn byte(&mut self) {
+        self.last_byte = Instant::now();
+    }
+
+    /// The gateway has the head of the response.
+    pub fn head_received(&mut self) {
+        self.wall = None;
+        self.idle = self.times.idle;
+        self.byte();
+    }
+
+    /// The gateway has the whole response: nobody waits for the function any more.
+    pub fn response_complete(&mut self) {
+        self.wall = Until::new("background", self.times.background, Instant::now());
+        self.idle = None;
+    }
+
+    /// It said that it exits.
+    pub fn exits(&mut self) {
+        self.exit_by.get_or_insert(Instant::now() + EXIT_WITHIN);
+    }
+
+    /// When [`Clock::due`] is worth a look.
+    pub fn next(&self) -> Option<Instant> {
+        let untils = [self.wall, self.total].into_iter().flatten();
+        let untils = untils.map(|until| until.warns.unwrap_or(until.ends));
+        let idle = self.idle.and_then(|idle| self.last_byte.checked_add(idle));
+        untils.chain(idle).chain(self.exit_by).min()
+    }
+
+    /// What is to be done at `now`, if anything; each thing once.
+    pub fn due(&mut self, now: Instant) -> Option<Due> {
+        if self.exit_by.is_some_and(|time| time <= now) {
+            self.exit_by = None;
+            return Some(Due::Kill);
+        }
+        for until in [&mut self.wall, &mut self.total] {
+            if let Some(reached) = until.take_if(|until| until.ends <= now) {
+                return Some(Due::End(reached.ending()));
+            }
+        }
+        for until in [&mut self.wall, &mut self.total].into_iter().flatten() {
+            if until.warns.is_some_and(|time| time <= now) {
+                until.warns = None;
+                return Some(Due::Warn(until.name));
+            }
+        }
+        let idle = self.idle?;
+        if self.last_byte.checked_add(idle)? > now {
+            return None;
+        }
+        self.idle = None;
+        let detail = format!("limit `idle` reached: {idle:?} without a byte");
+        Some(Due::End(Ending::new(Reason::Idle, detail)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    #[test]
+    fn a_limit_is_near_once_and_then_reached_and_the_smaller_one_comes_first() {
+        let start = Instant::now();
+        let times = Times {
+            wall: Some(10 * SECOND),
+            total: Some(9 * SECOND),
+            ..Times::default()
+        };
+        let mut clock = Clock::new(times, start);
+        assert_eq!(clock.next(), Some(start + SECOND * 81 / 10));
+        assert_eq!(clock.due(start + 8 * SECOND), None);
+        let late = start + SECOND * 82 / 10;
+        assert_eq!(clock.due(late), Some(Due::Warn("total")));
+        assert_eq!(clock.due(late), None);
+        let Some(Due::End(ending)) = clock.due(start + 9 * SECOND) else {
+            panic!("it is reached");
+        };
+        assert_eq!(ending.reason, Reason::Wall);
+        assert!(ending.detail.contains("`total`"), "{}", ending.detail);
+    }
+
+    #[test]
+    fn after_the_response_only_background_and_total_count() {
+        let times = Times {
+            wall: Some(SECOND),
+            idle: Some(SECOND),
+            head: true,
+            background: Some(100 * SECOND),
+            total: None,
+        };
+        let mut clock = Clock::new(times, Instant::now());
+        clock.head_received();
+        clock.response_complete();
+        let later = Instant::now() + 50 * SECOND;
+        assert_eq!(clock.due(later), None);
+        assert_eq!(
+            clock.due(later + 45 * SECOND),
+            Some(Due::Warn("background"))
+        );
+        assert!(matches!(clock.due(later + 60 * SECOND), Some(Due::End(_))));
+    }
+
+    #[test]
+    fn a_spawner_only_lowers_times() {
+        let times = Times {
+            wall: Some(SECOND),
+            ..Times::default()
+        };
+        let asked = Limits {
+            wall: 2_000_000,
+            total: 3_000_000,
+            ..Limits::default()
+        };
+        let lowered = times.lowered(Some(&asked));
+        assert_eq!(
+            (lowered.wall, lowered.total),
+            (Some(SECOND), Some(3 * SECOND))
+        );
+        assert_eq!(lowered.idle, None);
+    }
+}
