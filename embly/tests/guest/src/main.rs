@@ -1,6 +1,7 @@
 //! Every function that the end-to-end tests run: one crate, and a function does what its name
 //! says (the name is the first argument).
 
+mod falls;
 mod faults;
 mod names;
 mod script;
@@ -39,6 +40,7 @@ fn main() -> Result<(), Error> {
         "ignores" => http::run(spawn::ignores),
         "abandons" => http::run(spawn::abandons),
         "board" => embly::run(names::board),
+        "falls" => http::run(falls::falls),
         "visits" => http::run(names::visits),
         "talks" => http::run(names::talks),
         "echo-host" => embly::run(names::echo_host),
