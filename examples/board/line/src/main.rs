@@ -1,6 +1,6 @@
 //! The board over tcp: what the client sends goes to the board, what that says comes back.
 
-use embly::{Conn, Error, join, lookup, prelude::*, run};
+use embly::{Conn, Error, join, lookup, run};
 
 async fn execute(client: Conn) -> Result<(), Error> {
     let board = lookup("board")?;
@@ -27,7 +27,7 @@ fn main() -> Result<(), Error> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use embly::{accept, mock, register};
+    use embly::{accept, mock, prelude::*, register};
 
     #[test]
     fn bytes_go_both_ways() {
