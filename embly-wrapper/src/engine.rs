@@ -3,7 +3,9 @@
 //! Compiler and loader must agree on every setting, or an artefact is refused. So all are
 //! set here, none is left to a default that could follow a cargo feature.
 
-use wasmtime::{Config, Engine, OptLevel, Strategy};
+use std::num::NonZeroUsize;
+
+use wasmtime::{Config, Engine, OptLevel, Strategy, WasmBacktraceDetails};
 
 /// Native stack that a function may use, in bytes.
 pub const GUEST_STACK: usize = 1 << 20;
@@ -14,6 +16,9 @@ const MEMORY_RESERVATION: u64 = 4 << 30;
 
 /// Unmapped bytes behind it, which catch constant offsets.
 const MEMORY_GUARD: u64 = 32 << 20;
+
+/// Frames of a backtrace that are kept: below a panic's own, enough to see where a program was.
+const FRAMES: usize = 48;
 
 /// A new engine, for the compiler or for a fork server.
 ///
@@ -35,8 +40,10 @@ pub fn engine() -> wasmtime::Result<Engine> {
         .guard_before_linear_memory(true)
         .memory_init_cow(true)
         .signals_based_traps(true)
-        .wasm_backtrace_max_frames(None)
-        .generate_address_map(false)
+        // For the log: costs a tenth of an artefact, and nothing as long as nobody traps.
+        .wasm_backtrace_max_frames(NonZeroUsize::new(FRAMES))
+        .generate_address_map(true)
+        .wasm_backtrace_details(WasmBacktraceDetails::Enable)
         .native_unwind_info(false)
         .debug_info(false)
         // What compilers emit today.

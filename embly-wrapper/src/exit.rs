@@ -29,10 +29,10 @@ pub struct Clues {
     pub panic: Option<String>,
 }
 
-/// How it ended, or `None` when the connection to the master is gone and there is nobody to
-/// tell.
-pub fn ending(result: Result<(), Error>, clues: Clues) -> Option<Ending> {
-    let Err(error) = result else {
+/// How a run ended that has returned this error, or none. `None` when the connection to the master
+/// is gone and there is nobody to tell.
+pub fn ending(error: Option<&Error>, clues: Clues) -> Option<Ending> {
+    let Some(error) = error else {
         return Some(Ending::exit(0));
     };
     if error.downcast_ref::<ChannelError>().is_some() {

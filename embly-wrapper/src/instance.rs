@@ -6,13 +6,13 @@
 
 use std::time::{Duration, Instant};
 
-use protos::{Ending, Reason};
+use protos::{Body, Ending, Reason};
 use wasmtime::{Engine, InstancePre, Module, Store, TypedFunc, UpdateDeadline};
 
 use crate::exit::{self, Clues};
 use crate::host::{Host, Invocation};
 use crate::limits::Tick;
-use crate::{link, sys};
+use crate::{backtrace, link, sys};
 
 /// A function that is ready to run once in this process and in each fork of it.
 pub struct Prepared {
@@ -105,7 +105,13 @@ impl Prepared {
             memory_refused,
             panic: log.panic(),
         };
-        let mut ending = exit::ending(result, clues)?;
+        let error = result.err();
+        let mut ending = exit::ending(error.as_ref(), clues)?;
+        let lines = error.map(|error| backtrace::lines(&error, &ending));
+        for line in lines.into_iter().flatten() {
+            let stream = 2;
+            invocation.send(None, Body::Log { stream, line }).ok()?;
+        }
         ending.early = ending.reason != Reason::Ok && !invocation.streams.touched;
         Some((ending, invocation))
     }

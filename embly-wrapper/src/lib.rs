@@ -16,6 +16,7 @@
 //! only. The executable calls [`main`] for `embly wrapper …` before it has any thread.
 
 pub mod artefact;
+pub mod backtrace;
 pub mod channel;
 pub mod child;
 pub mod compile;

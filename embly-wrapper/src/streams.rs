@@ -45,6 +45,7 @@ pub struct Streams {
     live_children: u32,
     live_calls: usize,
     owed: Vec<(Address, u32)>,
+    left: Vec<Address>,
     /// [`ITSELF`] stands in `events`.
     itself_reported: bool,
     /// The names that were asked for.
@@ -62,8 +63,10 @@ pub struct Streams {
 enum Peer {
     Parent,
     Child,
-    /// Somebody who was looked up, or has looked us up.
-    Call,
+    /// Somebody who was looked up.
+    Host,
+    /// Somebody who has looked us up.
+    Visitor,
 }
 
 #[derive(Debug)]
@@ -153,6 +156,7 @@ impl Streams {
             live_children: 0,
             live_calls: 0,
             owed: Vec::new(),
+            left: Vec::new(),
             itself_reported: false,
             names: Names::default(),
             touched: false,
@@ -164,6 +168,11 @@ impl Streams {
     /// master counts it as unread, so it is told before it is asked for another child.
     pub fn take_owed(&mut self) -> Vec<(Address, u32)> {
         std::mem::take(&mut self.owed)
+    }
+
+    /// Visitors that have ended before we had closed our side: the master is told that it is.
+    pub fn take_left(&mut self) -> Vec<Address> {
+        std::mem::take(&mut self.left)
     }
 
     /// Whether so much is owed that it should not wait for the next child.
@@ -194,7 +203,7 @@ impl Streams {
         if self.live_calls >= MAX_CALLS {
             return Err(Errno::AGAIN);
         }
-        let id = self.add(address, Peer::Call)?;
+        let id = self.add(address, Peer::Host)?;
         self.live_calls += 1;
         Ok(id)
     }
@@ -222,7 +231,7 @@ impl Streams {
             match message.from {
                 // A newcomer: what it says follows. The master has counted it.
                 Some(from) => {
-                    if let Ok(id) = self.add(from, Peer::Call) {
+                    if let Ok(id) = self.add(from, Peer::Visitor) {
                         self.live_calls += 1;
                         self.report(id);
                     }
@@ -290,7 +299,11 @@ impl Streams {
         match stream.peer {
             Peer::Parent => {}
             Peer::Child => self.live_children = self.live_children.saturating_sub(1),
-            Peer::Call => self.live_calls = self.live_calls.saturating_sub(1),
+            Peer::Host | Peer::Visitor => self.live_calls = self.live_calls.saturating_sub(1),
+        }
+        // The master frees its place when it has heard that we know.
+        if stream.peer == Peer::Visitor && !std::mem::replace(&mut stream.write_closed, true) {
+            self.left.push(stream.address);
         }
         if id != PARENT
             && stream.unread == 0
@@ -452,7 +465,7 @@ impl Streams {
         let stream = self.streams.get(&id).ok_or(Errno::BADF)?;
         match stream.peer {
             Peer::Child => Ok(stream.ending.is_none().then_some(stream.address)),
-            Peer::Parent | Peer::Call => Err(Errno::PERM),
+            Peer::Parent | Peer::Host | Peer::Visitor => Err(Errno::PERM),
         }
     }
 
@@ -464,8 +477,8 @@ impl Streams {
         let stream = self.streams.get(&id).ok_or(Errno::BADF)?;
         match (stream.peer, &stream.ending) {
             (Peer::Parent | Peer::Child, _) => Ok(None),
-            (Peer::Call, Some(_)) => Err(Errno::PIPE),
-            (Peer::Call, None) => Ok(Some(stream.address)),
+            (Peer::Host | Peer::Visitor, Some(_)) => Err(Errno::PIPE),
+            (Peer::Host | Peer::Visitor, None) => Ok(Some(stream.address)),
         }
     }
 
@@ -650,6 +663,9 @@ mod tests {
         assert_eq!(streams.child(id), Err(Errno::PERM));
         assert_eq!(streams.monitored(id), Ok(Some(address(100))));
         streams.receive(from(100, Body::Ending(Ending::exit(0))));
+        assert_eq!(streams.take_left(), [address(100)]);
+        assert_eq!(streams.close(id), Ok(None));
+        assert_eq!(streams.take_left(), []);
         assert_eq!(streams.monitored(id), Err(Errno::PIPE));
         assert_eq!(streams.live_children(), 1);
     }

@@ -212,6 +212,56 @@ fn fan_out() {
 }
 
 #[test]
+fn board() {
+    let example = Example::start("board");
+    let open = |n| {
+        let of = |event: &serde_json::Value| event["line"] == "open";
+        example.embly.nth_event("log", n, of);
+    };
+    open(0);
+    example.assert_readme();
+
+    // Many at once, by both ways in.
+    let (http, tcp) = (example.at("index"), example.at("lines"));
+    let visitors: Vec<_> = (0..50)
+        .map(|n| {
+            thread::spawn(move || {
+                if n % 2 == 0 {
+                    let answer = support::client::post(http, "/", b"tea\n");
+                    assert_eq!(answer.status, 200, "{}", answer.text());
+                } else {
+                    let mut client = connect(tcp);
+                    client.write_all(b"tea\n").unwrap();
+                    client.shutdown(Shutdown::Write).unwrap();
+                    let mut lines = String::new();
+                    client.read_to_string(&mut lines).unwrap();
+                    assert!(lines.contains(": tea\n"), "{lines}");
+                }
+            })
+        })
+        .collect();
+    for visitor in visitors {
+        visitor.join().unwrap();
+    }
+    let lines = support::get(http, "/").text();
+    assert_eq!(lines.matches(": tea").count(), 50, "{lines}");
+
+    // A new board opens when the old one is killed; visitors are told meanwhile.
+    example
+        .embly
+        .wrapper("board")
+        .signal(rustix::process::Signal::KILL);
+    example.embly.ending("board");
+    let mut last = support::get(http, "/");
+    while last.status != 200 {
+        assert_eq!(last.status, 503, "{}", last.text());
+        last = support::get(http, "/");
+    }
+    open(1);
+    assert_eq!(last.text(), "");
+}
+
+#[test]
 fn upload() {
     const MILLION: usize = 1_000_000;
     const BYTES: usize = 200 * MILLION;

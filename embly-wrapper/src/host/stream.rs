@@ -113,6 +113,9 @@ pub fn events(
     if invocation.streams.owes_much() {
         pay_owed(invocation)?;
     }
+    for visitor in invocation.streams.take_left() {
+        invocation.send(Some(visitor), Body::HalfClose)?;
+    }
     while non_blocking == 0 && !invocation.streams.has_events() {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {

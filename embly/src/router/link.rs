@@ -165,6 +165,11 @@ impl Direction {
         })
     }
 
+    /// Whether nobody writes any more.
+    pub const fn is_closed(&self) -> bool {
+        self.closed
+    }
+
     /// Ends the direction; false when it was ended before.
     pub fn close(&mut self) -> bool {
         !std::mem::replace(&mut self.closed, true)

@@ -37,9 +37,16 @@ struct Call {
     known: bool,
     /// Both have closed the stream; it is kept for those who monitor.
     closed: bool,
+    /// The caller has ended and the holder has not closed its side: it may not even have read that
+    /// there was somebody. Its place is free when it has, so that visitors who come and go cannot
+    /// make more of what it is told than it takes.
+    lingers: bool,
     /// Whether the caller, and the holder, want to know how the other one ends.
     monitors: [bool; 2],
 }
+
+/// The most bytes of text in an ending that strangers get.
+const MAX_DETAIL: usize = 1024;
 
 /// The way of a frame.
 #[derive(Debug, Clone, Copy)]
@@ -59,6 +66,11 @@ impl Names {
 
     pub fn knows(&self, address: Address) -> bool {
         self.calls.contains_key(&address)
+    }
+
+    /// Whether the address is that of a stream whose caller has ended.
+    pub fn lingers(&self, address: Address) -> bool {
+        self.calls.get(&address).is_some_and(|call| call.lingers)
     }
 
     /// The way from one address to another.
@@ -188,6 +200,7 @@ impl Router {
                     holder,
                     known: false,
                     closed: false,
+                    lingers: false,
                     monitors: [false; 2],
                 };
                 self.names.calls.insert(address, call);
@@ -330,6 +343,20 @@ impl Router {
         }
     }
 
+    /// The holder has closed a stream whose caller has ended; false when there is no such.
+    pub(super) fn let_go(&mut self, holder: Address, at: Address) -> bool {
+        let over = |call: &Call| call.holder == holder && call.lingers;
+        if !self.names.calls.get(&at).is_some_and(over) {
+            return false;
+        }
+        self.names.calls.remove(&at);
+        if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&holder) {
+            invocation.calls.remove(&at);
+            invocation.live_calls -= 1;
+        }
+        true
+    }
+
     /// Frees the names of an invocation that is over, and ends its streams by name.
     pub(super) fn leave_names(
         &mut self,
@@ -339,12 +366,22 @@ impl Router {
         effects: &mut Vec<Effect>,
     ) {
         self.names.holders.retain(|_, holder| *holder != gone);
+        let mut ending = ending.clone();
+        let cut = ending.detail.floor_char_boundary(MAX_DETAIL);
+        ending.detail.truncate(cut);
         for at in calls {
-            let Some(call) = self.names.calls.remove(&at) else {
+            let Some(mut call) = self.names.calls.remove(&at) else {
                 continue;
             };
+            if call.lingers {
+                continue;
+            }
             let other = call.other(gone);
             let told = other == call.caller || call.known;
+            let holder_writes = self
+                .links
+                .get_mut(&Pair::new(call.caller, at))
+                .is_some_and(|link| !link.direction(at, call.caller).is_closed());
             let [to_caller, to_holder] = self.take_link(call.caller, at);
             let unread = if other == call.caller {
                 to_caller
@@ -353,6 +390,12 @@ impl Router {
             };
             self.keep_unread(other, at, unread);
             let live = call.is_live_for(other);
+            if other == call.holder && call.known && holder_writes {
+                self.pass(at, other, Body::Ending(ending.clone()), effects);
+                call.lingers = true;
+                self.names.calls.insert(at, call);
+                continue;
+            }
             if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&other) {
                 invocation.calls.remove(&at);
                 invocation.live_calls -= usize::from(live);

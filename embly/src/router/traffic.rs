@@ -27,6 +27,9 @@ impl Router {
 
     /// Passes the end of what `from` writes to `to`.
     pub fn half_close(&mut self, from: Address, to: Option<Address>, effects: &mut Vec<Effect>) {
+        if to.is_some_and(|to| self.let_go(from, to)) {
+            return;
+        }
         let Some((way, link)) = self.link(from, to, effects) else {
             return;
         };
@@ -98,7 +101,7 @@ impl Router {
         let way = self.names.route(from, to);
         let ends = Pair::new(way.from, way.to);
         if !self.links.contains_key(&ends) {
-            let errno = if self.knows(to) {
+            let errno = if self.knows(to) && !self.names.lingers(to) {
                 Errno::ACCES
             } else {
                 Errno::PIPE

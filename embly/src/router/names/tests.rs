@@ -297,6 +297,57 @@ fn streams_by_name_are_limited_on_both_sides() {
 }
 
 #[test]
+fn visitors_that_come_and_go_wait_for_a_host_that_does_not_read() {
+    let mut world = world();
+    let gone = Ending::exit(0);
+    let again = i32::from(Errno::AGAIN.0);
+    let visit = |world: &mut World, n: u64| {
+        let (gate, visitor, at) = (1000 + n, 2000 + n, 3000 + n);
+        let (gate, visitor) = (address(gate), address(visitor));
+        world.router.open(gate, visitor, NONE).unwrap();
+        world.router.started(visitor);
+        world.router.introduce(visitor, &Arc::from("f"), &allow());
+        let mut effects = world.says(2000 + n, None, lookup("board", at));
+        effects.extend(world.says(2000 + n, Some(at), Body::HalfClose));
+        effects.extend(world.ended(2000 + n, &gone));
+        world
+            .router
+            .close_gate(gate, gone.clone(), &mut world.effects);
+        effects
+    };
+    for n in 0..MAX_CALLS as u64 {
+        assert_eq!(refusal(&visit(&mut world, n)).unwrap().code, 0, "visit {n}");
+    }
+    // The host has not said a word; it is told of no more.
+    let effects = visit(&mut world, 100);
+    assert_eq!(refusal(&effects).unwrap().code, again);
+    assert!(!effects.iter().any(|effect| matches!(
+        effect,
+        Effect::Deliver(Message { to, .. }) if *to == Some(address(2))
+    )));
+    // What it writes to one that has left is EPIPE, and nothing worse.
+    let effects = world.says(2, Some(3000), data(1));
+    assert_eq!(effects, [deliver(3000, 2, Body::Error(Errno::PIPE))]);
+    // It closes one of them, as its wrapper does when it reads of the end.
+    assert_eq!(world.says(2, Some(3000), Body::HalfClose), []);
+    assert_eq!(refusal(&visit(&mut world, 101)).unwrap().code, 0);
+    assert_eq!(refusal(&visit(&mut world, 102)).unwrap().code, again);
+    // All of them are forgotten with it.
+    world.ended(2, &gone);
+    assert_eq!(world.router.names.calls(), 0);
+}
+
+#[test]
+fn strangers_get_no_more_than_a_kilobyte_of_text() {
+    let mut world = world();
+    world.says(4, None, lookup("board", 50));
+    let long = Ending::new(Reason::Trap, "é".repeat(2000));
+    let effects = world.ended(2, &long);
+    let ending = refusal(&effects).unwrap();
+    assert_eq!(ending.detail.len(), 1024);
+}
+
+#[test]
 fn nobody_looks_up_a_name_of_its_own() {
     let mut world = world();
     let effects = world.says(2, None, lookup("board", 50));

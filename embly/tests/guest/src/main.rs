@@ -2,6 +2,7 @@
 //! says (the name is the first argument).
 
 mod attacks;
+mod falls;
 mod faults;
 mod names;
 mod script;
@@ -41,6 +42,7 @@ fn main() -> Result<(), Error> {
         "ignores" => http::run(spawn::ignores),
         "abandons" => http::run(spawn::abandons),
         "board" => embly::run(names::board),
+        "falls" => http::run(falls::falls),
         "visits" => http::run(names::visits),
         "talks" => http::run(names::talks),
         "echo-host" => embly::run(names::echo_host),
