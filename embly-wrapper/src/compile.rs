@@ -77,6 +77,11 @@ pub enum CompileError {
     /// The compiler's own jail.
     #[error(transparent)]
     Jail(#[from] jail::JailError),
+    /// Somebody has killed the compiler.
+    #[error(
+        "the compiler process was killed; where memory ran out, the kernel has done so: build again with more of it free"
+    )]
+    Killed,
     /// The compiler process could not be started, or died.
     #[error("the compiler process failed: {0}")]
     Process(String),
@@ -112,6 +117,9 @@ pub fn compile_within(
     let output = supervise::run(&mut command, within).map_err(failed)?;
     if let Some(limit) = output.limit(limits, within) {
         return Err(CompileError::TooMuch(limit));
+    }
+    if output.was_killed() {
+        return Err(CompileError::Killed);
     }
     match (output.status.code(), output.said.trim_end().split_once(' ')) {
         (Some(0), Some((kind, path))) => Ok(Compiled {

@@ -110,6 +110,8 @@ struct Figures {
     start: Vec<Duration>,
     fork: Vec<Duration>,
     batch: Vec<Duration>,
+    /// Of fork server and wrapper together, per fork.
+    cpu: Vec<Duration>,
     request: Vec<Duration>,
 }
 
@@ -131,6 +133,7 @@ fn measure(rounds: usize) -> io::Result<()> {
             let mut server = Forks::start(&spec(variant))?;
             figures.start.push(began.elapsed());
             server.forks(BATCH)?;
+            let before = server.cpu()?;
             let mut times = Vec::new();
             for _ in 0..FORKS {
                 let began = Instant::now();
@@ -138,6 +141,8 @@ fn measure(rounds: usize) -> io::Result<()> {
                 times.push(began.elapsed());
             }
             figures.fork.push(median(&mut times));
+            let forks = u32::try_from(FORKS).unwrap_or(u32::MAX);
+            figures.cpu.push((server.cpu()? - before) / forks);
             let began = Instant::now();
             for _ in 0..FORKS / BATCH {
                 server.forks(BATCH)?;
@@ -162,14 +167,15 @@ fn measure(rounds: usize) -> io::Result<()> {
     }
     drop(master);
     println!(
-        "| with | a fork server is ready after | fork to end, one by one | forks/s, {BATCH} at once | request, p50 |"
+        "| with | fork server ready after | CPU per fork | fork to end, one by one | forks/s, {BATCH} at once | request, p50 |"
     );
-    println!("|---|--:|--:|--:|--:|");
+    println!("|---|--:|--:|--:|--:|--:|");
     for ((name, _), figures) in ADDED.iter().zip(&mut figures) {
         let micros = |time: &mut Vec<Duration>| median(time).as_micros();
         println!(
-            "| {name} | {:.1} ms | {} µs | {:.0} | {} µs |",
+            "| {name} | {:.1} ms | {} µs | {} µs | {:.0} | {} µs |",
             median(&mut figures.start).as_secs_f64() * 1e3,
+            micros(&mut figures.cpu),
             micros(&mut figures.fork),
             1.0 / median(&mut figures.batch).as_secs_f64(),
             micros(&mut figures.request),
@@ -188,6 +194,7 @@ struct Forks {
     server: i32,
     control: std::os::fd::OwnedFd,
     next: u64,
+    wrappers: Duration,
 }
 
 impl Forks {
@@ -201,11 +208,20 @@ impl Forks {
                 server: pid,
                 control,
                 next: 0,
+                wrappers: Duration::ZERO,
             }),
             other => Err(io::Error::other(format!(
                 "the jail is not complete: {other:?}"
             ))),
         }
+    }
+
+    /// CPU time of the fork server and of all wrappers that were reaped. The kernel counts that of
+    /// the former in nanoseconds.
+    fn cpu(&self) -> io::Result<Duration> {
+        let text = std::fs::read_to_string(format!("/proc/{}/schedstat", self.server))?;
+        let nanos = text.split(' ').next().and_then(|nanos| nanos.parse().ok());
+        Ok(self.wrappers + Duration::from_nanos(nanos.unwrap_or(0)))
     }
 
     /// Forks so many at once, waits for their hellos, closes their sockets, and reaps them all.
@@ -228,7 +244,10 @@ impl Forks {
         let mut left = count;
         while left > 0 {
             match process::reap(Which::Group(self.server))? {
-                Some(_) => left -= 1,
+                Some(reaped) => {
+                    self.wrappers += reaped.cpu;
+                    left -= 1;
+                }
                 None => std::thread::yield_now(),
             }
         }

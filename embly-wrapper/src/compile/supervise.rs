@@ -23,6 +23,11 @@ pub struct Output {
 }
 
 impl Output {
+    /// Not by us.
+    pub fn was_killed(&self) -> bool {
+        !self.late && self.status.signal() == Some(libc::SIGKILL)
+    }
+
     /// The limit that has ended it, in words.
     pub fn limit(&self, limits: Limits, within: Duration) -> Option<String> {
         // What the standard library and the kernel say when there is no memory to be had.

@@ -85,6 +85,7 @@ fn run(socket: OwnedFd, slot: Slot, _: &mut Prepared) {
     };
     let path = request.split(' ').nth(1).unwrap_or_default();
     match path.trim_start_matches('/') {
+        "panic" => panic!("as the request says"),
         "abort" => std::process::abort(),
         "exits-and-escapes" => {
             attacker.exit();

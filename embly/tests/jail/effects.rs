@@ -5,12 +5,13 @@ use std::fs;
 use std::io::Write;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use embly_wrapper::jail::Step;
 
 use super::attacker::LACKS;
 use super::support::client::connect;
-use super::support::process::Process;
+use super::support::process::{Process, time_until_gone};
 use super::support::{EMBLY, Embly, Project};
 use super::who::{Who, me};
 
@@ -195,7 +196,7 @@ fn not_shown(embly: &Embly, who: &Who, function: &str, forked: bool) -> Vec<Stri
         if found.is_empty() {
             break;
         }
-        std::thread::sleep(std::time::Duration::from_millis(10));
+        std::thread::sleep(Duration::from_millis(10));
     }
     if forked {
         found.extend(look(&fork_server, false));
@@ -284,6 +285,31 @@ pub fn a_step_that_is_skipped_in_silence_is_noticed() {
         let found = not_shown(&embly, &who, &name(step), true);
         let line = format!("wrapper: {}", step.name());
         assert!(found.contains(&line), "{line}: {found:?}");
+    }
+}
+
+/// A wrapper that works does not look at its socket: only the kernel tells it.
+#[track_caller]
+fn none_outlives_the_master(who: &Who) {
+    let works = "(module (func (export \"_start\") (loop (br 0))))";
+    let project = Project::new().wat("works", works).http("works");
+    let mut embly = who.run(Path::new(EMBLY), &project, &[]);
+    let mut client = connect(embly.at("works"));
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .unwrap();
+    let processes = [embly.fork_server("works"), embly.wrapper("works")];
+    embly.signal(rustix::process::Signal::KILL);
+    embly.wait();
+    let time = time_until_gone(&processes);
+    assert!(time < Duration::from_secs(1), "{time:?}");
+}
+
+pub fn none_outlives_a_killed_master_whoever_runs_it() {
+    let ordinary = [Who::ordinary(), Who::ordinary().map(Who::contained)];
+    let root = [Some(Who::me()), Some(Who::me().contained())];
+    for who in ordinary.into_iter().chain(root).flatten() {
+        none_outlives_the_master(&who);
     }
 }
 

@@ -96,11 +96,17 @@ pub fn without_the_filter_the_other_steps_hold() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-pub fn an_abort_is_no_violation() {
+pub fn a_panic_or_an_abort_is_no_violation() {
     let who = Who::me();
     let embly = who.run(&me(), &hostile("hostile"), &[]);
-    let response = get(embly.at("hostile"), "/abort");
-    assert_eq!((response.status, response.reason()), (500, "killed"));
+    for (path, reason) in [("/abort", "killed"), ("/panic", "lost")] {
+        let response = get(embly.at("hostile"), path);
+        assert_eq!(
+            (response.status, response.reason()),
+            (500, reason),
+            "{path}"
+        );
+    }
 }
 
 pub fn a_violation_counts_whatever_was_said_before() {
