@@ -10,6 +10,7 @@ mod driver;
 mod exchange;
 mod pace;
 mod record;
+mod room;
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -18,7 +19,7 @@ use std::time::Instant;
 
 use protos::meter::{Meter, Verdict};
 use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::limits::WINDOW_MIN;
 use crate::pool::{Function, Functions, Processes};
@@ -30,6 +31,7 @@ pub use exchange::{Ended, Exchange, ExchangeEvent, Sink, Source};
 use exchange::{Gate, Port};
 use record::Record;
 pub use record::{Finished, Origin};
+use room::Room;
 
 /// Where the messages to one address go.
 #[derive(Debug)]
@@ -45,6 +47,8 @@ struct Driven {
     function: Arc<str>,
     request_id: Option<Arc<str>>,
     refusals: Refusals,
+    /// Turns to start a process, which its whole tree shares.
+    starts: Arc<Semaphore>,
 }
 
 /// What is told of frames that were refused: a guest can have as many of them as it likes.
@@ -61,6 +65,8 @@ const REFUSALS: u32 = 10;
 struct Core {
     router: Router,
     receivers: HashMap<Address, Receiver>,
+    /// Invocations that have a driver.
+    running: usize,
 }
 
 /// The middle of the master.
@@ -70,6 +76,7 @@ pub struct Switchboard {
     functions: Functions,
     processes: Processes,
     reporter: Reporter,
+    room: Room,
     stopping: AtomicBool,
     /// Told each time an invocation has ended.
     ended: Notify,
@@ -81,12 +88,14 @@ impl Switchboard {
         let core = Core {
             router: Router::new(Budget::new(budget)),
             receivers: HashMap::new(),
+            running: 0,
         };
         Arc::new(Self {
             core: Mutex::new(core),
             functions: Functions::default(),
             processes,
             reporter,
+            room: Room::here(),
             stopping: AtomicBool::new(false),
             ended: Notify::new(),
         })
@@ -145,6 +154,9 @@ impl Switchboard {
         let (port, exchange) = exchange::pair(gate_side, initial_window(limits.window));
         {
             let mut core = self.lock();
+            self.room
+                .check(core.running)
+                .map_err(|why| Ending::new(Reason::Overloaded, why))?;
             core.router.open(gate, address, limits)?;
             core.receivers.insert(gate, Receiver::Gate(port));
             self.drive(
@@ -170,6 +182,10 @@ impl Switchboard {
         level: u32,
         options: Option<Box<SpawnOptions>>,
     ) {
+        let starts = match core.receivers.get(&parent) {
+            Some(Receiver::Invocation(parent)) => Arc::clone(&parent.starts),
+            _ => Arc::new(Semaphore::new(pace::starts_at_once())),
+        };
         let (orders, inbox) = mpsc::unbounded_channel();
         let driven = Driven {
             orders,
@@ -179,9 +195,11 @@ impl Switchboard {
                 since: Instant::now(),
                 meter: Meter::new(REFUSALS),
             },
+            starts: Arc::clone(&starts),
         };
         core.receivers
             .insert(address, Receiver::Invocation(Box::new(driven)));
+        core.running += 1;
         self.reporter.event(&Event::InvocationStarted {
             address,
             parent,
@@ -200,6 +218,7 @@ impl Switchboard {
             times,
             orders: inbox,
             record,
+            starts,
             permit: Some(permit),
         };
         tokio::spawn(driver.run());
@@ -288,7 +307,10 @@ impl Switchboard {
                 unknown(name, &self.functions),
             )),
             Some(function) => match function.try_permit() {
-                Some(permit) => Ok((function, permit)),
+                Some(permit) => match self.room.check(core.running) {
+                    Ok(()) => Ok((function, permit)),
+                    Err(why) => Err(Ending::refused(Errno::AGAIN, why)),
+                },
                 None => {
                     let detail = format!("limit `concurrency` of `{name}` reached");
                     Err(Ending::refused(Errno::AGAIN, detail))
@@ -355,6 +377,7 @@ impl Switchboard {
         let mut core = self.lock();
         core.router.ended(address, &ending, &mut effects);
         core.receivers.remove(&address);
+        core.running = core.running.saturating_sub(1);
         for effect in effects {
             if let Effect::Deliver(Message {
                 to: Some(to),
