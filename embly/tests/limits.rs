@@ -290,3 +290,36 @@ fn single_bytes_that_nobody_reads_take_bounded_memory() {
     assert!(more < 16 << 20, "{more} bytes more");
     drop(clients);
 }
+
+#[test]
+fn more_invocations_than_open_files_allow_are_refused() {
+    let limits = "    limits: {children: none}";
+    let project = Project::new().guest_with("crowds", limits).guest("script");
+    let embly = Embly::limited(&project.http("crowds"), "ulimit -n 60");
+    let text = get(embly.at("crowds"), "/").text();
+    // The first of the 30 is the parent.
+    assert!(text.starts_with("29 "), "{text}");
+    let why = "refused (code 6): the machine has no room: its limit on open files allows 30";
+    assert!(text.contains(why), "{text}");
+}
+
+#[test]
+fn a_host_call_that_works_for_long_is_ended_from_outside() {
+    // 768 MiB of random numbers in one call, again and again.
+    let digs = r#"(module
+      (import "wasi_snapshot_preview1" "random_get" (func $random (param i32 i32) (result i32)))
+      (memory (export "memory") 12288)
+      (func (export "_start")
+        (loop $on
+          (drop (call $random (i32.const 0) (i32.const 805306368)))
+          (br $on))))"#;
+    let limits = "    limits: {memory: 1GiB, cpu: 50ms}";
+    let embly = Embly::run(&Project::new().wat_with("digs", digs, limits).http("digs"));
+    let response = get(embly.at("digs"), "/");
+    assert_eq!((response.status, response.reason()), (504, "cpu"));
+    let ended = embly.ending("digs");
+    let detail = ended["detail"].as_str().unwrap();
+    assert!(detail.contains("seen from outside"), "{ended}");
+    let used = ended["cpu_us"].as_u64().unwrap();
+    assert!((150_000..250_000).contains(&used), "{used} µs");
+}

@@ -4,6 +4,12 @@ use bytes::Bytes;
 
 use crate::{Address, Errno, Reason, SpawnOptions, Startup, Warning, comms};
 
+/// The longest name in a `spawn`, in bytes.
+pub const MAX_SPAWN_NAME: usize = 128;
+
+/// The longest options of a `spawn`, encoded, in bytes: arguments and environment of a program.
+pub const MAX_SPAWN_OPTIONS: usize = 32 * 1024;
+
 /// One message: who says what to whom.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Message {

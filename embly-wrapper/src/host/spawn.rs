@@ -1,15 +1,10 @@
 //! `_spawn` and `_spawn_with`: children.
 
 use prost::Message as _;
+use protos::message::{MAX_SPAWN_NAME, MAX_SPAWN_OPTIONS};
 use protos::{Address, Body, Errno, SpawnOptions};
 
 use super::{Guest, HostResult, Invocation, errno, memory, random};
-
-/// The longest name of a function or service, in bytes.
-const MAX_NAME: usize = 128;
-
-/// The longest options of `_spawn_with`, in bytes: arguments and environment of a program.
-const MAX_OPTIONS: i32 = 32 * 1024;
 
 /// `_spawn(name, len, *id)`: starts a function or service.
 ///
@@ -34,7 +29,7 @@ pub fn spawn(mut guest: Guest<'_>, name: i32, len: i32, id: i32) -> HostResult {
 pub fn spawn_with(mut guest: Guest<'_>, options: i32, len: i32, id: i32) -> HostResult {
     let (memory, invocation) = memory::split(&mut guest)?;
     let bytes = memory::slice(memory, options, len)?;
-    if len > MAX_OPTIONS {
+    if bytes.len() > MAX_SPAWN_OPTIONS {
         return answer(memory, id, Err(Errno::TOOBIG));
     }
     let result = match SpawnOptions::decode(bytes) {
@@ -90,7 +85,7 @@ fn check(invocation: &Invocation, name: &str) -> Result<(), Errno> {
     if name.is_empty() || name.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
         return Err(Errno::INVAL);
     }
-    if name.len() > MAX_NAME {
+    if name.len() > MAX_SPAWN_NAME {
         return Err(Errno::NAMETOOLONG);
     }
     if limits.depth_left == 1 {

@@ -155,6 +155,11 @@ impl Reporter {
         } else {
             QUEUE_FOR_WORDS
         };
+        // Not even put into words where there is no room for them.
+        if self.shared.waiting.is_full(room) {
+            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
         if format == Format::Json {
             match serde_json::to_string(event) {
                 Ok(json) => self.send(Line::Out(json), room),

@@ -1,5 +1,6 @@
 //! Children: who may start one, and who may end it.
 
+use protos::message::{MAX_SPAWN_NAME, MAX_SPAWN_OPTIONS};
 use protos::{Address, Body, Ending, Errno, Reason, SpawnOptions};
 
 use super::{Effect, MAX_UNREAD_ENDED, MAX_UNREAD_ENDED_BYTES, Node, Router, SpawnLimits};
@@ -13,6 +14,13 @@ struct Admitted {
     window: u32,
 }
 
+/// Longer than what a wrapper lets pass. It may decode to a little more than it was encoded in.
+fn is_too_long(options: &SpawnOptions) -> bool {
+    let texts = options.args.iter().chain(&options.env);
+    let bytes: usize = texts.map(String::len).sum();
+    bytes + options.name.len() > MAX_SPAWN_OPTIONS
+}
+
 impl Router {
     pub(super) fn spawn(
         &mut self,
@@ -22,6 +30,10 @@ impl Router {
         options: Option<Box<SpawnOptions>>,
         effects: &mut Vec<Effect>,
     ) {
+        if name.len() > MAX_SPAWN_NAME || options.as_ref().is_some_and(|it| is_too_long(it)) {
+            let detail = "sent a spawn that is longer than any can be".to_owned();
+            return self.violation(parent, detail, effects);
+        }
         // A service has a slash in its name, and lists of its own.
         let permitted = if name.contains('/') {
             Ok(())

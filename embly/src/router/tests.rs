@@ -309,6 +309,26 @@ fn limits_on_spawning_are_refusals() {
 }
 
 #[test]
+fn a_spawn_that_is_longer_than_any_can_be_is_a_violation() {
+    let long = |name: usize, arg: usize| Body::Spawn {
+        name: "f".repeat(name),
+        address: address(3),
+        options: Some(Box::new(SpawnOptions {
+            args: vec!["x".repeat(arg)],
+            ..SpawnOptions::default()
+        })),
+    };
+    for body in [long(129, 0), long(1, 40_000)] {
+        let mut world = World::open(1, 2, NONE);
+        let effects = world.says(2, None, body);
+        assert_eq!(stopped(&effects, 2), Some(Reason::Violation));
+    }
+    let mut world = World::open(1, 2, NONE);
+    let effects = world.says(2, None, long(128, 30_000));
+    assert!(matches!(effects[..], [Effect::Start { .. }]));
+}
+
+#[test]
 fn a_child_has_no_rights_before_its_function_is_known() {
     let mut world = World::open(1, 2, NONE);
     world.says(2, None, spawn(3));

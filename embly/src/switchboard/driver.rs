@@ -14,7 +14,7 @@ use protos::{
     Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, SpawnOptions, Startup, Warning,
 };
 use tokio::io::Interest;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -32,6 +32,9 @@ const READ_BYTES: usize = 64 * 1024;
 
 /// Payloads of fewer bytes are copied out of the buffer of [`READ_BYTES`] that they came in.
 const COPIED: usize = READ_BYTES / 4;
+
+/// The longest text of an ending, in bytes: it is reported, and sent to the parent.
+const DETAIL: usize = 16 * 1024;
 
 /// So many bytes of answers (endings, refusals) may wait for a wrapper that does not read. Data is
 /// bounded by credit; an honest wrapper reads while it writes.
@@ -64,6 +67,8 @@ pub struct Driver {
     pub times: Times,
     pub orders: mpsc::UnboundedReceiver<Order>,
     pub record: Record,
+    /// Turns to start a process, which its tree shares.
+    pub starts: Arc<Semaphore>,
     /// Its place among the `concurrency` of its function.
     pub permit: Option<OwnedSemaphorePermit>,
 }
@@ -129,7 +134,12 @@ impl Driver {
     async fn wrapper(&mut self) -> Result<(Wrapper, Vec<Order>, Clock), Ending> {
         let function = Arc::clone(&self.function);
         let switchboard = Arc::clone(&self.switchboard);
-        let wrapper = function.wrapper(&switchboard.processes);
+        let starts = Arc::clone(&self.starts);
+        let wrapper = async {
+            // Never closed. A turn is over when the process is there.
+            let _turn = starts.acquire().await;
+            function.wrapper(&switchboard.processes).await
+        };
         tokio::pin!(wrapper);
         let mut early = Vec::new();
         let mut clock = Clock::new(self.times, Instant::from_std(self.record.created));
@@ -158,6 +168,8 @@ impl Driver {
         let reaper = Arc::clone(&self.switchboard.processes.reaper);
         let now = Instant::now();
         let startup = self.startup();
+        // They may be long, and the invocation too.
+        self.options = None;
         let limits = startup.limits.unwrap_or_default();
         clock.started();
         let mut run = Run {
@@ -419,6 +431,10 @@ impl Driver {
                         if data.len() < COPIED {
                             *data = Bytes::copy_from_slice(data);
                         }
+                    }
+                    if let Body::Exit(ending) = &mut message.body {
+                        let most = ending.detail.floor_char_boundary(DETAIL);
+                        ending.detail.truncate(most);
                     }
                     if self.log_has_room(run, &mut message.body) {
                         self.switchboard.wrapper_says(self.address, message);

@@ -10,6 +10,7 @@ mod driver;
 mod exchange;
 mod pace;
 mod record;
+mod room;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,7 +21,7 @@ use protos::meter::{Meter, Verdict};
 use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::limits::WINDOW_MIN;
 use crate::pool::{Function, Functions, Processes};
@@ -32,6 +33,7 @@ pub use exchange::{Ended, Exchange, ExchangeEvent, Sink, Source};
 use exchange::{Gate, Port};
 use record::Record;
 pub use record::{Finished, Origin};
+use room::Room;
 
 /// Where the messages to one address go.
 #[derive(Debug)]
@@ -47,6 +49,8 @@ struct Driven {
     function: Arc<str>,
     request_id: Option<Arc<str>>,
     refusals: Refusals,
+    /// Turns to start a process, which its whole tree shares.
+    starts: Arc<Semaphore>,
 }
 
 /// What is told of frames that were refused: a guest can have as many of them as it likes.
@@ -63,6 +67,8 @@ const REFUSALS: u32 = 10;
 struct Core {
     router: Router,
     receivers: HashMap<Address, Receiver>,
+    /// Invocations that have a driver.
+    running: usize,
 }
 
 /// The middle of the master.
@@ -72,6 +78,7 @@ pub struct Switchboard {
     functions: Functions,
     processes: Processes,
     reporter: Reporter,
+    room: Room,
     stopping: AtomicBool,
     /// Told each time an invocation has ended.
     ended: Notify,
@@ -83,12 +90,14 @@ impl Switchboard {
         let core = Core {
             router: Router::new(Budget::new(budget)),
             receivers: HashMap::new(),
+            running: 0,
         };
         Arc::new(Self {
             core: Mutex::new(core),
             functions: Functions::default(),
             processes,
             reporter,
+            room: Room::here(),
             stopping: AtomicBool::new(false),
             ended: Notify::new(),
         })
@@ -148,6 +157,9 @@ impl Switchboard {
         let (port, exchange) = exchange::pair(gate_side, initial_window(limits.window));
         {
             let mut core = self.lock();
+            self.room
+                .check(core.running)
+                .map_err(|why| Ending::new(Reason::Overloaded, why))?;
             core.router.open(gate, address, limits)?;
             core.receivers.insert(gate, Receiver::Gate(port));
             self.drive(
@@ -175,6 +187,10 @@ impl Switchboard {
     ) {
         core.router
             .introduce(address, &function.name, &function.allow);
+        let starts = match core.receivers.get(&parent) {
+            Some(Receiver::Invocation(parent)) => Arc::clone(&parent.starts),
+            _ => Arc::new(Semaphore::new(pace::starts_at_once())),
+        };
         let (orders, inbox) = mpsc::unbounded_channel();
         let driven = Driven {
             orders,
@@ -184,9 +200,11 @@ impl Switchboard {
                 since: Instant::now(),
                 meter: Meter::new(REFUSALS),
             },
+            starts: Arc::clone(&starts),
         };
         core.receivers
             .insert(address, Receiver::Invocation(Box::new(driven)));
+        core.running += 1;
         self.reporter.event(&Event::InvocationStarted {
             address,
             parent,
@@ -205,6 +223,7 @@ impl Switchboard {
             times,
             orders: inbox,
             record,
+            starts,
             permit: Some(permit),
         };
         tokio::spawn(driver.run());
@@ -293,7 +312,10 @@ impl Switchboard {
                 unknown(name, &self.functions),
             )),
             Some(function) => match function.try_permit() {
-                Some(permit) => function.health.admit(name).map(|()| (function, permit)),
+                Some(permit) => match self.room.check(core.running) {
+                    Ok(()) => function.health.admit(name).map(|()| (function, permit)),
+                    Err(why) => Err(Ending::refused(Errno::AGAIN, why)),
+                },
                 None => {
                     let detail = format!("limit `concurrency` of `{name}` reached");
                     Err(Ending::refused(Errno::AGAIN, detail))
@@ -360,6 +382,7 @@ impl Switchboard {
         let mut core = self.lock();
         core.router.ended(address, &ending, &mut effects);
         core.receivers.remove(&address);
+        core.running = core.running.saturating_sub(1);
         for effect in effects {
             if let Effect::Deliver(Message {
                 to: Some(to),

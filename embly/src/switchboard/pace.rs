@@ -1,6 +1,8 @@
 //! How fast the master takes what a wrapper says. One that says more is held back: it stays in
 //! its socket, and its writer waits. So a flood costs its sender, and not its neighbours.
 
+use std::num::NonZero;
+use std::sync::OnceLock;
 use std::time::Duration;
 
 use protos::{Body, Limits, meter};
@@ -21,6 +23,13 @@ const BURST: u32 = 10_000;
 
 /// A spawn is as much work as so many other frames, also one that is refused.
 const SPAWN: u32 = 16;
+
+/// Processes that a tree of invocations may be starting at a time: as many as the machine can
+/// start at once. So a bomb of spawns does not fill the run queue, and a fan-out is no slower.
+pub fn starts_at_once() -> usize {
+    static CORES: OnceLock<usize> = OnceLock::new();
+    *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, NonZero::get))
+}
 
 /// Counts frames, of those that are on credit.
 #[derive(Debug)]
