@@ -1,8 +1,8 @@
 //! Artefacts: the native code of one function version, as a file.
 //!
 //! Native code is trusted code. An artefact is named by the hash of its wasm and of the
-//! engine that made it, written to a temporary name and renamed, and read-only, in a folder
-//! that only this user can write. Whoever loads one opens it once and checks owner, mode and
+//! engine that made it, written to a temporary name and renamed by whoever has asked for it, and
+//! read-only, in a folder that only this user can write. Whoever loads one opens it once and checks owner, mode and
 //! checksum on that descriptor.
 //!
 //! The file is the engine's ELF image, then a trailer of 48 bytes: `EMBLYAO2`, or `EMBLYAS2` for
@@ -81,7 +81,8 @@ pub enum Untrusted {
     Checksum,
 }
 
-/// Where the artefact of this wasm lies in the cache folder, whether or not it is there.
+/// Where the artefact of this wasm, binary or text, lies in the cache folder, whether or not it
+/// is there.
 pub fn path(cache: &Path, wasm: &[u8], engine: &Engine) -> PathBuf {
     let mut compatibility = Blake3Hasher(blake3::Hasher::new());
     engine
@@ -222,36 +223,56 @@ pub fn prune(folder: &Path, keep: &Path, cap: u64) {
     }
 }
 
-/// Writes an artefact so that nobody ever sees half of it.
-///
-/// # Errors
-/// That of the file system; nothing is left behind under the final name.
-pub fn write(path: &Path, image: &[u8], has_start: bool) -> io::Result<()> {
-    let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
-    sweep(folder);
-    // Two writers never share a name, not even with one in another process namespace or with
-    // what a killed one has left.
-    let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-    let nanoseconds = time.map_or(0, |time| time.as_nanos());
-    let temporary = path.with_extension(format!("{}-{nanoseconds}.tmp", std::process::id()));
-    let written = (|| {
-        let mut file = OpenOptions::new()
+/// An artefact that is being written: a file that only this process has open, under a temporary
+/// name, which nobody trusts.
+#[derive(Debug)]
+pub struct Draft {
+    file: File,
+    /// Its name, in the folder of artefacts.
+    pub name: String,
+}
+
+impl Draft {
+    /// An empty one for the artefact `path`.
+    ///
+    /// # Errors
+    /// That of the file system.
+    pub fn new(path: &Path) -> io::Result<Self> {
+        let folder = path.parent().ok_or(io::ErrorKind::InvalidInput)?;
+        sweep(folder);
+        // Two writers never share a name, not even with one in another process namespace or with
+        // what a killed one has left.
+        let time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let nanoseconds = time.map_or(0, |time| time.as_nanos());
+        let temporary = path.with_extension(format!("{}-{nanoseconds}.tmp", std::process::id()));
+        let file = OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o400)
             .open(&temporary)?;
-        file.write_all(image)?;
+        let name = name(&temporary).to_owned();
+        Ok(Self { file, name })
+    }
+
+    /// Writes all of it, to the disk.
+    ///
+    /// # Errors
+    /// That of the file system.
+    pub fn fill(mut self, image: &[u8], has_start: bool) -> io::Result<()> {
+        self.file.write_all(image)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(image);
-        file.write_all(&trailer_of(has_start, image.len() as u64, hasher))?;
-        file.sync_all()?;
-        fs::rename(&temporary, path)
-    })();
-    if written.is_err() {
-        // The error above is the one to report; a file left behind is never trusted.
-        let _ = fs::remove_file(&temporary);
+        let trailer = trailer_of(has_start, image.len() as u64, hasher);
+        self.file.write_all(&trailer)?;
+        self.file.sync_all()
     }
-    written
+}
+
+/// The last part of a path that was made here, of hexadecimal digits and points.
+pub fn name(path: &Path) -> &str {
+    path.file_name()
+        .and_then(|name| name.to_str())
+        .unwrap_or_default()
 }
 
 struct Blake3Hasher(blake3::Hasher);

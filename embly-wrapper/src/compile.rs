@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use wasmtime::{Engine, Module};
 
+use crate::artefact::Draft;
 use crate::jail::compiler::Limits;
 use crate::{artefact, engine, jail, preflight, process, sys};
 
@@ -115,74 +116,113 @@ pub fn compile_within(
         .args(["--cpu", &limits.cpu.to_string()])
         .stdin(Stdio::null());
     let output = supervise::run(&mut command, within).map_err(failed)?;
-    if let Some(limit) = output.limit(limits, within) {
-        return Err(CompileError::TooMuch(limit));
-    }
-    if output.was_killed() {
-        return Err(CompileError::Killed);
-    }
-    match (output.status.code(), output.said.trim_end().split_once(' ')) {
-        (Some(0), Some((kind, path))) => Ok(Compiled {
-            artefact: PathBuf::from(path),
-            fresh: kind == FRESH,
+    let mut said = output.said.lines();
+    // Said before it had looked at the module: from then on its word counts for nothing.
+    let plan = said.next().and_then(Plan::parse);
+    let compiled = match (&plan, said.next(), output.status.code()) {
+        (Some(plan), Some(FRESH), Some(0)) => plan.adopt(cache).map(|artefact| Compiled {
+            artefact,
+            fresh: true,
         }),
-        (Some(1), _) => Err(CompileError::Preflight(
-            output.errors.lines().map(str::to_owned).collect(),
-        )),
-        _ => Err(CompileError::Process(format!(
-            "{}: {}",
-            output.status,
-            output.errors.trim()
-        ))),
+        (Some(plan), Some(FOUND), Some(0)) => Ok(Compiled {
+            artefact: plan.artefact(cache),
+            fresh: false,
+        }),
+        _ => Err(output.error(limits, within)),
+    };
+    if let Some(plan) = plan {
+        plan.clean_up(cache);
     }
+    compiled
 }
 
 const FRESH: &str = "compiled";
 const FOUND: &str = "found";
 
-/// The role `compile`: what [`compile`] starts. One line on standard output.
+/// What a compiler is about to write, as names in the folder of artefacts.
+struct Plan {
+    artefact: String,
+    /// Empty where the folder cannot be written.
+    draft: String,
+}
+
+impl Plan {
+    /// From the first line that a compiler says.
+    fn parse(line: &str) -> Option<Self> {
+        let (artefact, draft) = line.split_once(' ')?;
+        Some(Self {
+            artefact: artefact.to_owned(),
+            draft: draft.to_owned(),
+        })
+    }
+
+    fn artefact(&self, cache: &Path) -> PathBuf {
+        artefact::folder(cache).join(&self.artefact)
+    }
+
+    /// Gives the draft its name: not the compiler's to do, which could take another's.
+    fn adopt(&self, cache: &Path) -> Result<PathBuf, CompileError> {
+        let path = self.artefact(cache);
+        let folder = artefact::folder(cache);
+        match std::fs::rename(folder.join(&self.draft), &path) {
+            Ok(()) => {
+                artefact::prune(&folder, &path, artefact::CACHE_CAP);
+                Ok(path)
+            }
+            Err(source) => Err(CompileError::Write { path, source }),
+        }
+    }
+
+    fn clean_up(&self, cache: &Path) {
+        if !self.draft.is_empty() {
+            // After a rename there is nothing to remove; what stays is never trusted.
+            let _ = std::fs::remove_file(artefact::folder(cache).join(&self.draft));
+        }
+    }
+}
+
+/// The role `compile`: what [`compile`] starts. Two lines on standard output: what it is about to
+/// write, and what came of it.
 ///
 /// # Errors
 /// See [`CompileError`].
-pub fn role(
-    wasm: &Path,
-    cache: &Path,
-    entry: &str,
-    limits: Limits,
-) -> Result<String, CompileError> {
+pub fn role(wasm: &Path, cache: &Path, entry: &str, limits: Limits) -> Result<(), CompileError> {
     let engine = engine().map_err(|error| CompileError::Process(format!("{error:#}")))?;
-    artefact::prepare_folder(cache).map_err(|source| CompileError::Write {
-        path: artefact::folder(cache),
-        source,
-    })?;
+    let not_written = |path: &Path| {
+        let path = path.to_owned();
+        |source| CompileError::Write { path, source }
+    };
+    artefact::prepare_folder(cache).map_err(not_written(&artefact::folder(cache)))?;
     let bytes = read_file(wasm)?;
-    // Nobody has looked at these bytes yet.
-    jail::compiler::enter(&artefact::folder(cache), limits)?;
-    let bytes = module_of(wasm, bytes)?;
     let path = artefact::path(cache, &bytes, &engine);
+    let found = artefact::open(&path).ok();
+    let draft = Draft::new(&path);
+    let name = draft.as_ref().map_or("", |draft| &draft.name);
+    println!("{} {name}", artefact::name(&path));
+    if let Some(found) = &found {
+        artefact::touch(&found.file);
+    }
+    // Nobody has looked at these bytes yet.
+    jail::compiler::enter(limits)?;
+    let bytes = module_of(wasm, bytes)?;
     // One that was damaged is made again.
-    let found = artefact::open(&path).ok().and_then(|artefact| {
-        artefact::touch(&artefact.file);
-        sys::module::load(&engine, artefact.file).ok()
-    });
+    let found = found.and_then(|found| sys::module::load(&engine, found.file).ok());
     if let Some(module) = found {
         check(&engine, &module, entry)?;
-        return Ok(format!("{FOUND} {}", path.display()));
+        println!("{FOUND}");
+        return Ok(());
     }
+    let draft = draft.map_err(not_written(&path))?;
     let module = Module::from_binary(&engine, &bytes)
         .map_err(|error| CompileError::Invalid(format!("{:#}", error.root_cause())))?;
     check(&engine, &module, entry)?;
     let image = module
         .serialize()
         .map_err(|error| CompileError::Process(format!("{error:#}")))?;
-    artefact::write(&path, &image, artefact::has_start(&bytes)).map_err(|source| {
-        CompileError::Write {
-            path: path.clone(),
-            source,
-        }
-    })?;
-    artefact::prune(&artefact::folder(cache), &path, artefact::CACHE_CAP);
-    Ok(format!("{FRESH} {}", path.display()))
+    let filled = draft.fill(&image, artefact::has_start(&bytes));
+    filled.map_err(not_written(&path))?;
+    println!("{FRESH}");
+    Ok(())
 }
 
 fn engine() -> wasmtime::Result<Engine> {

@@ -59,10 +59,7 @@ fn compile(wasm: &Path, cache: &Path, entry: &OsString, flags: &Flags<'_>) -> Ro
         limits.cpu = cpu.parse()?;
     }
     match compile::role(wasm, cache, entry, limits) {
-        Ok(line) => {
-            println!("{line}");
-            Ok(ExitCode::SUCCESS)
-        }
+        Ok(()) => Ok(ExitCode::SUCCESS),
         Err(error) => {
             match error.source() {
                 Some(source) => eprintln!("{error}: {source}"),

@@ -125,18 +125,20 @@ fn prepare(
     })?;
     let Artefact { file, has_start } = artefact;
     let artefact = file.as_raw_fd();
-    let engine = engine::engine()?;
-    let module = sys::module::load(&engine, file)?;
-    let prepared = Prepared::new(engine, &module, &options.entry, has_start)?;
-    let threads = std::fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    if threads != 1 {
-        return Err(ServerError::Threads(threads));
-    }
     // Where clocks are read without a system call is looked up when one is read first, in ways
     // that the jail does not allow.
     let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let steps = (program.steps)(&options.function);
-    let missing = jail::confine(&options.policy, steps, options.master, options.memory)?;
+    // A compiler that was taken over may have made it.
+    let mut confined = jail::confine(&options.policy, steps, options.master)?;
+    let engine = engine::engine()?;
+    let module = sys::module::load(&engine, file)?;
+    let prepared = Prepared::new(engine, &module, &options.entry, has_start)?;
+    match confined.threads() {
+        1 => {}
+        threads => return Err(ServerError::Threads(threads)),
+    }
+    let missing = confined.close(&options.policy, steps, options.memory)?;
     Ok((prepared, artefact, missing))
 }
 
@@ -149,7 +151,8 @@ pub fn probe(master: i32, policy: &Policy) -> Result<(), ServerError> {
     let control = rustix::io::fcntl_dupfd_cloexec(rustix::stdio::stdin(), 3)
         .map_err(|error| ServerError::Control(error.into()))?;
     let entered = jail::enter_server(master, "probe", &[control.as_raw_fd()])
-        .and_then(|()| jail::confine(policy, &Step::ALL, master, None));
+        .and_then(|()| jail::confine(policy, &Step::ALL, master))
+        .and_then(|confined| confined.close(policy, &Step::ALL, None));
     let (reply, result) = match entered {
         Ok(missing) => (Reply::Ready(missing), Ok(())),
         Err(error) => (Reply::Failed(error.to_string()), Err(error.into())),

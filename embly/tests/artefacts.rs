@@ -169,16 +169,11 @@ fn a_compiler_that_is_killed_leaves_nothing_that_is_trusted() {
             break;
         }
         killed += 1;
-        for name in names(&folder).iter().filter(|name| !name.ends_with(".tmp")) {
-            artefact::open(&folder.join(name)).unwrap();
-        }
     }
     assert!(killed > 2, "{killed}");
-    let whole: Vec<_> = names(&folder)
-        .into_iter()
-        .filter(|name| name.ends_with(".cwasm"))
-        .collect();
-    assert_eq!(whole.len(), 1, "{whole:?}");
+    // One that has ended well does not either: its file gets its name from whoever has asked.
+    assert!(!names(&folder).is_empty());
+    assert!(names(&folder).iter().all(|name| name.ends_with(".tmp")));
 }
 
 #[test]

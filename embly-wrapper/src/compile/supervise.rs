@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
+use super::CompileError;
 use crate::jail::compiler::Limits;
 
 /// So much of what it says is kept, in bytes.
@@ -23,13 +24,22 @@ pub struct Output {
 }
 
 impl Output {
-    /// Not by us.
-    pub fn was_killed(&self) -> bool {
-        !self.late && self.status.signal() == Some(libc::SIGKILL)
+    /// Why there is no artefact.
+    pub fn error(&self, limits: Limits, within: Duration) -> CompileError {
+        if let Some(limit) = self.limit(limits, within) {
+            return CompileError::TooMuch(limit);
+        }
+        if self.status.signal() == Some(libc::SIGKILL) {
+            return CompileError::Killed;
+        }
+        match self.status.code() {
+            Some(1) => CompileError::Preflight(self.errors.lines().map(str::to_owned).collect()),
+            _ => CompileError::Process(format!("{}: {}", self.status, self.errors.trim())),
+        }
     }
 
     /// The limit that has ended it, in words.
-    pub fn limit(&self, limits: Limits, within: Duration) -> Option<String> {
+    fn limit(&self, limits: Limits, within: Duration) -> Option<String> {
         // What the standard library and the kernel say when there is no memory to be had.
         const NO_MEMORY: [&str; 3] = [
             "memory allocation of",

@@ -1,13 +1,12 @@
-//! The jail of a compiler: it reads a module that may be hostile, and writes into one folder.
+//! The jail of a compiler: it has read a module that may be hostile, and writes into one file.
 //!
-//! It keeps its user, whose the artefact must be, and the terminal's signals. What it has open
-//! when it enters is the module. A call that is not on its list is answered as one that this
+//! It keeps its user, and the terminal's signals. What it has open when it enters is that file,
+//! perhaps an older artefact to read, and where it speaks. A call that is not on its list is answered as one that this
 //! kernel does not have: a compiler with threads differs from one C library to the next, and one
 //! that is ended by mistake would be a build that fails.
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::Path;
 
 use rustix::process::{DumpableBehavior, Signal};
 use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
@@ -34,28 +33,16 @@ impl Default for Limits {
 }
 
 const CALLS: &[libc::c_long] = &[
-    // Files, in the one folder.
-    libc::SYS_openat,
+    // Files that are open.
     libc::SYS_read,
     libc::SYS_pread64,
     libc::SYS_write,
     libc::SYS_lseek,
     libc::SYS_statx,
     libc::SYS_fstat,
-    libc::SYS_newfstatat,
-    libc::SYS_getdents64,
     libc::SYS_close,
     libc::SYS_fsync,
-    libc::SYS_utimensat,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_rename,
-    libc::SYS_renameat,
-    libc::SYS_renameat2,
-    #[cfg(target_arch = "x86_64")]
-    libc::SYS_unlink,
-    libc::SYS_unlinkat,
     libc::SYS_fcntl,
-    libc::SYS_geteuid,
     // Memory, also of native code: a module that was compiled is loaded to be looked at.
     libc::SYS_brk,
     libc::SYS_mmap,
@@ -86,12 +73,12 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_getrandom,
 ];
 
-/// Enters it. `folder` is where the artefact is written.
+/// Enters it.
 ///
 /// # Errors
 /// The step that failed; those that this system does not offer are the ones that `embly doctor`
 /// names for functions.
-pub fn enter(folder: &Path, limits: Limits) -> Result<(), JailError> {
+pub fn enter(limits: Limits) -> Result<(), JailError> {
     // Whoever has started it waits for it. One that is gone already shows by nobody reading.
     let death = rustix::process::set_parent_process_death_signal(Some(Signal::KILL));
     Step::ParentDeath.fatal(death.map_err(Into::into))?;
@@ -101,7 +88,7 @@ pub fn enter(folder: &Path, limits: Limits) -> Result<(), JailError> {
     Step::NoNewPrivileges.fatal(rustix::thread::set_no_new_privs(true).map_err(Into::into))?;
     let dumpable = rustix::process::set_dumpable_behavior(DumpableBehavior::NotDumpable);
     Step::NotDumpable.fatal(dumpable.map_err(Into::into))?;
-    Step::Landlock.outcome(landlock::only_folder(folder))?;
+    Step::Landlock.outcome(landlock::no_rights())?;
     Step::Filter.outcome(filter())?;
     Ok(())
 }

@@ -2,12 +2,10 @@
 //! process lays down for itself.
 
 use std::io;
-use std::path::Path;
 
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, PathBeneath, PathFd,
-    RestrictionStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError, RulesetStatus,
-    Scope,
+    ABI, Access, AccessFs, AccessNet, CompatLevel, Compatible, LandlockStatus, RestrictionStatus,
+    Ruleset, RulesetAttr, RulesetError, RulesetStatus, Scope,
 };
 
 /// All that the newest version known here can forbid; an older kernel takes what it knows.
@@ -18,35 +16,14 @@ const NEWEST: ABI = ABI::V7;
 /// # Errors
 /// When the kernel has no landlock.
 pub fn no_rights() -> io::Result<()> {
-    restrict(None)
-}
-
-/// The same with one folder in which files may be read, made, renamed and removed.
-///
-/// # Errors
-/// The same.
-pub fn only_folder(folder: &Path) -> io::Result<()> {
-    restrict(Some(folder))
-}
-
-fn restrict(folder: Option<&Path>) -> io::Result<()> {
     let restricted = (|| -> Result<RestrictionStatus, RulesetError> {
-        let mut rules = Ruleset::default()
+        Ruleset::default()
             .set_compatibility(CompatLevel::BestEffort)
             .handle_access(AccessFs::from_all(NEWEST))?
             .handle_access(AccessNet::from_all(NEWEST))?
             .scope(Scope::from_all(NEWEST))?
-            .create()?;
-        if let Some(folder) = folder.and_then(|folder| PathFd::new(folder).ok()) {
-            let in_folder = AccessFs::ReadFile
-                | AccessFs::ReadDir
-                | AccessFs::WriteFile
-                | AccessFs::Truncate
-                | AccessFs::MakeReg
-                | AccessFs::RemoveFile;
-            rules = rules.add_rule(PathBeneath::new(folder, in_folder))?;
-        }
-        rules.restrict_self()
+            .create()?
+            .restrict_self()
     })();
     match restricted.map_err(io::Error::other)? {
         RestrictionStatus {

@@ -1,6 +1,7 @@
 //! Resource limits, the last line behind those that Embly counts itself.
 
-use std::io;
+use std::fs::File;
+use std::io::{self, Read};
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
@@ -22,11 +23,12 @@ pub const COMPILER_MEMORY: u64 = 4 << 30;
 /// minute.
 pub const COMPILER_CPU: u64 = 300;
 
-/// Of a fork server and its wrappers. `memory` is the limit of the function.
+/// Of a fork server and its wrappers. `memory` is the limit of the function, `status` is
+/// `/proc/self/status`.
 ///
 /// # Errors
 /// That of `setrlimit`.
-pub fn server(memory: Option<u64>) -> io::Result<()> {
+pub fn server(memory: Option<u64>, status: &mut File) -> io::Result<()> {
     // No files are written, no core is dumped, no memory locked, no priority raised.
     for resource in [
         Resource::Fsize,
@@ -43,7 +45,7 @@ pub fn server(memory: Option<u64>) -> io::Result<()> {
         // Address space is no measure: each linear memory reserves more than 4 GiB of it. What
         // is there already counts as well, so that a module that begins with more than its limit
         // lives to be told so.
-        let data = memory.max(data()?).saturating_add(HOST_MEMORY);
+        let data = memory.max(data(status)?).saturating_add(HOST_MEMORY);
         set(Resource::Data, data)?;
     }
     // The user may be another one from now on, whose processes are those of all functions: the
@@ -105,9 +107,10 @@ fn set(resource: Resource, most: u64) -> io::Result<()> {
 }
 
 /// Bytes of data that this process has now, as the kernel counts them.
-fn data() -> io::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+fn data(status: &mut File) -> io::Result<u64> {
+    let mut text = String::new();
+    status.read_to_string(&mut text)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmData:"));
     let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok());
     Ok(kibibytes.unwrap_or(0) * 1024)
 }

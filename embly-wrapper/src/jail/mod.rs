@@ -1,8 +1,9 @@
 //! What a process gives up before it meets guest code: a script of ordered steps.
 //!
-//! Three groups, by the moment at which they are possible: [`enter_server`] before anything is
-//! opened, [`confine`] when the function is loaded, both once in the fork server and inherited by
-//! its wrappers; [`enter_wrapper`] after each fork, for what is not inherited or must not be.
+//! Four groups, by the moment at which they are possible: [`enter_server`] before anything is
+//! opened, [`confine`] before the function is loaded and [`Confined::close`] after, all once in the
+//! fork server and inherited by its wrappers; [`enter_wrapper`] after each fork, for what is not
+//! inherited or must not be.
 //!
 //! A step that this system does not offer is reported as [`Missing`], never passed over in
 //! silence; a step that fails for another reason ends the process.
@@ -16,6 +17,7 @@ mod namespaces;
 mod step;
 
 use std::ffi::CString;
+use std::fs::{File, ReadDir};
 use std::io;
 use std::os::fd::RawFd;
 
@@ -53,26 +55,35 @@ pub fn enter_server(master: i32, function: &str, keep: &[RawFd]) -> Result<(), J
     Ok(())
 }
 
-/// Once, in the fork server, when it has loaded its function and has nothing left to open; its
-/// wrappers inherit it. `steps` are those to do, in their order: all of them, except where
-/// somebody measures what they cost. The result is what this system does not offer.
+/// A process that has given up all but what it takes to load a function from a descriptor that it
+/// has open: native code is mapped, memory measured, threads counted.
+#[derive(Debug)]
+pub struct Confined {
+    missing: Vec<Missing>,
+    /// Open, since nothing can be opened any more.
+    threads: ReadDir,
+    status: File,
+}
+
+/// Once, in the fork server, when it has opened all that it needs and before it loads its
+/// function; its wrappers inherit it. `steps` are those to do, in their order: all of them, except
+/// where somebody measures what they cost.
 ///
 /// # Errors
-/// The step that failed; with [`Policy::required`] also one that is missing.
-pub fn confine(
-    policy: &Policy,
-    steps: &[Step],
-    master: i32,
-    memory: Option<u64>,
-) -> Result<Vec<Missing>, JailError> {
+/// The step that failed.
+pub fn confine(policy: &Policy, steps: &[Step], master: i32) -> Result<Confined, JailError> {
+    let threads = Step::Limits.fatal(std::fs::read_dir("/proc/self/task"))?;
+    let status = Step::Limits.fatal(File::open("/proc/self/status"))?;
     let mut missing = Vec::new();
     let mut namespaces = namespaces::Namespaces::new(policy.user);
-    for &step in Step::ONCE.iter().filter(|step| steps.contains(step)) {
+    for &step in Step::BEFORE_LOADING
+        .iter()
+        .filter(|step| steps.contains(step))
+    {
         let done = match step {
             Step::Environment => environment(),
             Step::Standard => silence(),
             Step::OomScore => std::fs::write("/proc/self/oom_score_adj", "1000"),
-            Step::Limits => limits::server(memory),
             Step::IpcNamespace | Step::UtsNamespace | Step::NetNamespace => {
                 namespaces.leave_early(step);
                 continue;
@@ -96,15 +107,51 @@ pub fn confine(
                     .map_err(io::Error::from)
             }
             Step::Landlock => landlock::no_rights(),
-            Step::Filter => filter::apply(),
             // Not of this group.
-            Step::Session | Step::Signals | Step::Descriptors | Step::NoProcesses => continue,
+            _ => continue,
         };
         missing.extend(step.outcome(done)?);
     }
-    match missing.first() {
-        Some(first) if policy.required => Err(JailError::Required(first.clone())),
-        _ => Ok(missing),
+    Ok(Confined {
+        missing,
+        threads,
+        status,
+    })
+}
+
+impl Confined {
+    /// How many threads this process has.
+    pub fn threads(&mut self) -> usize {
+        self.threads.by_ref().count()
+    }
+
+    /// Once, in the fork server, when it has loaded its function. `memory` is the limit of that,
+    /// in bytes. The result is what this system does not offer.
+    ///
+    /// # Errors
+    /// The step that failed; with [`Policy::required`] also one that is missing.
+    pub fn close(
+        mut self,
+        policy: &Policy,
+        steps: &[Step],
+        memory: Option<u64>,
+    ) -> Result<Vec<Missing>, JailError> {
+        for &step in Step::AFTER_LOADING
+            .iter()
+            .filter(|step| steps.contains(step))
+        {
+            let done = match step {
+                Step::Limits => limits::server(memory, &mut self.status),
+                Step::Filter => filter::apply(),
+                // Not of this group.
+                _ => continue,
+            };
+            self.missing.extend(step.outcome(done)?);
+        }
+        match self.missing.first() {
+            Some(first) if policy.required => Err(JailError::Required(first.clone())),
+            _ => Ok(self.missing),
+        }
     }
 }
 

@@ -46,12 +46,11 @@ pub enum Step {
 }
 
 impl Step {
-    /// What is done once a function is loaded, in order.
-    pub const ONCE: [Self; 15] = [
+    /// What is done once, before a function is loaded, in order.
+    pub const BEFORE_LOADING: [Self; 13] = [
         Self::Environment,
         Self::Standard,
         Self::OomScore,
-        Self::Limits,
         Self::IpcNamespace,
         Self::UtsNamespace,
         Self::NetNamespace,
@@ -62,8 +61,10 @@ impl Step {
         Self::NoNewPrivileges,
         Self::NotDumpable,
         Self::Landlock,
-        Self::Filter,
     ];
+
+    /// What is done once, when a function is loaded, in order.
+    pub const AFTER_LOADING: [Self; 2] = [Self::Limits, Self::Filter];
 
     /// All of them.
     pub const ALL: [Self; 19] = [
@@ -139,7 +140,7 @@ impl Step {
         }
     }
 
-    pub(super) fn fatal(self, result: io::Result<()>) -> Result<(), JailError> {
+    pub(super) fn fatal<T>(self, result: io::Result<T>) -> Result<T, JailError> {
         result.map_err(|source| JailError::Failed { step: self, source })
     }
 

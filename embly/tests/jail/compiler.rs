@@ -1,13 +1,18 @@
 //! The compiler: what it is kept in, and what becomes of modules that are made to hurt it.
 
+use std::ffi::OsStr;
 use std::fmt::Write as _;
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
 use std::time::{Duration, Instant};
 
 use embly_wrapper::compile::{CompileError, Compiled, MAX_WASM, compile, compile_within};
 use embly_wrapper::jail::compiler::Limits;
+
+use rustix::process::{Signal, getppid, kill_process};
 
 use super::support::{EMBLY, eventually};
 
@@ -296,4 +301,56 @@ pub fn hostile_modules_end_with_a_clear_error() {
         .unwrap();
     let error = compile(&file, folder.path(), "_start").unwrap_err();
     assert!(error.to_string().contains("larger than 256 MiB"), "{error}");
+}
+
+/// The role in which this program enters the jail of a compiler and tries to get at a folder.
+pub const ROLE: &str = "compiler-that-was-taken-over";
+
+/// Tries it, and says what has worked.
+pub fn attempt(mut arguments: impl Iterator<Item = std::ffi::OsString>) -> ExitCode {
+    let folder = PathBuf::from(arguments.next().unwrap());
+    let (own, other) = (folder.join("own"), folder.join("other"));
+    // What a compiler has open before it looks at the module.
+    let mut draft = fs::File::create(&own).unwrap();
+    embly_wrapper::jail::compiler::enter(Limits::default()).unwrap();
+    let worked = [
+        ("reads another", fs::read(&other).is_ok()),
+        ("writes another", fs::write(&other, "hostile").is_ok()),
+        ("removes another", fs::remove_file(&other).is_ok()),
+        ("takes another's name", fs::rename(&own, &other).is_ok()),
+        ("makes a file", fs::write(folder.join("new"), "").is_ok()),
+        ("lists the folder", fs::read_dir(&folder).is_ok()),
+        ("reads the system", fs::read("/etc/passwd").is_ok()),
+        ("connects", TcpStream::connect("127.0.0.1:1").is_ok()),
+        (
+            "starts a program",
+            Command::new("/bin/true").spawn().is_ok(),
+        ),
+        (
+            "ends another",
+            kill_process(getppid().unwrap(), Signal::CONT).is_ok(),
+        ),
+    ];
+    for (what, _) in worked.iter().filter(|(_, worked)| *worked) {
+        println!("{what}");
+    }
+    draft.write_all(b"its own").unwrap();
+    ExitCode::SUCCESS
+}
+
+pub fn a_compiler_that_was_taken_over_writes_its_own_file_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("other"), "native code").unwrap();
+    let output = Command::new(std::env::current_exe().unwrap())
+        .args([OsStr::new(ROLE), folder.path().as_os_str()])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "");
+    let read = |name: &str| fs::read_to_string(folder.path().join(name)).unwrap();
+    assert_eq!(
+        (read("own").as_str(), read("other").as_str()),
+        ("its own", "native code")
+    );
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 2);
 }

@@ -28,6 +28,7 @@ fn main() -> ExitCode {
     match first {
         Some("wrapper") => embly_wrapper::main_as(&attacker::PROGRAM, arguments.skip(1)),
         Some("run" | "doctor") => embly::cli::main(),
+        Some(compiler::ROLE) => compiler::attempt(arguments.skip(1)),
         Some(contained::ROLE) => contained::enter(arguments.skip(1)),
         _ => harness::run(&harness::tests![
             escapes::every_way_out_is_an_errno_or_the_end_of_the_process,
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
             offered::a_user_that_cannot_be_is_refused,
             stops::stop_and_cont_at_any_moment_end_nothing,
             compiler::a_compiler_is_jailed,
+            compiler::a_compiler_that_was_taken_over_writes_its_own_file_and_nothing_else,
             compiler::a_module_that_takes_too_long_ends_with_the_limit,
             compiler::a_module_that_takes_too_much_memory_ends_with_the_limit,
             compiler::hostile_modules_end_with_a_clear_error,
