@@ -242,3 +242,47 @@ fn a_running_master_refuses_an_artefact_that_was_changed_and_a_reload_mends_it()
         support::get(embly.at("says"), "/").status == 200
     });
 }
+
+/// What a compiler could make that was taken over: an artefact that hides its start section, so
+/// that the fork server runs guest code.
+#[test]
+fn the_fork_server_is_in_the_jail_before_it_loads_an_artefact() {
+    let loops = "(module (func $start (loop (br 0))) (start $start) (func (export \"_start\")))";
+    let project = Project::new().wat("loops", loops).http("loops");
+    let cache = tempfile::tempdir().unwrap();
+    let cached = Cached { project, cache };
+    cached.build();
+    let path = cached.artefact();
+    let whole = fs::read(&path).unwrap();
+    let image = &whole[..whole.len() - 48];
+    let draft = artefact::Draft::new(&path).unwrap();
+    let name = cached.folder().join(&draft.name);
+    draft.fill(image, false).unwrap();
+    fs::rename(name, &path).unwrap();
+
+    let runtime = tempfile::tempdir().unwrap();
+    let mut command = support::command(
+        &support::arguments("run", cached.project.path()),
+        runtime.path(),
+    );
+    command.env("XDG_CACHE_HOME", cached.cache.path());
+    let embly = support::Embly::spawn(command, runtime, 1);
+    let at = embly.at("loops");
+    std::thread::spawn(move || support::get(at, "/"));
+    let server = embly.fork_server("loops");
+    support::eventually("it runs guest code", || {
+        support::process::cpu_time(server.pid) > Duration::from_millis(200)
+    });
+    let status = fs::read_to_string(format!("/proc/{}/status", server.pid)).unwrap();
+    let fields = [
+        "NoNewPrivs:\t1\n",
+        "CapEff:\t0000000000000000\n",
+        "Seccomp:\t0\n",
+    ];
+    for field in fields {
+        assert!(status.contains(field), "{field} in {status}");
+    }
+    if rustix::process::geteuid().is_root() {
+        assert!(!status.contains("Uid:\t0\t"), "{status}");
+    }
+}
