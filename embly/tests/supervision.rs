@@ -189,6 +189,37 @@ fn at_a_reload_what_has_changed_is_replaced_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_new_version_takes_the_names_of_the_old_one() {
+    let project = Project::new()
+        .guest_with(
+            "board",
+            "    start: true\n    allow: {register: [board]}\n    env: {N: ONE}",
+        )
+        .guest_with("visits", "    allow: {reach: [board]}")
+        .http("visits");
+    let embly = Embly::start_detached("run", &project);
+    embly.event("log", |event| event["line"] == "open");
+    for n in 1..4 {
+        let old = if n == 1 {
+            "ONE".to_owned()
+        } else {
+            format!("N{}", n - 1)
+        };
+        project.edit(&old, &format!("N{n}"));
+        embly.signal(Signal::HUP);
+        embly.nth_event("log", n, |event| event["line"] == "open");
+        let text = post(embly.at("visits"), "/board", b"hi").text();
+        assert_eq!(text, "answer: hi\nstatus: ok 0 \n");
+    }
+    let refused = |event: &Value| {
+        event["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("refused"))
+    };
+    assert!(!embly.events().iter().any(refused));
+}
+
+#[test]
 fn a_function_that_crashes_at_each_start_is_answered_503_until_it_is_well_again() {
     let well_at = now() + 4000;
     let project = Project::new()
