@@ -44,7 +44,7 @@ pub struct Streams {
     itself_reported: bool,
     /// The names that were asked for.
     pub names: Names,
-    /// Something was read or written.
+    /// The guest has looked for something, or written: what became of it may depend on others.
     pub touched: bool,
 }
 
@@ -347,7 +347,6 @@ impl Streams {
         let report = report
             .filter(|bytes| *bytes > 0)
             .map(|bytes| (stream.address, bytes));
-        self.touched = true;
         self.forget_if_done(id);
         Ok(Read {
             bytes: copied,
@@ -371,9 +370,7 @@ impl Streams {
         }
         let bytes = stream.credit.min(u32::try_from(length).unwrap_or(u32::MAX));
         stream.credit -= bytes;
-        let to = stream.address;
-        self.touched |= bytes > 0;
-        Ok((to, bytes as usize))
+        Ok((stream.address, bytes as usize))
     }
 
     /// Says that no more is written. The result is whom to tell, if that is still of use.

@@ -253,8 +253,8 @@ fn a_name_is_asked_for_once_and_its_answer_is_an_event_of_id_0() {
             panic!("{body:?}");
         };
         assert_eq!(ending.code, i32::from(error.0), "{ending:?}");
-        // It had neither read nor written anything.
-        assert_eq!(ending.early, error != Errno::SUCCESS);
+        // It has looked for events.
+        assert!(!ending.early);
     }
 }
 

@@ -276,6 +276,27 @@ fn a_request_that_crashes_a_function_does_not_turn_it_off_for_others() {
 }
 
 #[test]
+fn a_client_that_says_nothing_does_not_turn_a_function_off_for_others() {
+    // Gives up, with exit 1, on a client that has sent nothing within 20 ms.
+    let hasty = "(module
+      (import \"embly\" \"_events\"
+        (func $events (param i32 i64 i32 i32 i32 i32) (result i32)))
+      (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))
+      (memory (export \"memory\") 1)
+      (func (export \"_start\")
+        (drop (call $events (i32.const 0) (i64.const 0) (i32.const 20000000)
+          (i32.const 64) (i32.const 4) (i32.const 128)))
+        (if (i32.eqz (i32.load (i32.const 128))) (then (call $exit (i32.const 1))))))";
+    let embly = Embly::run(&Project::new().wat("hasty", hasty).tcp("hasty"));
+    for n in 0..12 {
+        let client = support::client::connect(embly.at("hasty"));
+        let ended = embly.nth_event("invocation_ended", n, |_| true);
+        assert_eq!(ended["reason"], "exit", "{ended}");
+        drop(client);
+    }
+}
+
+#[test]
 fn a_parent_sees_that_its_child_backs_off() {
     let project = Project::new()
         .guest_with(
