@@ -50,7 +50,7 @@ pub struct Streams {
     itself_reported: bool,
     /// The names that were asked for.
     pub names: Names,
-    /// Something was read or written.
+    /// The guest has looked for something, or written: what became of it may depend on others.
     pub touched: bool,
     /// The credit that each stream begins with.
     first_credit: u32,
@@ -406,7 +406,6 @@ impl Streams {
         let report = report
             .filter(|bytes| *bytes > 0)
             .map(|bytes| (stream.address, bytes));
-        self.touched = true;
         self.forget_if_done(id);
         Ok(Read {
             bytes: copied,
@@ -434,9 +433,7 @@ impl Streams {
         }
         // `room` leaves enough for what it allows.
         stream.credit = stream.credit.saturating_sub(credit::cost(bytes));
-        let to = stream.address;
-        self.touched |= bytes > 0;
-        Ok((to, bytes))
+        Ok((stream.address, bytes))
     }
 
     /// Says that no more is written. The result is whom to tell, if that is still of use.

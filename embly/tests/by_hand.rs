@@ -13,7 +13,7 @@ use std::process::{Child, Command, Output, Stdio};
 
 use bytes::BytesMut;
 use protos::credit::INITIAL_WINDOW;
-use protos::{Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, Startup, frame};
+use protos::{Address, Body, Ending, Errno, Message, PROTOCOL_VERSION, Reason, Startup, frame};
 use support::project::{answering, guest};
 use support::{EMBLY, PATIENCE};
 
@@ -177,11 +177,16 @@ fn a_trap_and_a_log_line_are_messages_too() {
     wrapper.says(Some(PARENT), Body::Data(task.into()));
     let line = "hello".to_owned();
     assert_eq!(wrapper.hears(), (None, Body::Log { stream: 1, line }));
-    let (_, body) = wrapper.hears();
-    let Body::Exit(ending) = body else {
-        panic!("{body:?}");
+    let mut backtrace = 0;
+    let ending = loop {
+        match wrapper.hears() {
+            (None, Body::Log { stream: 2, .. }) => backtrace += 1,
+            (None, Body::Exit(ending)) => break ending,
+            other => panic!("{other:?}"),
+        }
     };
-    assert_eq!(ending.reason, Reason::Trap);
+    assert_eq!((ending.reason, ending.early), (Reason::Trap, false));
+    assert!(backtrace > 1, "the reason and where it was");
 }
 
 #[test]
@@ -214,4 +219,85 @@ fn bytes_that_are_no_frame_end_a_wrapper() {
         wrapper.child.wait_with_output().unwrap().status.code(),
         Some(2)
     );
+}
+
+#[test]
+fn a_name_is_asked_for_once_and_its_answer_is_an_event_of_id_0() {
+    // EAGAIN first; then one event, of id 0; then the answer, which is the exit code.
+    let module = wat("(module
+      (import \"embly\" \"_register\" (func $register (param i32 i32) (result i32)))
+      (import \"embly\" \"_events\"
+        (func $events (param i32 i64 i32 i32 i32 i32) (result i32)))
+      (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))
+      (memory (export \"memory\") 1)
+      (data (i32.const 16) \"board\")
+      (func $expect (param i32 i32) (if (i32.ne (local.get 0) (local.get 1)) (then unreachable)))
+      (func $again (result i32) (call $register (i32.const 16) (i32.const 5)))
+      (func (export \"_start\")
+        (call $expect (call $again) (i32.const 6))
+        (i32.store (i32.const 64) (i32.const 9))
+        (drop (call $events (i32.const 0) (i64.const 0) (i32.const 0)
+          (i32.const 64) (i32.const 4) (i32.const 128)))
+        (call $expect (i32.load (i32.const 128)) (i32.const 1))
+        (call $expect (i32.load (i32.const 64)) (i32.const 0))
+        (call $exit (call $again))))");
+    for error in [Errno::EXIST, Errno::ACCES, Errno::SUCCESS] {
+        let mut wrapper = Wrapper::start(&module);
+        wrapper.startup(PROTOCOL_VERSION, "anything");
+        let (name, release) = ("board".to_owned(), false);
+        assert_eq!(wrapper.hears(), (None, Body::Register { name, release }));
+        let name = "board".to_owned();
+        wrapper.says(None, Body::Grant { name, error });
+        let (_, body) = wrapper.hears();
+        let Body::Exit(ending) = body else {
+            panic!("{body:?}");
+        };
+        assert_eq!(ending.code, i32::from(error.0), "{ending:?}");
+        // It has looked for events.
+        assert!(!ending.early);
+    }
+}
+
+#[test]
+fn a_newcomer_is_announced_and_answered_at_its_address() {
+    let visitor = Address::new(77);
+    let granted = || Body::Grant {
+        name: "board".to_owned(),
+        error: Errno::SUCCESS,
+    };
+    let mut wrapper = Wrapper::start(guest());
+    wrapper.startup(PROTOCOL_VERSION, "board");
+    assert_eq!(wrapper.hears().1.name(), "register");
+    wrapper.says(None, granted());
+    assert_eq!(wrapper.hears().1.name(), "log");
+    // Somebody whom nobody has announced is dropped.
+    wrapper.says(Address::new(78), Body::Data("no".into()));
+    wrapper.says(visitor, granted());
+    wrapper.says(visitor, Body::Data("yes".into()));
+    wrapper.says(visitor, Body::HalfClose);
+    assert_eq!(wrapper.hears(), (visitor, Body::Data("yes".into())));
+    assert_eq!(wrapper.hears(), (visitor, Body::HalfClose));
+}
+
+#[test]
+fn a_visitor_that_has_left_is_closed_by_the_wrapper_itself() {
+    // Looks for events ten times, at most 50 ms each.
+    let module = wat("(module
+      (import \"embly\" \"_events\"
+        (func $events (param i32 i64 i32 i32 i32 i32) (result i32)))
+      (memory (export \"memory\") 1)
+      (func (export \"_start\") (local $n i32)
+        (loop $again
+          (drop (call $events (i32.const 0) (i64.const 0) (i32.const 50000000)
+            (i32.const 64) (i32.const 4) (i32.const 128)))
+          (local.set $n (i32.add (local.get $n) (i32.const 1)))
+          (br_if $again (i32.lt_u (local.get $n) (i32.const 10))))))");
+    let visitor = Address::new(77);
+    let mut wrapper = Wrapper::start(&module);
+    wrapper.startup(PROTOCOL_VERSION, "anything");
+    let (name, error) = ("board".to_owned(), Errno::SUCCESS);
+    wrapper.says(visitor, Body::Grant { name, error });
+    wrapper.says(visitor, Body::Ending(Ending::new(Reason::ClientGone, "")));
+    assert_eq!(wrapper.hears(), (visitor, Body::HalfClose));
+    assert_eq!(wrapper.hears(), (None, Body::Exit(Ending::exit(0))));
 }

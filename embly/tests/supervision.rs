@@ -189,6 +189,37 @@ fn at_a_reload_what_has_changed_is_replaced_and_the_rest_goes_on() {
 }
 
 #[test]
+fn a_new_version_takes_the_names_of_the_old_one() {
+    let project = Project::new()
+        .guest_with(
+            "board",
+            "    start: true\n    allow: {register: [board]}\n    env: {N: ONE}",
+        )
+        .guest_with("visits", "    allow: {reach: [board]}")
+        .http("visits");
+    let embly = Embly::start_detached("run", &project);
+    embly.event("log", |event| event["line"] == "open");
+    for n in 1..4 {
+        let old = if n == 1 {
+            "ONE".to_owned()
+        } else {
+            format!("N{}", n - 1)
+        };
+        project.edit(&old, &format!("N{n}"));
+        embly.signal(Signal::HUP);
+        embly.nth_event("log", n, |event| event["line"] == "open");
+        let text = post(embly.at("visits"), "/board", b"hi").text();
+        assert_eq!(text, "answer: hi\nstatus: ok 0 \n");
+    }
+    let refused = |event: &Value| {
+        event["text"]
+            .as_str()
+            .is_some_and(|text| text.contains("refused"))
+    };
+    assert!(!embly.events().iter().any(refused));
+}
+
+#[test]
 fn a_function_that_crashes_at_each_start_is_answered_503_until_it_is_well_again() {
     let well_at = now() + 4000;
     let project = Project::new()
@@ -242,6 +273,27 @@ fn a_request_that_crashes_a_function_does_not_turn_it_off_for_others() {
         }
     }
     assert_eq!(ask("exit 0").reason(), "no_response");
+}
+
+#[test]
+fn a_client_that_says_nothing_does_not_turn_a_function_off_for_others() {
+    // Gives up, with exit 1, on a client that has sent nothing within 20 ms.
+    let hasty = "(module
+      (import \"embly\" \"_events\"
+        (func $events (param i32 i64 i32 i32 i32 i32) (result i32)))
+      (import \"wasi_snapshot_preview1\" \"proc_exit\" (func $exit (param i32)))
+      (memory (export \"memory\") 1)
+      (func (export \"_start\")
+        (drop (call $events (i32.const 0) (i64.const 0) (i32.const 20000000)
+          (i32.const 64) (i32.const 4) (i32.const 128)))
+        (if (i32.eqz (i32.load (i32.const 128))) (then (call $exit (i32.const 1))))))";
+    let embly = Embly::run(&Project::new().wat("hasty", hasty).tcp("hasty"));
+    for n in 0..12 {
+        let client = support::client::connect(embly.at("hasty"));
+        let ended = embly.nth_event("invocation_ended", n, |_| true);
+        assert_eq!(ended["reason"], "exit", "{ended}");
+        drop(client);
+    }
 }
 
 #[test]

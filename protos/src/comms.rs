@@ -141,7 +141,8 @@ pub struct Ending {
     /// Text for the log: the trap's message, or why it was refused.
     #[prost(string, tag = "3")]
     pub detail: ::prost::alloc::string::String,
-    /// With `exiting`: the function had neither read nor written anything.
+    /// With `exiting`: the function had neither looked for input (`_read`, `_events`,
+    /// `_status`) nor written anything.
     #[prost(bool, tag = "4")]
     pub early: bool,
 }

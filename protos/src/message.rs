@@ -99,7 +99,8 @@ pub struct Ending {
     pub code: i32,
     /// Text for the log; never for a client.
     pub detail: String,
-    /// What a wrapper says of its own function: it had neither read nor written anything.
+    /// What a wrapper says of its own function: it had neither looked for input nor written
+    /// anything, so nobody else can have had a part in its end.
     pub early: bool,
 }
 

@@ -16,6 +16,7 @@ use crate::streams::ITSELF;
 /// Traps on a bad pointer.
 pub fn read(mut guest: Guest<'_>, id: i32, buf: i32, len: i32, n: i32) -> HostResult {
     let (memory, invocation) = memory::split(&mut guest)?;
+    invocation.streams.touched = true;
     let id = id.cast_unsigned();
     if !invocation.streams.readable(id) {
         invocation.channel.take_in(&mut invocation.streams)?;
@@ -49,6 +50,7 @@ pub fn read(mut guest: Guest<'_>, id: i32, buf: i32, len: i32, n: i32) -> HostRe
 /// Traps on a bad pointer.
 pub fn write(mut guest: Guest<'_>, id: i32, buf: i32, len: i32, n: i32) -> HostResult {
     let (memory, invocation) = memory::split(&mut guest)?;
+    invocation.streams.touched = true;
     let id = id.cast_unsigned();
     let length = memory::slice(memory, buf, len)?.len();
     let mut room = invocation.streams.write(id, length);
@@ -96,6 +98,7 @@ pub fn events(
     (non_blocking, timeout_s, timeout_ns, ids, ids_len, n): (i32, i64, i32, i32, i32, i32),
 ) -> HostResult {
     let (memory, invocation) = memory::split(&mut guest)?;
+    invocation.streams.touched = true;
     let bytes = ids_len.cast_unsigned().checked_mul(4).map(u32::cast_signed);
     let Some(bytes) = bytes.filter(|_| ids_len > 0) else {
         return Ok(errno(Err(Errno::INVAL)));
@@ -149,6 +152,7 @@ pub fn status(
     (id, reason, code, buf, len, n): (i32, i32, i32, i32, i32, i32),
 ) -> HostResult {
     let (memory, invocation) = memory::split(&mut guest)?;
+    invocation.streams.touched = true;
     let id = id.cast_unsigned();
     if id == ITSELF || invocation.streams.status(id) == Err(Errno::AGAIN) {
         invocation.channel.take_in(&mut invocation.streams)?;

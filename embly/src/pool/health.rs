@@ -195,7 +195,7 @@ mod tests {
         let health = Health::default();
         let late = Some(Duration::from_secs(2));
         for _ in 0..100 {
-            // It has read the request, or written something, or has run for a while.
+            // It has looked for the request, or written something, or has run for a while.
             health.ended(&Ending::new(Reason::Trap, ""), false, SOON);
             health.ended(&crash(), true, SOON);
             health.ended(&crash(), false, late);

@@ -29,8 +29,8 @@ use names::Names;
 pub use table::{Kind, State, Verdict, markdown, verdict};
 use tree::Trees;
 
-/// Streams of ended children, and by name, that somebody has not read to the end: no more than this, so
-/// that what it leaves unread is bounded.
+/// Streams of ended children, and by name, that somebody has not read to the end: no more than
+/// this, so that what it leaves unread is bounded.
 pub const MAX_UNREAD_ENDED: usize = 1024;
 
 /// The same in bytes.

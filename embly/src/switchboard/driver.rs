@@ -96,7 +96,7 @@ struct Run {
 impl Driver {
     /// Runs to the end.
     pub async fn run(mut self) {
-        let ending = match self.wrapper().await {
+        let mut ending = match self.wrapper().await {
             Ok(wrapper) => self.with(wrapper).await,
             Err(ending) => ending,
         };
@@ -106,6 +106,8 @@ impl Driver {
             .health
             .ended(&ending, self.record.bytes_out > 0, after);
         self.report(turn, Some(&ending));
+        // That was for us alone.
+        ending.early = false;
         let finished = Finished::new(ending, self.record, self.switchboard.reporter.clone());
         self.switchboard.ended(finished);
     }
