@@ -109,6 +109,20 @@ pub fn a_panic_or_an_abort_is_no_violation() {
     }
 }
 
+pub fn a_fork_server_that_the_jail_stops_is_told() {
+    let who = Who::me();
+    let embly = who.run(&me(), &hostile("hostile"), &[]);
+    assert_eq!(get(embly.at("hostile"), "/nothing").status, 200);
+    embly
+        .fork_server("hostile")
+        .signal(rustix::process::Signal::SYS);
+    embly.event("message", |event| {
+        let text = event["text"].as_str().unwrap();
+        text.contains("a system call of the fork server of `hostile`")
+    });
+    assert_eq!(get(embly.at("hostile"), "/nothing").status, 200);
+}
+
 pub fn a_violation_counts_whatever_was_said_before() {
     let who = Who::me();
     let embly = who.run(&me(), &hostile("hostile"), &[]);
