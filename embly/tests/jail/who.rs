@@ -31,6 +31,13 @@ pub fn not_here(needs: &str) {
     eprintln!("skipped: needs {needs}");
 }
 
+/// Whether whoever runs the tests may look into processes that cannot be dumped: root, outside of a
+/// container.
+pub fn may_look() -> bool {
+    let mine = rustix::thread::capabilities(None).unwrap().effective;
+    mine.contains(rustix::thread::CapabilitySet::SYS_PTRACE)
+}
+
 /// Whether the tests run as root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
