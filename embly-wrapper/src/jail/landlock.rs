@@ -9,7 +9,7 @@ use landlock::{
 };
 
 /// All that the newest version known here can forbid; an older kernel takes what it knows.
-const NEWEST: ABI = ABI::V7;
+const NEWEST: ABI = ABI::V9;
 
 /// Nothing may be opened, no port used, nobody outside signalled or connected to.
 ///

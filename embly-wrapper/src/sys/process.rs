@@ -51,6 +51,13 @@ pub struct Reaped {
     pub memory: u64,
 }
 
+impl Reaped {
+    /// The filter for system calls has ended it: nobody else sends this signal.
+    pub fn by_the_jail(&self) -> bool {
+        self.status == Status::Signaled(libc::SIGSYS)
+    }
+}
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {

@@ -125,6 +125,8 @@ fn hint(step: &str) -> Option<&'static str> {
         Some("Linux 5.13 or newer, with `landlock` in `lsm=` on the kernel's command line")
     } else if step == Step::User.name() {
         Some("give root the capabilities SETUID, SETGID and KILL, or run `embly` as another user")
+    } else if step == Step::Capabilities.name() {
+        Some("it comes with the user namespace, or with root")
     } else if step == Step::Filter.name() {
         Some("a kernel with CONFIG_SECCOMP_FILTER")
     } else {

@@ -55,6 +55,14 @@ impl Jail {
         Ok(self)
     }
 
+    /// Says that a fork server was stopped.
+    pub fn stopped(&self, function: &str) {
+        self.reporter.error(format!(
+            "the jail stopped a system call of the fork server of `{function}`: \
+             the kernel's log (`dmesg`) may name it"
+        ));
+    }
+
     /// Says what was not said before.
     pub fn note(&self, missing: &[Missing]) {
         let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);

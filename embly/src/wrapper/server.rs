@@ -75,30 +75,39 @@ impl Server {
     /// See [`StartError`].
     pub async fn start(
         spec: &Spec,
-        jail: &Jail,
+        jail: &Arc<Jail>,
         nursery: &Nursery,
         reaper: &Arc<Reaper>,
     ) -> Result<Self, StartError> {
-        let (spec, policy, reaped_by) = (spec.clone(), jail.policy, Arc::clone(reaper));
+        let (what, policy, reaped_by) = (spec.clone(), jail.policy, Arc::clone(reaper));
         let start = move || {
-            let server = ForkServer::start(&spec, &policy)?;
+            let server = ForkServer::start(&what, &policy)?;
             // Here, since nobody may wait for it any more.
             reaped_by.add_group(server.pid());
             Ok(server)
         };
         let server = nursery.run(start).await.map_err(StartError::Process)?;
+        let end = End {
+            pid: server.pid(),
+            function: spec.function.clone(),
+            reaper: Arc::clone(reaper),
+            jail: Arc::clone(jail),
+        };
         // It keeps packets apart, which only the calls that read and write need to know.
         let control = std::os::unix::net::UnixStream::from(server.into_control());
         let control = UnixStream::from_std(control).map_err(StartError::Process)?;
         match timeout(READY_WITHIN, receive(&control)).await {
             Ok(Ok(Reply::Ready(missing))) => jail.note(&missing),
             Ok(Ok(Reply::Failed(text))) => return Err(StartError::Load(text)),
-            Ok(Ok(Reply::ForkFailed(..)) | Err(_)) => return Err(StartError::Gone),
+            Ok(Ok(Reply::ForkFailed(..)) | Err(_)) => {
+                end.tell().await;
+                return Err(StartError::Gone);
+            }
             Err(_) => return Err(StartError::Slow),
         }
         let (requests, inbox) = mpsc::unbounded_channel();
         let fork_failures = Arc::default();
-        tokio::spawn(serve(control, inbox, Arc::clone(&fork_failures)));
+        tokio::spawn(serve(control, inbox, Arc::clone(&fork_failures), end));
         Ok(Self {
             requests,
             fork_failures,
@@ -166,6 +175,25 @@ impl Server {
     }
 }
 
+/// What is to be said when a fork server has ended by itself.
+struct End {
+    pid: i32,
+    function: String,
+    reaper: Arc<Reaper>,
+    jail: Arc<Jail>,
+}
+
+impl End {
+    /// An end by the jail is told: a fork server needs a call that it is not allowed, and so will
+    /// the next one. Of others the next start tells more.
+    async fn tell(self) {
+        let reaped = timeout(END_SHOWS_WITHIN, self.reaper.watch(self.pid)).await;
+        if reaped.is_ok_and(|reaped| reaped.is_ok_and(|reaped| reaped.by_the_jail())) {
+            self.jail.stopped(&self.function);
+        }
+    }
+}
+
 /// The next thing that a fork server says.
 async fn receive(control: &UnixStream) -> io::Result<Reply> {
     control
@@ -178,6 +206,7 @@ async fn serve(
     control: UnixStream,
     mut inbox: mpsc::UnboundedReceiver<(Slot, OwnedFd)>,
     failures: Arc<Mutex<Vec<(Slot, i32)>>>,
+    end: End,
 ) {
     let mut batch = Vec::new();
     loop {
@@ -193,7 +222,11 @@ async fn serve(
                     }
                 }
                 // It is gone, or talks nonsense. Requests under way close with their sockets.
-                _ => return,
+                _ => {
+                    // Who asks next must not wait for this.
+                    drop((control, inbox));
+                    return end.tell().await;
+                }
             },
             count = inbox.recv_many(&mut batch, MAX_BATCH) => {
                 if count == 0 {

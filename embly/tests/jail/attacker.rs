@@ -91,6 +91,20 @@ fn run(socket: OwnedFd, slot: Slot, _: &mut Prepared) {
             attacker.exit();
             let _ = super::sys::call(libc::SYS_getuid, [0; 6]);
         }
+        "futex" => {
+            // Two seconds. After a stop the kernel takes such a wait up by another call.
+            let (word, time) = ([0u32; 1], [2u64, 0]);
+            let wait = [
+                word.as_ptr() as usize,
+                (libc::FUTEX_WAIT | libc::FUTEX_PRIVATE_FLAG) as usize,
+                0,
+                time.as_ptr() as usize,
+                0,
+                0,
+            ];
+            let result = super::sys::call(libc::SYS_futex, wait);
+            attacker.answer(&format!("{result:?}"));
+        }
         "stay" => while attacker.channel.receive().is_ok() {},
         "nothing" => attacker.answer("nothing was tried"),
         name => {

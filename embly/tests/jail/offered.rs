@@ -4,8 +4,8 @@ use std::path::Path;
 
 use super::effects::{WAITS, only_what_is_not_offered_is_missing};
 use super::support::project::answering;
-use super::support::{EMBLY, Project, get, skipped};
-use super::who::{NAMESPACES, Who};
+use super::support::{EMBLY, Project, get};
+use super::who::{NAMESPACES, Who, not_here};
 
 fn two_functions() -> Project {
     Project::new()
@@ -79,7 +79,7 @@ pub fn with_require_jail_a_complete_jail_serves() {
     let project = two_functions();
     let who = Who::me();
     if !who.not_offered().is_empty() {
-        return skipped("namespaces");
+        return not_here("namespaces");
     }
     let embly = who.run(Path::new(EMBLY), &project, &["--require-jail"]);
     assert_eq!(get(embly.at("two"), "/").text(), "two");

@@ -1,14 +1,16 @@
 //! A process that is stopped and continued goes on where it was, whatever it waits for.
 
+use std::io::Write;
 use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
 use super::effects::WAITS;
 use super::support::client::connect;
-use super::support::{EMBLY, Project, get};
-use super::who::Who;
+use super::support::{EMBLY, Embly, PATIENCE, Project, get};
+use super::who::{Who, me};
 
 /// Waits on a clock for two seconds, then answers.
 const SLEEPS: &str = r#"(module
@@ -52,38 +54,23 @@ const WORKS: &str = r#"(module
       (br_if $again (i64.lt_u (local.get $n) (i64.const 2000000000))))
     (drop (call $write (i32.const 1) (i32.const 512) (i32.const 42) (i32.const 256)))))"#;
 
-pub fn stop_and_cont_at_any_moment_end_nothing() {
-    let project = Project::new()
-        .wat("sleeps", SLEEPS)
-        .wat("events", EVENTS)
-        .wat("works", WORKS)
-        .wat("waits", WAITS)
-        .http("sleeps")
-        .http("events")
-        .http("works")
-        .http("waits");
-    let who = Who::me();
-    let embly = who.run(Path::new(EMBLY), &project, &[]);
-    let _open = connect(embly.at("waits"));
-    let done = std::sync::atomic::AtomicUsize::new(0);
+/// Answers after a while, though it is stopped and continued all the time.
+fn answers_through_stops(embly: &Embly, requests: &[(&str, &str, &str)]) {
+    let done = AtomicUsize::new(0);
     let stops = std::thread::scope(|scope| {
-        for function in ["sleeps", "events", "works"] {
+        for (function, path, answer) in requests {
             let (at, done) = (embly.at(function), &done);
             scope.spawn(move || {
                 let _count = Count(done);
-                let response = get(at, "/");
-                assert_eq!(
-                    (response.status, &*response.text()),
-                    (200, "done"),
-                    "{function}"
-                );
+                let response = get(at, path);
+                let came = (response.status, response.text());
+                assert_eq!(came, (200, (*answer).to_owned()), "{function}");
             });
         }
-        let mut stops = 0;
+        let (mut stops, mut pause) = (0, 1);
         let began = Instant::now();
-        let mut pause = 1;
-        while done.load(std::sync::atomic::Ordering::Relaxed) < 3 {
-            assert!(began.elapsed() < super::support::PATIENCE);
+        while done.load(Ordering::Relaxed) < requests.len() {
+            assert!(began.elapsed() < PATIENCE);
             let processes = embly.processes();
             for process in &processes {
                 process.signal(Signal::STOP);
@@ -108,10 +95,37 @@ pub fn stop_and_cont_at_any_moment_end_nothing() {
     assert_eq!(ended.collect::<Vec<_>>(), Vec::<serde_json::Value>::new());
 }
 
-struct Count<'a>(&'a std::sync::atomic::AtomicUsize);
+pub fn stop_and_cont_at_any_moment_end_nothing() {
+    let project = Project::new()
+        .wat("sleeps", SLEEPS)
+        .wat("events", EVENTS)
+        .wat("works", WORKS)
+        .wat("waits", WAITS)
+        .http("sleeps")
+        .http("events")
+        .http("works")
+        .http("waits");
+    let who = Who::me();
+    let embly = who.run(Path::new(EMBLY), &project, &[]);
+    let mut open = connect(embly.at("waits"));
+    open.write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .unwrap();
+    let requests = ["sleeps", "events", "works"].map(|function| (function, "/", "done"));
+    answers_through_stops(&embly, &requests);
+}
+
+pub fn a_wait_that_the_kernel_restarts_goes_on() {
+    let project = Project::new().wat("hostile", WAITS).http("hostile");
+    let who = Who::me();
+    let embly = who.run(&me(), &project, &[]);
+    let timed_out = format!("Err({})", libc::ETIMEDOUT);
+    answers_through_stops(&embly, &[("hostile", "/futex", &timed_out)]);
+}
+
+struct Count<'a>(&'a AtomicUsize);
 
 impl Drop for Count<'_> {
     fn drop(&mut self) {
-        self.0.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        self.0.fetch_add(1, Ordering::Relaxed);
     }
 }

@@ -26,6 +26,18 @@ pub struct Who {
     cache: tempfile::TempDir,
 }
 
+/// Says that a test does nothing, for want of what no package brings.
+pub fn not_here(needs: &str) {
+    eprintln!("skipped: needs {needs}");
+}
+
+/// Whether whoever runs the tests may look into processes that cannot be dumped: root, outside of a
+/// container.
+pub fn may_look() -> bool {
+    let mine = rustix::thread::capabilities(None).unwrap().effective;
+    mine.contains(rustix::thread::CapabilitySet::SYS_PTRACE)
+}
+
 /// Whether the tests run as root.
 pub fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -44,7 +56,7 @@ impl Who {
     /// Root; `None` where the tests run as somebody else.
     pub fn root() -> Option<Self> {
         if !is_root() {
-            skipped("root");
+            not_here("root");
             return None;
         }
         Some(Self::me())
