@@ -1,13 +1,14 @@
 //! A wrapper: from its socket to its end.
 
 use std::os::fd::OwnedFd;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use protos::meter::Meter;
 use protos::{Body, PROTOCOL_VERSION, Slot};
 
 use crate::channel::{Channel, ChannelError};
 use crate::host::Invocation;
+use crate::host::clock;
 use crate::host::log::LogLines;
 use crate::instance::Prepared;
 use crate::limits::CpuLimit;
@@ -39,6 +40,8 @@ pub fn run(socket: OwnedFd, slot: Slot, function: &mut Prepared) -> Result<(), C
                 cpu_limit: CpuLimit::new(
                     Duration::from_micros(limits.cpu),
                     Duration::from_micros(limits.cpu_window),
+                    Instant::now(),
+                    clock::cpu_time(),
                 ),
                 limits,
                 startup: *startup,

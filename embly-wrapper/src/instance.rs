@@ -10,6 +10,7 @@ use protos::{Body, Ending, Reason};
 use wasmtime::{Engine, InstancePre, Module, Store, TypedFunc, UpdateDeadline};
 
 use crate::exit::{self, Clues};
+use crate::host::clock::cpu_time;
 use crate::host::{Host, Invocation};
 use crate::limits::Tick;
 use crate::{backtrace, link, sys};
@@ -68,7 +69,7 @@ impl Prepared {
         store.epoch_deadline_callback(|mut store| {
             let invocation = store.data_mut().invocation()?;
             if let Some(limit) = &mut invocation.cpu_limit
-                && limit.on_tick(Instant::now())? == Tick::Near
+                && limit.on_tick(Instant::now(), cpu_time())? == Tick::Near
             {
                 invocation.streams.warn(Reason::Cpu, "cpu");
             }

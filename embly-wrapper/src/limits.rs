@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use protos::Reason;
-use protos::warning::AT_PERCENT;
+use protos::warning;
 use wasmtime::ResourceLimiter;
 
 use crate::exit::LimitReached;
@@ -102,16 +102,15 @@ impl ResourceLimiter for MemoryLimit {
     }
 }
 
-/// Counts CPU time in a sliding window. The timer ticks once per [`CpuLimit::tick`] of CPU
-/// time; so many ticks within one window make the limit.
+/// Counts CPU time in a sliding window. The timer ticks about once per [`CpuLimit::tick`] of CPU
+/// time; how much it really was says the clock of the process, since timers count in the coarse
+/// steps of the kernel.
 #[derive(Debug)]
 pub struct CpuLimit {
     limit: Duration,
     window: Duration,
-    ticks: VecDeque<Instant>,
-    allowed: usize,
-    /// So many ticks are worth a warning; 0 where one tick is all there is.
-    warn_at: usize,
+    /// What the clock showed at each tick of the window, and at the one before it.
+    readings: VecDeque<(Instant, Duration)>,
     warned: bool,
 }
 
@@ -125,49 +124,40 @@ pub enum Tick {
 }
 
 impl CpuLimit {
-    /// A limit in any `window`; `None` when nothing is limited.
-    pub fn new(limit: Duration, window: Duration) -> Option<Self> {
-        if limit.is_zero() {
-            return None;
-        }
-        let tick = Self::tick_of(limit);
-        let allowed = limit.as_nanos().div_ceil(tick.as_nanos());
-        let allowed = usize::try_from(allowed).unwrap_or(usize::MAX);
-        Some(Self {
+    /// A limit in any `window`, from `now` on, when the clock shows `used`; `None` when nothing
+    /// is limited.
+    pub fn new(limit: Duration, window: Duration, now: Instant, used: Duration) -> Option<Self> {
+        (!limit.is_zero()).then(|| Self {
             limit,
             window,
-            ticks: VecDeque::new(),
-            allowed,
-            warn_at: allowed.saturating_mul(AT_PERCENT as usize) / 100,
+            readings: VecDeque::from([(now, used)]),
             warned: false,
         })
     }
 
-    fn tick_of(limit: Duration) -> Duration {
-        (limit / 20).clamp(SHORTEST_TICK, LONGEST_TICK)
-    }
-
     /// How often the timer is to tick, in CPU time.
     pub fn tick(&self) -> Duration {
-        Self::tick_of(self.limit)
+        (self.limit / 20).clamp(SHORTEST_TICK, LONGEST_TICK)
     }
 
-    /// Counts a tick at `now`.
+    /// A tick at `now`, when the clock shows `used`.
     ///
     /// # Errors
-    /// [`LimitReached`] when it was the last one allowed.
-    pub fn on_tick(&mut self, now: Instant) -> Result<Tick, LimitReached> {
+    /// [`LimitReached`] when all is used up.
+    pub fn on_tick(&mut self, now: Instant, used: Duration) -> Result<Tick, LimitReached> {
+        // The first one that is kept is where the window begins.
         while self
-            .ticks
-            .front()
-            .is_some_and(|first| now.duration_since(*first) > self.window)
+            .readings
+            .get(1)
+            .is_some_and(|(at, _)| now.duration_since(*at) > self.window)
         {
-            self.ticks.pop_front();
+            self.readings.pop_front();
         }
-        self.ticks.push_back(now);
-        let used = self.ticks.len();
-        if used < self.allowed {
-            let near = self.warn_at > 0 && used >= self.warn_at;
+        self.readings.push_back((now, used));
+        let before = self.readings.front().map_or(used, |(_, before)| *before);
+        let used = used.saturating_sub(before);
+        if used < self.limit {
+            let near = used >= warning::at(self.limit);
             let first = !std::mem::replace(&mut self.warned, near) && near;
             return Ok(if first { Tick::Near } else { Tick::Fine });
         }
@@ -183,34 +173,39 @@ impl CpuLimit {
 mod tests {
     use super::*;
 
+    const SECOND: Duration = Duration::from_secs(1);
+    const WINDOW: Duration = Duration::from_secs(60);
+
     #[test]
     fn cpu_time_is_counted_within_the_window_only() {
-        let window = Duration::from_secs(60);
-        let mut limit = CpuLimit::new(Duration::from_secs(1), window).unwrap();
         let start = Instant::now();
-        let ticks = 20;
-        assert_eq!(limit.tick() * ticks, Duration::from_secs(1));
-        for n in 0..ticks * 3 {
-            let now = start + window / (ticks - 2) * n;
-            assert!(limit.on_tick(now).is_ok(), "tick {n} is within the limit");
+        let mut limit = CpuLimit::new(SECOND, WINDOW, start, SECOND).unwrap();
+        let tick = limit.tick();
+        assert_eq!(tick * 20, SECOND);
+        for n in 1..60 {
+            let now = start + WINDOW / 18 * n;
+            assert!(limit.on_tick(now, SECOND + tick * n).is_ok(), "tick {n}");
         }
-        let now = start + window * 10;
-        for _ in 1..ticks {
-            assert!(limit.on_tick(now).is_ok());
+        let now = start + WINDOW * 10;
+        for n in 60..79 {
+            assert!(limit.on_tick(now, SECOND + tick * n).is_ok(), "tick {n}");
         }
-        assert_eq!(limit.on_tick(now).unwrap_err().reason, Reason::Cpu);
+        let reached = limit.on_tick(now, SECOND + tick * 79).unwrap_err();
+        assert_eq!(reached.reason, Reason::Cpu);
     }
 
     #[test]
     fn a_warning_comes_at_nine_tenths_once_each_time() {
-        let window = Duration::from_secs(60);
-        let mut limit = CpuLimit::new(Duration::from_secs(1), window).unwrap();
         let start = Instant::now();
-        for when in [start, start + 2 * window] {
-            let ticks: Vec<Tick> = (1..20).map(|_| limit.on_tick(when).unwrap()).collect();
-            let near = ticks.iter().position(|tick| *tick == Tick::Near);
-            assert_eq!(near, Some(17), "the 18th of 20");
-            assert_eq!(ticks.iter().filter(|tick| **tick == Tick::Near).count(), 1);
+        let mut limit = CpuLimit::new(SECOND, WINDOW, start, Duration::ZERO).unwrap();
+        let tick = limit.tick();
+        for (when, from) in [(start, 1), (start + 3 * WINDOW, 20)] {
+            let ticks = (from..from + 19).map(|n| limit.on_tick(when, tick * n).unwrap());
+            let near: Vec<usize> = ticks
+                .enumerate()
+                .filter_map(|(n, tick)| (tick == Tick::Near).then_some(n))
+                .collect();
+            assert_eq!(near, [17], "the 18th of 20");
         }
     }
 

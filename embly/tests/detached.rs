@@ -7,14 +7,17 @@ mod support;
 use rustix::process::Signal;
 use support::{Embly, Project, eventually, get, wrappers};
 
-/// Starts `child` with `_spawn_with`, sends it `task`, answers, and ends.
-fn leaves(child: &str, detached: bool, task: &str) -> String {
-    // SpawnOptions: field 1 is the name, field 4 says `detached`.
-    let mut options = format!("\\0a\\{:02x}{child}", child.len());
-    if detached {
-        options += "\\20\\01";
-    }
-    let options_len = 2 + child.len() + if detached { 2 } else { 0 };
+/// `detached: true` in [`SpawnOptions`](protos::SpawnOptions).
+const DETACHED: &str = "\\20\\01";
+
+/// `limits: {wall: 500ms}`, which is 500,000 microseconds.
+const WALL: &str = "\\2a\\04\\30\\a0\\c2\\1e";
+
+/// Starts `child` with `_spawn_with` and these options, sends it `task`, answers, and ends.
+fn leaves(child: &str, options: &str, task: &str) -> String {
+    // The name is the first field. Each byte of the others is written with three characters.
+    let options_len = 2 + child.len() + options.len() / 3;
+    let options = format!("\\0a\\{:02x}{child}{options}", child.len());
     let task_len = task.len();
     let task = task.replace("\r\n", "\\0d\\0a");
     format!(
@@ -39,8 +42,8 @@ fn leaves(child: &str, detached: bool, task: &str) -> String {
 fn a_detached_child_outlives_its_parent_and_others_do_not() {
     let task = "x-do: say begun; sleep 1000; say still here\r\n\r\n";
     let project = Project::new()
-        .wat("leaves", &leaves("script", true, task))
-        .wat("abandons-it", &leaves("script", false, task))
+        .wat("leaves", &leaves("script", DETACHED, task))
+        .wat("abandons-it", &leaves("script", "", task))
         .guest("script");
     let embly = Embly::run(&project.http("leaves").http("abandons-it"));
     assert_eq!(get(embly.at("leaves"), "/").text(), "left");
@@ -73,7 +76,7 @@ fn a_detached_child_outlives_its_parent_and_others_do_not() {
 fn a_detached_child_ends_at_its_own_limits() {
     let task = "x-do: sleep 60000\r\n\r\n";
     let project = Project::new()
-        .wat("leaves", &leaves("script", true, task))
+        .wat("leaves", &leaves("script", DETACHED, task))
         .guest_with("script", "    limits: {wall: 500ms, concurrency: 2}")
         .http("leaves");
     let embly = Embly::run(&project);
@@ -88,10 +91,39 @@ fn a_detached_child_ends_at_its_own_limits() {
 }
 
 #[test]
+fn a_spawner_lowers_the_time_of_a_child() {
+    let task = "x-do: sleep 60000\r\n\r\n";
+    let options = format!("{DETACHED}{WALL}");
+    let project = Project::new()
+        .wat("leaves", &leaves("script", &options, task))
+        .guest_with("script", "    limits: {wall: 50s}");
+    let embly = Embly::run(&project.http("leaves"));
+    assert_eq!(get(embly.at("leaves"), "/").text(), "left");
+    let ended = embly.ending("script");
+    assert_eq!(ended["detail"], "limit `wall` reached: 500ms", "{ended}");
+}
+
+#[test]
+fn a_child_that_computes_for_ever_ends_with_its_parent() {
+    let task = "x-do: spin\r\n\r\n";
+    let limits = "    limits: {cpu: none}";
+    let project = Project::new()
+        .wat("leaves", &leaves("script", "", task))
+        .guest_with("script", limits);
+    let embly = Embly::run(&project.http("leaves"));
+    for n in 0..5 {
+        assert_eq!(get(embly.at("leaves"), "/").text(), "left");
+        let ended = embly.nth_event("invocation_ended", n, |event| event["function"] == "script");
+        assert_eq!(ended["reason"], "parent_ended", "{ended}");
+    }
+    eventually("no process is left", || wrappers(&embly).is_empty());
+}
+
+#[test]
 fn a_detached_child_ends_with_the_master() {
     let task = "x-do: say begun; sleep 60000\r\n\r\n";
     let project = Project::new()
-        .wat("leaves", &leaves("script", true, task))
+        .wat("leaves", &leaves("script", DETACHED, task))
         .guest("script")
         .http("leaves");
     let mut embly = Embly::run(&project);

@@ -24,6 +24,11 @@ pub fn now(clock: ClockId) -> Duration {
     duration(clock_gettime(clock))
 }
 
+/// CPU time of this process so far, user and system.
+pub fn cpu_time() -> Duration {
+    now(ClockId::ProcessCPUTime)
+}
+
 /// The resolution of this clock.
 pub fn resolution(clock: ClockId) -> Duration {
     duration(clock_getres(clock))

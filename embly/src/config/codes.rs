@@ -88,7 +88,7 @@ codes! {
     LIMIT_FORM "E133" "a limit that cannot be read"
         "Sizes are whole numbers with `B`, `KiB`, `MiB`, `GiB` (or `KB`, `MB`, `GB` of 1,000), a \
          bare number is bytes. Times are whole numbers with `ms`, `s`, `m`, `h`, `d`, also \
-         together: `1h30m`. Counts are bare numbers. `none` lifts a limit."
+         together: `1h30m`. Counts are bare numbers, rates are `1000/s`. `none` lifts a limit."
     LIMIT_VALUE "E134" "a limit that makes no sense"
         "`0` is refused, because it could mean nothing at all as well as no limit; to have no \
          limit write `none`. A few limits \

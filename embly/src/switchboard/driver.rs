@@ -287,7 +287,7 @@ impl Driver {
     async fn talk(&mut self, run: &mut Run) {
         while run.stopped.is_none() {
             self.write(run);
-            let held = run.pace.held_until(Instant::now());
+            let held = run.pace.held_until(Instant::now);
             let (listens, writes) = (
                 held.is_none() && !run.backlog,
                 !run.outgoing.is_empty() && !run.deaf,

@@ -18,6 +18,8 @@ pub const BYTES_A_TURN: usize = 32 * 1024;
 /// frames take a twentieth of a core.
 const PER_SECOND: u32 = 50_000;
 
+const TURN: u32 = FRAMES_A_TURN as u32;
+
 /// Frames that may come at once.
 const BURST: u32 = 10_000;
 
@@ -55,8 +57,12 @@ impl Pace {
         self.left = self.left.saturating_sub(price);
     }
 
-    /// When more may be taken; `None` for now.
-    pub fn held_until(&mut self, now: Instant) -> Option<Instant> {
+    /// When more may be taken; `None` for now. The clock is only asked where it matters.
+    pub fn held_until(&mut self, now: impl FnOnce() -> Instant) -> Option<Instant> {
+        if self.left >= TURN {
+            return None;
+        }
+        let now = now();
         let elapsed = now.saturating_duration_since(self.at);
         let more = elapsed.as_micros() * u128::from(PER_SECOND) / 1_000_000;
         if more > 0 {
@@ -65,9 +71,8 @@ impl Pace {
             self.at = now;
         }
         // At least a turn is worth being woken for.
-        let missing = (FRAMES_A_TURN as u32).checked_sub(self.left)?;
-        let wait = Duration::from_secs(1) * missing / PER_SECOND;
-        (missing > 0).then(|| now + wait)
+        let missing = TURN.checked_sub(self.left).filter(|missing| *missing > 0)?;
+        Some(now + Duration::from_secs(1) * missing / PER_SECOND)
     }
 }
 
@@ -115,7 +120,7 @@ mod tests {
         let mut pace = Pace::new(start);
         let (mut now, mut frames) = (start, 0);
         while now < start + Duration::from_secs(2) {
-            match pace.held_until(now) {
+            match pace.held_until(|| now) {
                 Some(until) => now = until,
                 None => {
                     pace.take(&Body::Kill);
@@ -123,11 +128,11 @@ mod tests {
                 }
             }
         }
-        let most = BURST + 2 * PER_SECOND + FRAMES_A_TURN as u32;
+        let most = BURST + 2 * PER_SECOND + TURN;
         assert!((2 * PER_SECOND..=most).contains(&frames), "{frames}");
         for n in 0..PER_SECOND {
             let now = now + Duration::from_secs(1) + Duration::from_micros(25) * n;
-            assert_eq!(pace.held_until(now), None, "frame {n}");
+            assert_eq!(pace.held_until(|| now), None, "frame {n}");
             pace.take(&Body::Kill);
         }
     }
