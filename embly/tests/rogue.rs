@@ -15,12 +15,11 @@ mod support;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use libtest_mimic::{Arguments, Trial};
 use rustix::process::Signal;
 
 use attacks::ATTACKS;
 use support::process::{peak_memory, resident};
-use support::{Embly, Project, eventually, get};
+use support::{Embly, Project, eventually, get, harness};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,25 +35,11 @@ fn main() -> ExitCode {
         }
         ["wrapper", ..] => embly_wrapper::main(std::env::args_os().skip(2)),
         ["run", ..] => embly::cli::main(),
-        _ => tests(),
+        _ => harness::run(&harness::tests![
+            a_wrapper_that_breaks_the_protocol_is_ended_alone,
+            frames_in_any_order_end_in_an_answer_and_leave_nothing,
+        ]),
     }
-}
-
-fn tests() -> ExitCode {
-    let trial = |name: &str, test: fn()| {
-        Trial::test(name, move || {
-            test();
-            Ok(())
-        })
-    };
-    macro_rules! trials {
-        ($($name:ident),*) => { vec![$(trial(stringify!($name), $name)),*] };
-    }
-    let trials = trials![
-        a_wrapper_that_breaks_the_protocol_is_ended_alone,
-        frames_in_any_order_end_in_an_answer_and_leave_nothing
-    ];
-    libtest_mimic::run(&Arguments::from_args(), trials).exit_code()
 }
 
 /// A master whose wrappers are this executable, and functions of these names.

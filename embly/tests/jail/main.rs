@@ -12,7 +12,6 @@ mod compiler;
 mod contained;
 mod effects;
 mod escapes;
-mod harness;
 mod offered;
 mod stops;
 #[path = "../support/mod.rs"]
@@ -21,6 +20,8 @@ mod sys;
 mod who;
 
 use std::process::ExitCode;
+
+use support::harness;
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1).peekable();

@@ -9,6 +9,7 @@
 )]
 
 pub mod client;
+pub mod harness;
 pub mod process;
 pub mod project;
 pub mod session;
