@@ -620,6 +620,25 @@ mod tests {
     use super::*;
 
     #[test]
+    fn who_knows_first_says_how_it_ended_the_master_the_wrapper_the_kernel() {
+        let trap = || Some(Ending::new(Reason::Trap, "no luck"));
+        let wall = || Some(Ending::new(Reason::Wall, ""));
+        let signal = |number| Some(Status::Signaled(number));
+        for (stopped, said, status, reason) in [
+            (wall(), trap(), signal(9), Reason::Wall),
+            (None, trap(), Some(Status::Exited(0)), Reason::Trap),
+            // What is not a wrapper's to say.
+            (None, wall(), Some(Status::Exited(0)), Reason::Violation),
+            (None, None, signal(9), Reason::Killed),
+            (None, None, signal(31), Reason::Violation),
+            (None, None, Some(Status::Exited(0)), Reason::Lost),
+            (None, None, None, Reason::Lost),
+        ] {
+            assert_eq!(ending(stopped, said, status).reason, reason);
+        }
+    }
+
+    #[test]
     fn a_spawners_options_add_arguments_replace_variables_and_only_lower_limits() {
         let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
         let mut startup = Startup {
