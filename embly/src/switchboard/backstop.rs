@@ -12,8 +12,16 @@ use tokio::time::Instant;
 
 use crate::limits::CPU_WINDOW;
 
-/// So much CPU time over the limit a wrapper may need to say that it is reached.
-const GRACE: Duration = Duration::from_millis(100);
+/// A wrapper looks after each twentieth of its limit, and at the latest after this much.
+const LONGEST_TICK: Duration = Duration::from_millis(50);
+
+/// It then needs so much to say that the limit is reached; the timer of the kernel is coarse.
+const TO_SAY_SO: Duration = Duration::from_millis(30);
+
+/// So much CPU time over its limit a process may use before it is ended from outside.
+fn grace(limit: Duration) -> Duration {
+    (limit / 20).min(LONGEST_TICK) + TO_SAY_SO
+}
 
 /// The clock is read no more often than this.
 const LEAST_PAUSE: Duration = Duration::from_millis(20);
@@ -31,7 +39,7 @@ pub struct Backstop {
 impl Backstop {
     /// For a process that begins now; `None` without limit (0).
     pub fn new(limit: Duration, now: Instant) -> Option<Self> {
-        let next = now.checked_add(limit + GRACE)?;
+        let next = now.checked_add(limit + grace(limit))?;
         (!limit.is_zero()).then(|| Self {
             limit,
             readings: VecDeque::from([(now, Duration::ZERO)]),
@@ -49,7 +57,7 @@ impl Backstop {
         self.readings.push_back((now, used));
         // No more than what was used in the window, so nobody is ended too early.
         let used = used.saturating_sub(before);
-        let left = (self.limit + GRACE).saturating_sub(used);
+        let left = (self.limit + grace(self.limit)).saturating_sub(used);
         if left.is_zero() {
             let limit = self.limit;
             let detail =
@@ -85,9 +93,9 @@ mod tests {
     #[test]
     fn a_process_that_spins_is_seen_at_its_limit_with_one_reading() {
         let limit = Duration::from_secs(10);
-        assert_eq!(ended_after(limit, 100), (Some(limit + GRACE), 1));
+        assert_eq!(ended_after(limit, 100), (Some(limit + grace(limit)), 1));
         let (after, readings) = ended_after(limit, 50);
-        assert!(after.unwrap() < 2 * (limit + GRACE) + Duration::from_millis(100));
+        assert!(after.unwrap() < 2 * (limit + grace(limit)) + Duration::from_millis(100));
         assert!(readings < 20, "{readings}");
     }
 
