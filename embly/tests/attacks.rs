@@ -9,7 +9,6 @@
 mod support;
 
 use std::fmt::Write as _;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -152,9 +151,11 @@ const ATTACKS: &[Attack] = &[
 
 /// Grows a table as far as it goes, again and again.
 const EATS_TABLES: &str = r#"(module
+  (import "embly" "_read" (func $read (param i32 i32 i32 i32) (result i32)))
   (table 1 funcref)
   (memory (export "memory") 1)
   (func (export "_start") (local $size i32)
+    (drop (call $read (i32.const 1) (i32.const 0) (i32.const 8) (i32.const 16)))
     (local.set $size (i32.const 1000))
     (loop $next
       (if (i32.eq (table.grow (ref.null func) (local.get $size)) (i32.const -1))
@@ -300,6 +301,25 @@ fn every_attack_has_a_test() {
     }
 }
 
+/// It takes longer than the others: five seconds beyond ten times what is allowed.
+#[test]
+fn a_log_flood_is_dropped_and_then_ended() {
+    let project = Project::new()
+        .guest_with("logs-for-ever", "    limits: {log: {lines: 10/s}}")
+        .wat("hello", &support::project::answering("hello"));
+    let embly = Embly::run(&project.http("logs-for-ever").http("hello"));
+    assert_eq!(get(embly.at("hello"), "/").text(), "hello");
+    let before = resident(embly.pid());
+    let answer = get(embly.at("logs-for-ever"), "/");
+    assert_eq!((answer.status, answer.reason()), (500, "flood"));
+    assert_eq!(get(embly.at("hello"), "/").text(), "hello");
+    let lines = embly.events();
+    let lines = lines.iter().filter(|event| event["event"] == "log").count();
+    assert!(lines < 200, "{lines} lines");
+    let grown = peak_memory(embly.pid()).saturating_sub(before);
+    assert!(grown < 64 << 20, "the master has taken {grown} bytes");
+}
+
 #[test]
 fn who_never_exits_is_ended_with_its_parent() {
     let project = Project::new().guest("loops").guest("leaves-a-child");
@@ -318,10 +338,10 @@ fn who_never_exits_is_ended_with_its_parent() {
 }
 
 /// Times of a client that asks every 5 ms until it is told to end.
-fn neighbour(embly: &Embly, done: &AtomicBool) -> Vec<Duration> {
+fn neighbour(embly: &Embly, done: &support::Done) -> Vec<Duration> {
     let mut session = Session::new(embly.at("hello"));
     let mut times = Vec::new();
-    while !done.load(Ordering::Relaxed) {
+    while !done.is_set() {
         let since = Instant::now();
         assert_eq!(session.get("/").unwrap().text(), "hello");
         times.push(since.elapsed());
@@ -341,11 +361,12 @@ fn percentile(times: &[Duration], of: f64) -> Duration {
 }
 
 fn during<T>(embly: &Embly, what: impl FnOnce() -> T) -> (Vec<Duration>, T) {
-    let done = AtomicBool::new(false);
+    let done = support::Done::default();
     thread::scope(|scope| {
+        let at_end = done.at_end();
         let times = scope.spawn(|| neighbour(embly, &done));
         let result = what();
-        done.store(true, Ordering::Relaxed);
+        drop(at_end);
         (times.join().unwrap(), result)
     })
 }
