@@ -2,7 +2,7 @@
 //! else uses the machine does not notice.
 //!
 //! `cargo test --release -p embly --test attacks -- --ignored --nocapture` measures how soon, and
-//! prints the table of `docs/benchmarks.md`.
+//! prints the table of `docs/benchmarks.md`; with `EMBLY_ATTACK=loops` only that row.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -380,7 +380,9 @@ fn attackers_are_ended_within() {
         "| attack | ends with | beyond its limit p50 | p99 | neighbour p50 alone | p99 alone | p50 beside | p99 beside | p99 ratio |\n\
          |---|---|---|---|---|---|---|---|---|\n",
     );
-    for attack in ATTACKS {
+    let only = std::env::var("EMBLY_ATTACK").ok();
+    let chosen = |attack: &&Attack| only.as_ref().is_none_or(|name| name == attack.function);
+    for attack in ATTACKS.iter().filter(chosen) {
         let embly = attack.master();
         let (mut alone, mut beside) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
