@@ -1,8 +1,8 @@
 //! Functions that mean harm: each is refused, held back or ended with its reason, and whoever
 //! else uses the machine does not notice.
 //!
-//! `cargo test --release -p embly --test attacks -- --ignored --nocapture` measures how soon, and
-//! prints the table of `docs/benchmarks.md`; with `EMBLY_ATTACK=loops` only that row.
+//! `cargo xtask bench attacks` measures how soon, and prints the table of `docs/benchmarks.md`; with
+//! a name, `loops` say, that row only.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
@@ -269,7 +269,7 @@ fn is_held(function: &str) {
 }
 
 macro_rules! held {
-    ($($test:ident: $function:literal,)*) => {
+    ($(#[test] fn $test:ident() = $function:literal;)*) => {
         $(#[test]
         fn $test() {
             is_held($function);
@@ -278,25 +278,37 @@ macro_rules! held {
 }
 
 held! {
-    an_endless_loop_in_wasm_is_ended: "loops",
-    an_endless_loop_through_host_calls_is_ended: "calls",
-    sleeping_is_ended: "waits-for-ever",
-    waiting_for_credit_is_ended: "waits-for-credit",
-    a_memory_bomb_is_ended: "eats-memory",
-    a_table_bomb_is_ended: "eats-tables",
-    a_stack_overflow_is_ended: "recurses",
-    a_spawn_bomb_is_ended: "breeds",
-    a_message_flood_to_the_parent_is_held_back: "floods-its-parent",
-    a_message_flood_to_a_child_is_held_back: "floods-its-child",
-    writes_of_one_byte_are_held_back: "writes-single-bytes",
-    never_reading_is_ended: "never-reads",
+    #[test]
+    fn an_endless_loop_in_wasm_is_ended() = "loops";
+    #[test]
+    fn an_endless_loop_through_host_calls_is_ended() = "calls";
+    #[test]
+    fn sleeping_is_ended() = "waits-for-ever";
+    #[test]
+    fn waiting_for_credit_is_ended() = "waits-for-credit";
+    #[test]
+    fn a_memory_bomb_is_ended() = "eats-memory";
+    #[test]
+    fn a_table_bomb_is_ended() = "eats-tables";
+    #[test]
+    fn a_stack_overflow_is_ended() = "recurses";
+    #[test]
+    fn a_spawn_bomb_is_ended() = "breeds";
+    #[test]
+    fn a_message_flood_to_the_parent_is_held_back() = "floods-its-parent";
+    #[test]
+    fn a_message_flood_to_a_child_is_held_back() = "floods-its-child";
+    #[test]
+    fn writes_of_one_byte_are_held_back() = "writes-single-bytes";
+    #[test]
+    fn never_reading_is_ended() = "never-reads";
 }
 
 #[test]
 fn every_attack_has_a_test() {
     let source = include_str!("attacks.rs");
     for attack in ATTACKS {
-        let line = format!(": \"{}\",\n", attack.function);
+        let line = format!("() = \"{}\";\n", attack.function);
         assert!(source.contains(&line), "{}", attack.name);
     }
 }

@@ -11,8 +11,9 @@ use std::path::Path;
 use anyhow::{Result, bail};
 
 const USAGE: &str = "usage:
-  cargo xtask codegen              make protos/src/comms.rs from its schema
-  cargo xtask bench NAME [ARGS…]   measure: jail";
+  cargo xtask codegen                 make protos/src/comms.rs from its schema
+  cargo xtask bench jail [ROUNDS]     what each step of the jail costs
+  cargo xtask bench attacks [NAME]    how soon attackers are ended, and what others notice";
 
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
@@ -22,18 +23,25 @@ fn main() -> Result<()> {
     }
 }
 
-/// Runs a program of `embly/benches`.
+/// Runs a program of `embly/benches`, or the measurement among the tests of that name.
 fn bench() -> Result<()> {
     let mut arguments = std::env::args().skip(2);
-    let Some(name) = arguments.next() else {
-        bail!(USAGE)
-    };
-    let status = std::process::Command::new(env!("CARGO"))
-        .args(["bench", "--package", "embly", "--bench", &name, "--"])
-        .args(arguments)
-        .current_dir(root())
-        .status()?;
-    if !status.success() {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    match arguments.next().as_deref() {
+        Some(name @ "jail") => {
+            cargo.args(["bench", "--package", "embly", "--bench", name, "--"]);
+            cargo.args(arguments);
+        }
+        Some(name @ "attacks") => {
+            cargo.args(["test", "--release", "--package", "embly", "--test", name]);
+            cargo.args(["--", "--ignored", "--nocapture"]);
+            if let Some(one) = arguments.next() {
+                cargo.env("EMBLY_ATTACK", one);
+            }
+        }
+        _ => bail!(USAGE),
+    }
+    if !cargo.current_dir(root()).status()?.success() {
         bail!("the measurement failed");
     }
     Ok(())

@@ -115,8 +115,8 @@ pub fn proc_exit(_: Guest<'_>, code: i32) -> wasmtime::Result<()> {
 /// So many bytes are taken by one `fd_write`: the limit `cpu` is not looked at meanwhile.
 const MOST_AT_ONCE: u32 = 1 << 20;
 
-/// `fd_write(fd, *iovs, iovs_len, *n)`: lines for the log, at most [`MOST_AT_ONCE`] bytes of
-/// them. EBADF for all but 1 and 2.
+/// `fd_write(fd, *iovs, iovs_len, *n)`: lines for the log, at most 1 MiB of them. EBADF for all but
+/// 1 and 2.
 pub fn fd_write(mut guest: Guest<'_>, fd: i32, iovs: i32, iovs_len: i32, n: i32) -> HostResult {
     if !(1..=STDERR).contains(&fd) {
         return Ok(errno(Err(Errno::BADF)));
