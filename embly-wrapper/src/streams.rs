@@ -231,6 +231,7 @@ impl Streams {
             match message.from {
                 // A newcomer: what it says follows. The master has counted it.
                 Some(from) => {
+                    self.release(from);
                     if let Ok(id) = self.add(from, Peer::Visitor) {
                         self.live_calls += 1;
                         self.report(id);
@@ -498,8 +499,19 @@ impl Streams {
         if self.ended_and_read.len() > ENDED_KEPT
             && let Some(oldest) = self.ended_and_read.pop_front()
             && let Some(stream) = self.streams.remove(&oldest)
+            && self.ids.get(&stream.address) == Some(&oldest)
         {
             self.ids.remove(&stream.address);
+        }
+    }
+
+    /// The address of a stream that has ended may be a newcomer's; what is left of the old one is
+    /// read by its id.
+    fn release(&mut self, address: Address) {
+        let id = self.ids.get(&address);
+        let stream = id.and_then(|id| self.streams.get(id));
+        if stream.is_some_and(|stream| stream.ending.is_some()) {
+            self.ids.remove(&address);
         }
     }
 }
@@ -665,6 +677,31 @@ mod tests {
         assert_eq!(streams.take_left(), []);
         assert_eq!(streams.monitored(id), Err(Errno::PIPE));
         assert_eq!(streams.live_children(), 1);
+    }
+
+    #[test]
+    fn a_newcomer_at_the_address_of_a_stream_that_has_ended_is_another_one() {
+        let mut streams = Streams::new(address(9), 0);
+        let granted = || Body::Grant {
+            name: "board".to_owned(),
+            error: Errno::SUCCESS,
+        };
+        streams.receive(from(100, granted()));
+        streams.receive(from(100, Body::Data("old".into())));
+        streams.receive(from(100, Body::Ending(Ending::exit(0))));
+        streams.receive(from(100, granted()));
+        streams.receive(from(100, Body::Data("new".into())));
+        let [old, new] = events(&mut streams, 10)[..] else {
+            panic!("not two streams");
+        };
+        let read = |streams: &mut Streams, id: u32| {
+            let mut buffer = [0; 8];
+            let bytes = streams.read(id, &mut buffer).unwrap().bytes;
+            buffer[..bytes].to_vec()
+        };
+        assert_eq!(read(&mut streams, old), b"old");
+        assert_eq!(read(&mut streams, new), b"new");
+        assert_eq!(streams.monitored(new), Ok(Some(address(100))));
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::jail::compiler::Limits;
 /// So much of what it says is kept, in bytes.
 const KEPT: usize = 64 * 1024;
 
+/// A compiler ends when it has closed its output; this is how often it is looked at until then.
+const LOOK_AGAIN: Duration = Duration::from_millis(1);
+
 /// What came of it.
 pub struct Output {
     pub status: ExitStatus,
@@ -112,7 +115,17 @@ pub fn run(command: &mut Command, within: Duration) -> io::Result<Output> {
             errors.read()?;
         }
     }
-    let status = child.wait()?;
+    // One that has closed them need not end.
+    let status = loop {
+        if let Some(status) = child.try_wait()? {
+            break status;
+        }
+        if Instant::now() >= deadline {
+            late = true;
+            child.kill()?;
+        }
+        std::thread::sleep(LOOK_AGAIN);
+    };
     Ok(Output {
         status,
         said: said.text(),

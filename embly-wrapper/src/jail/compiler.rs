@@ -42,7 +42,6 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_fstat,
     libc::SYS_close,
     libc::SYS_fsync,
-    libc::SYS_fcntl,
     // Memory, also of native code: a module that was compiled is loaded to be looked at.
     libc::SYS_brk,
     libc::SYS_mmap,
@@ -113,6 +112,21 @@ fn filter() -> io::Result<()> {
             THREAD,
         )?;
         rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![thread])?]);
+        // Not those that have signals sent to others.
+        let of_descriptors = [
+            libc::F_GETFD,
+            libc::F_SETFD,
+            libc::F_GETFL,
+            libc::F_DUPFD_CLOEXEC,
+        ];
+        let mut fcntl = Vec::new();
+        for command in of_descriptors {
+            let command = u64::from(command.cast_unsigned());
+            let only =
+                SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command)?;
+            fcntl.push(SeccompRule::new(vec![only])?);
+        }
+        rules.insert(libc::SYS_fcntl, fcntl);
         // A thread's name, for people who look.
         let name = SeccompCondition::new(
             0,

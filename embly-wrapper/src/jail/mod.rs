@@ -112,6 +112,10 @@ pub fn confine(policy: &Policy, steps: &[Step], master: i32) -> Result<Confined,
         };
         missing.extend(step.outcome(done)?);
     }
+    if steps.contains(&Step::User) && rustix::process::geteuid().is_root() {
+        let why = io::Error::other("the kernel does not count the processes of root");
+        missing.push(Step::NoProcesses.missing(&why));
+    }
     Ok(Confined {
         missing,
         threads,

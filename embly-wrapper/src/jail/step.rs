@@ -126,7 +126,8 @@ impl Step {
             | Self::UserNamespace
             | Self::Capabilities
             | Self::Landlock
-            | Self::Filter => true,
+            | Self::Filter
+            | Self::NoProcesses => true,
             Self::ParentDeath
             | Self::Session
             | Self::Signals
@@ -135,8 +136,7 @@ impl Step {
             | Self::Standard
             | Self::Limits
             | Self::NoNewPrivileges
-            | Self::NotDumpable
-            | Self::NoProcesses => false,
+            | Self::NotDumpable => false,
         }
     }
 

@@ -18,6 +18,7 @@ mod tree;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use protos::message::MAX_SPAWN_NAME;
 use protos::{Address, Body, Ending, Message, Reason, SpawnOptions};
 
 use crate::allow::Allow;
@@ -319,6 +320,12 @@ impl Router {
                 stream,
                 line,
             }),
+            Body::Register { name, .. } | Body::Lookup { name, .. }
+                if name.len() > MAX_SPAWN_NAME =>
+            {
+                let detail = "sent a name that is longer than any can be".to_owned();
+                self.violation(from, detail, effects);
+            }
             Body::Register { name, release } => self.register(from, name, release, effects),
             Body::Lookup { name, address } => self.lookup(from, name, address, effects),
             Body::Monitor => self.monitor(from, message.to, effects),
@@ -455,6 +462,10 @@ impl Router {
             while let Some(Node::Invocation(invocation)) = self.nodes.get(&address) {
                 if roots.contains(&address) {
                     return true;
+                }
+                // Its parent's address may be anybody's by now, even its child's.
+                if invocation.orphaned {
+                    return false;
                 }
                 address = invocation.parent;
             }

@@ -19,6 +19,17 @@ const LIMITS: SpawnLimits = SpawnLimits {
     window: MAX_WINDOW,
 };
 
+const NAMES: [&str; 2] = ["board", "other"];
+
+fn all_names() -> Allow {
+    let names = || NAMES.map(str::to_owned).into();
+    Allow {
+        register: names(),
+        reach: names(),
+        ..Allow::default()
+    }
+}
+
 #[derive(Debug, Clone)]
 enum Step {
     Open {
@@ -70,6 +81,9 @@ enum Saying {
     Kill,
     Exit(i32),
     Log,
+    Register { name: u8, release: bool },
+    Lookup { name: u8, address: u64 },
+    Monitor,
     OnlyTheMaster,
 }
 
@@ -91,6 +105,9 @@ fn saying() -> impl Strategy<Value = Saying> {
         2 => Just(Saying::Kill),
         1 => (-1..2_i32).prop_map(Saying::Exit),
         1 => Just(Saying::Log),
+        3 => (0..2_u8, 0..5_u8).prop_map(|(name, keep)| Saying::Register { name, release: keep == 0 }),
+        4 => (0..2_u8, who()).prop_map(|(name, address)| Saying::Lookup { name, address }),
+        1 => Just(Saying::Monitor),
         1 => Just(Saying::OnlyTheMaster),
     ]
 }
@@ -122,6 +139,25 @@ struct Life {
     children: BTreeSet<Address>,
 }
 
+/// A stream that was opened by name.
+#[derive(Debug, Clone, Copy)]
+struct Call {
+    caller: Address,
+    holder: Address,
+    /// The holder has heard of it.
+    known: bool,
+}
+
+impl Call {
+    fn other(&self, one: Address) -> Address {
+        if one == self.caller {
+            self.holder
+        } else {
+            self.caller
+        }
+    }
+}
+
 /// One direction of a stream, as its ends know it.
 #[derive(Debug, Clone, Copy, Default)]
 struct Way {
@@ -136,7 +172,9 @@ struct Way {
 struct Model {
     lives: BTreeMap<Address, Life>,
     gates: BTreeMap<Address, Option<Address>>,
-    /// From writer to reader.
+    names: BTreeMap<String, Address>,
+    calls: BTreeMap<Address, Call>,
+    /// From the writer to the address under which it knows the reader.
     ways: BTreeMap<(Address, Address), Way>,
     /// Who waits for an ending that is still to come.
     owed: BTreeSet<(Address, Address)>,
@@ -148,7 +186,17 @@ fn address(number: u64) -> Address {
 
 impl Model {
     fn knows(&self, who: Address) -> bool {
-        self.lives.contains_key(&who) || self.gates.contains_key(&who)
+        self.lives.contains_key(&who)
+            || self.gates.contains_key(&who)
+            || self.calls.contains_key(&who)
+    }
+
+    /// The direction in which `reader` hears `writer`, as it knows it.
+    fn heard(&self, reader: Address, writer: Address) -> (Address, Address) {
+        match self.calls.get(&writer) {
+            Some(call) => (call.other(reader), writer),
+            None => (writer, reader),
+        }
     }
 
     /// One of those in this state, if there is one: so most steps do something.
@@ -229,11 +277,15 @@ impl Model {
     }
 
     fn delivered(&mut self, message: &Message) {
-        let (to, from) = (message.to.unwrap(), message.from.unwrap());
+        let to = message.to.unwrap();
         assert!(self.listens(to), "{to} does not listen: {message:?}");
+        let Some(from) = message.from else {
+            return self.answered(to, &message.body);
+        };
         match &message.body {
             Body::Data(data) => {
-                let way = self.ways.get_mut(&(from, to)).expect("a stream");
+                let way = self.heard(to, from);
+                let way = self.ways.get_mut(&way).expect("a stream");
                 assert!(!way.closed, "data after the end");
                 let bytes = cost(data.len());
                 // The writer may know less than the table, never more.
@@ -242,7 +294,8 @@ impl Model {
                 assert!(way.unread <= MAX_WINDOW, "more than a window is under way");
             }
             Body::HalfClose => {
-                let way = self.ways.get_mut(&(from, to)).expect("a stream");
+                let way = self.heard(to, from);
+                let way = self.ways.get_mut(&way).expect("a stream");
                 assert!(!std::mem::replace(&mut way.closed, true), "two ends");
             }
             Body::Credit(bytes) => {
@@ -257,12 +310,75 @@ impl Model {
                 assert!(owed, "{from} ends once for {to}");
             }
             Body::Error(errno) => assert!([Errno::ACCES, Errno::PIPE, Errno::PERM].contains(errno)),
+            Body::Grant { error, .. } => {
+                let call = self.calls.get_mut(&from).expect("a call");
+                assert_eq!((to, *error), (call.holder, Errno::SUCCESS));
+                assert!(!std::mem::replace(&mut call.known, true), "new once");
+            }
             other => panic!("nobody is told {other:?}"),
+        }
+    }
+
+    /// What the master says to `who` in its own name.
+    fn answered(&mut self, who: Address, body: &Body) {
+        let Body::Grant { name, error } = body else {
+            panic!("nobody is told {body:?}");
+        };
+        let holder = self.names.get(name).copied();
+        if *error == Errno::SUCCESS {
+            assert!(holder.is_none_or(|holder| holder == who), "a name has one");
+            self.names.insert(name.clone(), who);
+        } else {
+            assert_eq!(*error, Errno::EXIST);
+            assert!(holder.is_some_and(|holder| holder != who));
+        }
+    }
+
+    fn open_call(&mut self, caller: Address, name: &str, address: Address) {
+        let holder = self.names[name];
+        let call = Call {
+            caller,
+            holder,
+            known: false,
+        };
+        self.calls.insert(address, call);
+        for end in [caller, holder] {
+            let way = Way {
+                credit: INITIAL_WINDOW,
+                ..Way::default()
+            };
+            self.ways.insert((end, address), way);
+            self.owed.insert((address, end));
+        }
+    }
+
+    /// Both have closed a call: its stream is gone, the endings may come later.
+    fn hang_up(&mut self, at: Address) {
+        let Some(call) = self.calls.get(&at).copied() else {
+            return;
+        };
+        let ways = [(call.caller, at), (call.holder, at)];
+        if ways
+            .iter()
+            .all(|way| self.ways.get(way).is_some_and(|way| way.closed))
+        {
+            for way in ways {
+                self.ways.remove(&way);
+            }
         }
     }
 
     /// An invocation is gone: whoever waited for it has been told, or cannot be.
     fn gone(&mut self, who: Address, life: &Life) {
+        self.names.retain(|_, holder| *holder != who);
+        let calls = self.calls.iter();
+        let calls = calls.filter(|(_, call)| call.caller == who || call.holder == who);
+        for (at, call) in calls.map(|(at, call)| (*at, *call)).collect::<Vec<_>>() {
+            self.calls.remove(&at);
+            self.ways.remove(&(call.caller, at));
+            self.ways.remove(&(call.holder, at));
+            self.owed.retain(|(ended, _)| *ended != at);
+        }
         for child in &life.children {
             self.part(who, *child);
             if let Some(child) = self.lives.get_mut(child) {
@@ -314,6 +430,8 @@ impl Test {
             Step::Started { who } => {
                 let who = self.model.somebody(who, State::Starting);
                 self.router.set_limits(who, LIMITS);
+                self.router
+                    .introduce(who, &Arc::from("f"), &Arc::new(all_names()));
                 self.router.started(who);
                 if let Some(life) = self.model.lives.get_mut(&who)
                     && life.state == State::Starting
@@ -391,7 +509,13 @@ impl Test {
         };
         self.router.wrapper_says(who, message, &mut effects);
         let way = self.model.ways.get(&(who, to)).copied();
-        let back = self.model.ways.get(&(to, who)).copied();
+        let heard = self.model.heard(who, to);
+        let back = self.model.ways.get(&heard).copied();
+        let free = |number: u64| !self.model.knows(address(number));
+        let looks_up = match body {
+            Saying::Lookup { address: at, .. } => free(*at),
+            _ => false,
+        };
         let taken = match (body, back) {
             (Saying::Credit(bytes), Some(back)) if *bytes <= back.unread => *bytes,
             _ => 0,
@@ -412,7 +536,7 @@ impl Test {
             assert!(stopped(&effects), "{effects:?}");
             return self.model.observe(&effects);
         }
-        if let Some(way) = self.model.ways.get_mut(&(to, who)) {
+        if let Some(way) = self.model.ways.get_mut(&heard) {
             way.unread -= taken;
         }
         self.model.observe(&effects);
@@ -429,7 +553,28 @@ impl Test {
             (Saying::Data(bytes), Some(_)) if !stopped(&effects) => {
                 self.count_dropped(who, to, *bytes, &effects);
             }
-            (Saying::HalfClose, _) => self.close(who, to),
+            (Saying::HalfClose, _) => {
+                self.close(who, to);
+                self.model.hang_up(to);
+            }
+            (Saying::Lookup { name, address: at }, _)
+                if looks_up && self.router.knows(address(*at)) =>
+            {
+                let name = NAMES[usize::from(*name)];
+                self.model.open_call(who, name, address(*at));
+            }
+            (
+                Saying::Register {
+                    name,
+                    release: true,
+                },
+                _,
+            ) => {
+                let name = NAMES[usize::from(*name)];
+                if self.model.names.get(name) == Some(&who) {
+                    self.model.names.remove(name);
+                }
+            }
             (Saying::Credit(bytes), Some(_)) => assert_eq!(stopped(&effects), taken != *bytes),
             (Saying::Kill, _) => {
                 let is_child = self.model.lives[&who].children.contains(&to);
@@ -536,6 +681,15 @@ impl From<Saying> for Body {
                 stream: 1,
                 line: String::new(),
             },
+            Saying::Register { name, release } => Self::Register {
+                name: NAMES[usize::from(name)].to_owned(),
+                release,
+            },
+            Saying::Lookup { name, address: at } => Self::Lookup {
+                name: NAMES[usize::from(name)].to_owned(),
+                address: address(at),
+            },
+            Saying::Monitor => Self::Monitor,
             Saying::OnlyTheMaster => Self::Ending(Ending::exit(0)),
         }
     }

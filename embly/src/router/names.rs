@@ -219,8 +219,9 @@ impl Router {
         name: &str,
         address: Address,
     ) -> Result<Address, Ending> {
-        if self.knows(address) || self.unread.contains_key(&(caller, address)) {
-            return Err(Ending::refused(Errno::EXIST, "the address is taken"));
+        let taken = || Ending::refused(Errno::EXIST, "the address is taken");
+        if self.is_taken(address, caller) {
+            return Err(taken());
         }
         if !is_name(name) {
             return Err(Ending::refused(Errno::INVAL, "that is not a name"));
@@ -231,6 +232,10 @@ impl Router {
         };
         if holder == caller {
             return Err(Ending::refused(Errno::INVAL, "the name is its own"));
+        }
+        // It becomes an address of the holder's as well.
+        if self.is_taken(address, holder) {
+            return Err(taken());
         }
         self.room_for_call(caller, "it")?;
         self.room_for_call(holder, &format!("`{name}`"))?;

@@ -74,6 +74,15 @@ impl Router {
         }
     }
 
+    /// Whether an address means something already, or still, to this invocation.
+    pub(super) fn is_taken(&self, address: Address, to: Address) -> bool {
+        let kin = match self.nodes.get(&to) {
+            Some(Node::Invocation(it)) => address == it.parent || address == it.root,
+            _ => false,
+        };
+        kin || self.knows(address) || self.unread.contains_key(&(to, address))
+    }
+
     fn admit(&mut self, parent: Address, address: Address) -> Result<Admitted, Ending> {
         let Some(Node::Invocation(invocation)) = self.nodes.get(&parent) else {
             return Err(Ending::refused(Errno::PERM, "the spawner has ended"));
@@ -85,7 +94,7 @@ impl Router {
             tree: _,
         } = invocation.limits;
         let (level, root) = (invocation.level + 1, invocation.root);
-        if self.knows(address) || self.unread.contains_key(&(parent, address)) {
+        if self.is_taken(address, parent) {
             return Err(Ending::refused(Errno::EXIST, "the address is taken"));
         }
         if depth.is_some_and(|depth| level > depth) {

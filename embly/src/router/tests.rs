@@ -628,3 +628,25 @@ fn the_limit_tree_counts_all_levels_and_detached_children_and_an_end_makes_room(
     }
     assert_eq!(world.router.trees.len(), 0);
 }
+
+#[test]
+fn who_takes_the_address_of_an_ended_parent_makes_no_circle() {
+    let mut world = World::open(1, 2, NONE);
+    let spawn = |address: Address, detached| Body::Spawn {
+        name: "f".to_owned(),
+        address,
+        options: Some(Box::new(SpawnOptions {
+            detached,
+            ..SpawnOptions::default()
+        })),
+    };
+    world.says(2, None, spawn(address(3), true));
+    world.router.set_limits(address(3), NONE);
+    world.router.started(address(3));
+    world.ended(2, &Ending::exit(0));
+    // Its own parent's address is refused; a child that was told of it gets it.
+    let effects = world.says(3, None, spawn(address(2), false));
+    assert_eq!(refusal(&effects).unwrap().code, i32::from(Errno::EXIST.0));
+    assert!(world.router.runs_beside(&BTreeSet::new()));
+    assert!(!world.router.runs_beside(&BTreeSet::from([address(3)])));
+}

@@ -50,7 +50,8 @@ impl Trees {
         let Some(tree) = self.0.get_mut(&root) else {
             return;
         };
-        if root == address {
+        // Somebody may have taken the address of a root that has ended.
+        if root == address && tree.root {
             tree.root = false;
         } else {
             tree.below = tree.below.saturating_sub(1);

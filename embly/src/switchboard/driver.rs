@@ -27,6 +27,10 @@ use crate::pool::{Function, Turn, backoff};
 use crate::report::describe;
 use crate::wrapper::{StartError, Wrapper};
 
+/// Reads in a row before all others have their turn. The first is for what had woken us; where a
+/// second finds something too, somebody writes as fast as we read.
+const READS_A_TURN: u32 = 1;
+
 /// How much to read at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
@@ -91,21 +95,29 @@ struct Run {
     log: LogGate,
     /// Frames may wait in `incoming`.
     backlog: bool,
+    /// Reads in a row that have found something.
+    reads: u32,
+    /// Credit for its streams, by their other ends, that waits for it to read.
+    credit: BTreeMap<Address, u32>,
 }
 
 impl Driver {
     /// Runs to the end.
     pub async fn run(mut self) {
+        let altered = self.options.as_ref().is_some_and(|options| {
+            !options.args.is_empty() || !options.env.is_empty() || options.limits.is_some()
+        });
         let mut ending = match self.wrapper().await {
             Ok(wrapper) => self.with(wrapper).await,
             Err(ending) => ending,
         };
         let after = self.record.started.map(|started| started.elapsed());
-        let turn = self
-            .function
-            .health
-            .ended(&ending, self.record.bytes_out > 0, after);
-        self.report(turn, Some(&ending));
+        // What its spawner has asked for may be what it ended of.
+        if !altered {
+            let health = &self.function.health;
+            let turn = health.ended(&ending, self.record.bytes_out > 0, after);
+            self.report(turn, Some(&ending));
+        }
         // That was for us alone.
         ending.early = false;
         let finished = Finished::new(ending, self.record, self.switchboard.reporter.clone());
@@ -188,6 +200,8 @@ impl Driver {
             pace: Pace::new(now),
             log: LogGate::new(&limits),
             backlog: false,
+            reads: 0,
+            credit: BTreeMap::new(),
         };
         self.record.started = Some(now.into_std());
         self.switchboard.lock().router.started(self.address);
@@ -289,7 +303,7 @@ impl Driver {
             self.write(run);
             let held = run.pace.held_until(Instant::now);
             let (listens, writes) = (
-                held.is_none() && !run.backlog,
+                held.is_none() && !run.backlog && run.reads <= READS_A_TURN,
                 !run.outgoing.is_empty() && !run.deaf,
             );
             let interest = match (listens, writes) {
@@ -310,8 +324,12 @@ impl Driver {
                         self.obey(run, order);
                     }
                 }
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    self.on_deadline(run);
+                }
                 // Everybody else has had a turn.
                 () = yield_now(), if run.backlog && held.is_none() => self.frames(run),
+                () = yield_now(), if run.reads > READS_A_TURN => run.reads = 0,
                 ready = run.wrapper.socket.ready(interest.unwrap_or(Interest::WRITABLE)),
                     if interest.is_some() =>
                 {
@@ -319,9 +337,6 @@ impl Driver {
                     if listens && readable && !self.read(run) {
                         return;
                     }
-                }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
-                    self.on_deadline(run);
                 }
             }
         }
@@ -353,8 +368,16 @@ impl Driver {
         if run.deaf {
             return;
         }
+        if let (Body::Credit(bytes), Some(from), false) =
+            (&message.body, message.from, run.outgoing.is_empty())
+        {
+            // One frame for each stream, however often its reader reports.
+            let credit = run.credit.entry(from).or_default();
+            *credit = credit.saturating_add(*bytes);
+            return;
+        }
         let name = message.body.name();
-        // Data and credit are bounded by what was granted, answers are not.
+        // Data is bounded by what was granted, answers are not.
         let is_answer = matches!(
             message.body,
             Body::Error(_) | Body::Ending(_) | Body::Grant { .. }
@@ -380,6 +403,19 @@ impl Driver {
         }
     }
 
+    /// Passes on the credit that has come while the wrapper was not reading.
+    fn grant(&self, run: &mut Run) {
+        for (from, bytes) in std::mem::take(&mut run.credit) {
+            let message = Message {
+                to: Some(self.address),
+                from: Some(from),
+                body: Body::Credit(bytes),
+            };
+            // A few bytes always fit.
+            let _ = frame::encode(message, &mut run.outgoing);
+        }
+    }
+
     fn write(&self, run: &mut Run) {
         while !run.outgoing.is_empty() && !run.deaf {
             match run.wrapper.socket.try_write(&run.outgoing) {
@@ -387,6 +423,7 @@ impl Driver {
                     run.outgoing.advance(bytes);
                     if run.outgoing.is_empty() {
                         run.answers = 0;
+                        self.grant(run);
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
@@ -404,8 +441,11 @@ impl Driver {
         run.incoming.reserve(READ_BYTES);
         match run.wrapper.socket.try_read_buf(&mut run.incoming) {
             Ok(0) => return false,
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return true,
+            Ok(_) => run.reads += 1,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                run.reads = 0;
+                return true;
+            }
             // A reset after data is an end: it left unread what we had sent.
             Err(_) => return false,
         }
@@ -418,16 +458,18 @@ impl Driver {
         let (mut frames, mut bytes) = (0, 0);
         run.backlog = true;
         while frames < FRAMES_A_TURN && bytes < BYTES_A_TURN {
+            let before = run.incoming.len();
             match frame::decode(&mut run.incoming) {
                 Ok(Some(mut message)) => {
                     frames += 1;
-                    run.pace.take(&message.body);
+                    let size = before - run.incoming.len();
+                    bytes += size;
+                    run.pace.take(&message.body, size);
                     if let Body::Data(data) = &mut message.body {
                         if self.record.bytes_out == 0 {
                             self.report(self.function.health.lives(), None);
                         }
                         self.record.bytes_out += data.len() as u64;
-                        bytes += data.len();
                         run.clock.byte();
                         // Whoever it waits for must not keep the whole buffer for a few bytes.
                         if data.len() < COPIED {

@@ -26,6 +26,9 @@ const BURST: u32 = 10_000;
 /// A spawn is as much work as so many other frames, also one that is refused.
 const SPAWN: u32 = 16;
 
+/// A frame without data counts once more for so many bytes each.
+const LONG: usize = 1024;
+
 /// Processes that a tree of invocations may be starting at a time: as many as the machine can
 /// start at once. So a bomb of spawns does not fill the run queue, and a fan-out is no slower.
 pub fn starts_at_once() -> usize {
@@ -48,11 +51,14 @@ impl Pace {
         }
     }
 
-    /// Counts what was taken.
-    pub fn take(&mut self, body: &Body) {
+    /// Counts what was taken, a frame of so many bytes.
+    pub fn take(&mut self, body: &Body, size: usize) {
+        // Data is on credit; anything else has no reason to be long.
+        let long = u32::try_from(size / LONG).unwrap_or(BURST);
         let price = match body {
-            Body::Spawn { .. } => SPAWN,
-            _ => 1,
+            Body::Data(_) => 1,
+            Body::Spawn { .. } => SPAWN.saturating_add(long),
+            _ => long.saturating_add(1),
         };
         self.left = self.left.saturating_sub(price);
     }
@@ -123,7 +129,7 @@ mod tests {
             match pace.held_until(|| now) {
                 Some(until) => now = until,
                 None => {
-                    pace.take(&Body::Kill);
+                    pace.take(&Body::Kill, 20);
                     frames += 1;
                 }
             }
@@ -133,7 +139,7 @@ mod tests {
         for n in 0..PER_SECOND {
             let now = now + Duration::from_secs(1) + Duration::from_micros(25) * n;
             assert_eq!(pace.held_until(|| now), None, "frame {n}");
-            pace.take(&Body::Kill);
+            pace.take(&Body::Kill, 20);
         }
     }
 

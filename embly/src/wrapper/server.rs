@@ -103,7 +103,11 @@ impl Server {
                 end.tell().await;
                 return Err(StartError::Gone);
             }
-            Err(_) => return Err(StartError::Slow),
+            Err(_) => {
+                // It does not look at its socket, so it would stay.
+                end.reaper.kill_leader(end.pid);
+                return Err(StartError::Slow);
+            }
         }
         let (requests, inbox) = mpsc::unbounded_channel();
         let fork_failures = Arc::default();

@@ -123,6 +123,8 @@ pub const ATTACKS: &[Attack] = &[
     flood("floods-spawns", floods_spawns),
     attack("floods-half-closes", floods_half_closes, 502, "no_response"),
     attack("floods-kills", floods_kills, 504, "wall"),
+    attack("floods-large-lines", floods_large_lines, 504, "wall"),
+    attack("floods-names", floods_names, 500, "violation"),
 ];
 
 /// Does what `task` says.
@@ -334,6 +336,25 @@ fn floods_half_closes(task: &Task) {
 fn floods_kills(task: &Task) {
     let mut peer = Peer::begin(task);
     without_end(|| peer.say(Address::new(77), Body::Kill))
+}
+
+/// As much as fits into a frame, as fast as the socket takes it.
+fn floods_large_lines(task: &Task) {
+    let mut peer = Peer::begin(task);
+    let body = Body::Log {
+        stream: 1,
+        line: "x".repeat(300_000),
+    };
+    without_end(|| peer.say(None, body.clone()))
+}
+
+fn floods_names(task: &Task) {
+    let mut peer = Peer::begin(task);
+    let body = Body::Register {
+        name: "x".repeat(300_000),
+        release: false,
+    };
+    without_end(|| peer.say(None, body.clone()))
 }
 
 /// Valid frames in any order to anybody, and an end of any kind.

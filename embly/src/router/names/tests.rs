@@ -418,3 +418,39 @@ fn with_names_too_nothing_is_left_at_the_end() {
         assert!(world.router.names.holders.is_empty(), "seed {seed}");
     }
 }
+
+#[test]
+fn an_address_that_means_something_to_either_side_is_not_taken_for_a_call() {
+    let mut world = world();
+    let parent_of_holder = 1;
+    for address in [2, 4, parent_of_holder] {
+        let effects = world.says(4, None, lookup("board", address));
+        let refused = refusal(&effects).map(|ending| ending.code);
+        assert_eq!(refused, Some(i32::from(Errno::EXIST.0)), "{address}");
+    }
+    // What the holder has not read of an old call is still that one's.
+    world.says(4, None, lookup("board", 50));
+    world.says(4, Some(50), data(5));
+    for who in [4, 2] {
+        world.says(who, Some(50), Body::HalfClose);
+    }
+    let effects = world.says(4, None, lookup("board", 50));
+    assert_eq!(refusal(&effects).unwrap().code, i32::from(Errno::EXIST.0));
+}
+
+#[test]
+fn a_name_that_is_longer_than_any_can_be_is_a_violation() {
+    for body in [
+        lookup(&"a".repeat(1000), 50),
+        Body::Register {
+            name: "a".repeat(1000),
+            release: false,
+        },
+    ] {
+        let mut world = world();
+        assert_eq!(
+            stopped(&world.says(4, None, body), 4),
+            Some(Reason::Violation)
+        );
+    }
+}
