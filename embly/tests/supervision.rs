@@ -381,3 +381,13 @@ fn a_fork_server_that_fails_at_each_start_backs_off_and_comes_back() {
     std::fs::rename(&hidden, &artefact).unwrap();
     eventually("it comes back by itself", || get(at, "/").status == 200);
 }
+
+#[test]
+fn a_spawner_that_gives_too_little_does_not_turn_a_function_off_for_others() {
+    let project = Project::new().guest("starves").guest("hello");
+    let embly = Embly::run(&project.http("starves").http("hello"));
+    let endings = get(embly.at("starves"), "/").text();
+    assert_eq!(endings, "memory ".repeat(8));
+    let answer = get(embly.at("hello"), "/");
+    assert_eq!((answer.status, answer.reason()), (200, ""));
+}

@@ -15,7 +15,7 @@ mod tests;
 mod traffic;
 mod tree;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use protos::message::MAX_SPAWN_NAME;
@@ -97,8 +97,6 @@ pub enum Effect {
 pub struct Router {
     nodes: HashMap<Address, Node>,
     links: HashMap<Pair, Link>,
-    /// Bytes that somebody has not read of streams that are over.
-    unread: HashMap<(Address, Address), u32>,
     trees: Trees,
     budget: Budget,
     names: Names,
@@ -109,6 +107,15 @@ enum Node {
     Invocation(Invocation),
     /// A gateway's side of a request or connection.
     Gate(Option<Address>),
+}
+
+impl Node {
+    fn unread(&self) -> usize {
+        match self {
+            Self::Invocation(invocation) => invocation.unread.len(),
+            Self::Gate(_) => 0,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -130,9 +137,9 @@ struct Invocation {
     /// Its streams by name, and how many of them are of use to it.
     calls: BTreeSet<Address>,
     live_calls: usize,
-    /// Sum and number of what stands in `unread` for this one.
+    /// Bytes that it has not read of streams that are over, by their writers, and their sum.
+    unread: BTreeMap<Address, u32>,
     unread_bytes: u64,
-    unread_streams: usize,
 }
 
 /// How many things the table holds; all 0 when nothing runs.
@@ -154,7 +161,6 @@ impl Router {
         Self {
             nodes: HashMap::new(),
             links: HashMap::new(),
-            unread: HashMap::new(),
             trees: Trees::default(),
             budget,
             names: Names::default(),
@@ -166,7 +172,7 @@ impl Router {
         Size {
             addresses: self.nodes.len() + self.names.calls(),
             links: self.links.len(),
-            unread: self.unread.len(),
+            unread: self.nodes.values().map(Node::unread).sum(),
             bytes: self.budget.used(),
         }
     }
@@ -234,8 +240,8 @@ impl Router {
             allow: Arc::default(),
             calls: BTreeSet::new(),
             live_calls: 0,
+            unread: BTreeMap::new(),
             unread_bytes: 0,
-            unread_streams: 0,
         };
         self.nodes.insert(address, Node::Invocation(invocation));
     }
@@ -379,7 +385,6 @@ impl Router {
         // Free before anybody hears of the end, so that the next one can take them.
         self.leave_names(address, invocation.calls, ending, effects);
         self.trees.ended(invocation.root, address);
-        self.forget_unread_of(address, invocation.unread_streams);
         for child in invocation.children {
             self.disconnect(address, child);
             self.orphan(child);
@@ -445,14 +450,7 @@ impl Router {
             && let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&reader)
         {
             invocation.unread_bytes += u64::from(bytes);
-            invocation.unread_streams += 1;
-            self.unread.insert((reader, writer), bytes);
-        }
-    }
-
-    fn forget_unread_of(&mut self, reader: Address, streams: usize) {
-        if streams > 0 {
-            self.unread.retain(|(who, _), _| *who != reader);
+            invocation.unread.insert(writer, bytes);
         }
     }
 

@@ -146,6 +146,8 @@ struct Call {
     holder: Address,
     /// The holder has heard of it.
     known: bool,
+    /// The caller has ended, and the holder has not closed the stream yet.
+    lingers: bool,
 }
 
 impl Call {
@@ -334,12 +336,23 @@ impl Model {
         }
     }
 
+    /// Who may speak on a call.
+    fn ends_of(&self, at: Address) -> Vec<Address> {
+        let call = self.calls.get(&at);
+        let ends = call.map(|call| match call.lingers {
+            true => vec![call.holder],
+            false => vec![call.caller, call.holder],
+        });
+        ends.unwrap_or_default()
+    }
+
     fn open_call(&mut self, caller: Address, name: &str, address: Address) {
         let holder = self.names[name];
         let call = Call {
             caller,
             holder,
             known: false,
+            lingers: false,
         };
         self.calls.insert(address, call);
         for end in [caller, holder] {
@@ -357,6 +370,9 @@ impl Model {
         let Some(call) = self.calls.get(&at).copied() else {
             return;
         };
+        if call.lingers {
+            self.calls.remove(&at);
+        }
         let ways = [(call.caller, at), (call.holder, at)];
         if ways
             .iter()
@@ -376,7 +392,11 @@ impl Model {
         for (at, call) in calls.map(|(at, call)| (*at, *call)).collect::<Vec<_>>() {
             self.calls.remove(&at);
             self.ways.remove(&(call.caller, at));
-            self.ways.remove(&(call.holder, at));
+            let way = self.ways.remove(&(call.holder, at));
+            let lingers = call.caller == who && call.known && way.is_some_and(|way| !way.closed);
+            if lingers {
+                self.calls.insert(at, Call { lingers, ..call });
+            }
             self.owed.retain(|(ended, _)| *ended != at);
         }
         for child in &life.children {
@@ -555,7 +575,9 @@ impl Test {
             }
             (Saying::HalfClose, _) => {
                 self.close(who, to);
-                self.model.hang_up(to);
+                if self.model.ends_of(to).contains(&who) {
+                    self.model.hang_up(to);
+                }
             }
             (Saying::Lookup { name, address: at }, _)
                 if looks_up && self.router.knows(address(*at)) =>

@@ -262,7 +262,7 @@ impl Router {
         };
         let full = if invocation.live_calls >= MAX_CALLS {
             format!("{what} has {MAX_CALLS} streams by name")
-        } else if invocation.unread_streams >= MAX_UNREAD_ENDED
+        } else if invocation.unread.len() >= MAX_UNREAD_ENDED
             || invocation.unread_bytes >= MAX_UNREAD_ENDED_BYTES
         {
             format!("{what} has too many streams that ended and were not read")

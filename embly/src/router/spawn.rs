@@ -76,11 +76,13 @@ impl Router {
 
     /// Whether an address means something already, or still, to this invocation.
     pub(super) fn is_taken(&self, address: Address, to: Address) -> bool {
-        let kin = match self.nodes.get(&to) {
-            Some(Node::Invocation(it)) => address == it.parent || address == it.root,
+        let meant = match self.nodes.get(&to) {
+            Some(Node::Invocation(it)) => {
+                address == it.parent || address == it.root || it.unread.contains_key(&address)
+            }
             _ => false,
         };
-        kin || self.knows(address) || self.unread.contains_key(&(to, address))
+        meant || self.knows(address)
     }
 
     fn admit(&mut self, parent: Address, address: Address) -> Result<Admitted, Ending> {
@@ -110,7 +112,7 @@ impl Router {
             let detail = format!("limit `children` reached: {count} are alive");
             return Err(Ending::refused(Errno::AGAIN, detail));
         }
-        if invocation.unread_streams >= MAX_UNREAD_ENDED
+        if invocation.unread.len() >= MAX_UNREAD_ENDED
             || invocation.unread_bytes >= MAX_UNREAD_ENDED_BYTES
         {
             let detail = "too many children have ended whose output was not read";

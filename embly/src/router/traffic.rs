@@ -71,19 +71,18 @@ impl Router {
     }
 
     fn take_unread(&mut self, reader: Address, writer: Address, bytes: u32) -> bool {
-        let Some(left) = self.unread.get_mut(&(reader, writer)) else {
+        let Some(Node::Invocation(reader)) = self.nodes.get_mut(&reader) else {
+            return false;
+        };
+        let Some(left) = reader.unread.get_mut(&writer) else {
             return false;
         };
         let taken = bytes.min(*left);
         *left -= taken;
-        let done = *left == 0;
-        if done {
-            self.unread.remove(&(reader, writer));
+        if *left == 0 {
+            reader.unread.remove(&writer);
         }
-        if let Some(Node::Invocation(reader)) = self.nodes.get_mut(&reader) {
-            reader.unread_bytes -= u64::from(taken);
-            reader.unread_streams -= usize::from(done);
-        }
+        reader.unread_bytes -= u64::from(taken);
         true
     }
 

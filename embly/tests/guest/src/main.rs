@@ -51,6 +51,7 @@ fn main() -> Result<(), Error> {
         "monitors" => http::run(names::monitors),
         "detaches" => http::run(names::detaches),
         "lingers" => embly::run(names::lingers),
+        "starves" => http::run(names::starves),
         "opts" => http::run(names::opts),
         "bare" => embly::run(names::bare),
         "beats" | "beats-too" => embly::run(names::beats),

@@ -177,6 +177,15 @@ pub fn opts(_: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> {
     Ok(())
 }
 
+/// Starts `hello` with too little memory to begin, again and again; says how it ended.
+pub fn starves(_: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> {
+    for _ in 0..8 {
+        let child = spawn_with(&SpawnOptions::new("hello").memory(1))?;
+        write!(w, "{} ", child.status()?.reason)?;
+    }
+    Ok(())
+}
+
 /// Says what it was started with.
 pub fn bare(mut parent: Conn) -> Result<(), Error> {
     let args: Vec<String> = std::env::args().collect();
