@@ -148,6 +148,8 @@ struct Call {
     known: bool,
     /// The caller has ended, and the holder has not closed the stream yet.
     lingers: bool,
+    /// Somebody wants to know how the other one ends, also when both have closed the stream.
+    monitored: bool,
 }
 
 impl Call {
@@ -336,6 +338,13 @@ impl Model {
         }
     }
 
+    /// The first word of a caller makes the call known, also to a holder that does not listen.
+    fn speaks(&mut self, who: Address, at: Address) {
+        if let Some(call) = self.calls.get_mut(&at) {
+            call.known |= call.caller == who;
+        }
+    }
+
     /// Who may speak on a call.
     fn ends_of(&self, at: Address) -> Vec<Address> {
         let call = self.calls.get(&at);
@@ -353,6 +362,7 @@ impl Model {
             holder,
             known: false,
             lingers: false,
+            monitored: false,
         };
         self.calls.insert(address, call);
         for end in [caller, holder] {
@@ -380,6 +390,10 @@ impl Model {
         {
             for way in ways {
                 self.ways.remove(&way);
+            }
+            if !call.monitored {
+                self.calls.remove(&at);
+                self.owed.retain(|(ended, _)| *ended != at);
             }
         }
     }
@@ -514,6 +528,11 @@ impl Test {
             } => {
                 let who = self.model.somebody(who, State::Running);
                 let to = self.model.kin(who, to);
+                let call = self.model.calls.get(&to);
+                if call.is_some_and(|call| call.holder == who && !call.known) {
+                    // Nobody guesses 64 random bits.
+                    return;
+                }
                 self.says(who, named.map_or(who, address), to, &body);
             }
         }
@@ -573,8 +592,16 @@ impl Test {
             (Saying::Data(bytes), Some(_)) if !stopped(&effects) => {
                 self.count_dropped(who, to, *bytes, &effects);
             }
+            (Saying::Monitor, Some(_)) => {
+                if let Some(call) = self.model.calls.get_mut(&to) {
+                    call.monitored = true;
+                }
+            }
             (Saying::HalfClose, _) => {
                 self.close(who, to);
+                if way.is_some_and(|way| !way.closed) {
+                    self.model.speaks(who, to);
+                }
                 if self.model.ends_of(to).contains(&who) {
                     self.model.hang_up(to);
                 }
@@ -615,6 +642,7 @@ impl Test {
             let bytes = cost(bytes as usize);
             way.credit = way.credit.saturating_sub(bytes);
             way.unread += bytes;
+            self.model.speaks(from, to);
         }
     }
 
