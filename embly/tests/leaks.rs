@@ -49,24 +49,7 @@ fn assert_nothing_left(mut embly: Embly, before: &Idle) {
     // The allocator keeps some of what was used at the busiest moment.
     let grown = after.resident.saturating_sub(before.resident);
     assert!(grown < 8 << 20, "the master has grown by {grown} bytes");
-    embly.signal(Signal::TERM);
-    assert_eq!(embly.wait().code(), Some(0));
-    assert_nothing_stays(&embly);
-}
-
-fn assert_nothing_stays(embly: &Embly) {
-    let stopped = embly.event("stopped", |_| true);
-    for what in [
-        "addresses",
-        "links",
-        "unread",
-        "bytes",
-        "receivers",
-        "fork_servers",
-        "wrappers",
-    ] {
-        assert_eq!(stopped[what], 0, "{what} in {stopped}");
-    }
+    embly.stops_with_nothing_left();
 }
 
 /// So many requests, on a few connections at once.
@@ -213,9 +196,7 @@ fn without_descriptors_clients_wait_or_get_503_and_later_all_is_well() {
     drop(silent);
     assert_full_and_well_again(&embly, 40);
     assert_eq!(Idle::of(&embly).descriptors, before.descriptors);
-    embly.signal(Signal::TERM);
-    assert_eq!(embly.wait().code(), Some(0));
-    assert_nothing_stays(&embly);
+    embly.stops_with_nothing_left();
 }
 
 #[test]
@@ -226,9 +207,7 @@ fn without_processes_clients_get_503_and_later_all_is_well() {
     let project = Project::new().guest("sleeps").http("sleeps");
     let mut embly = user.run(&project, 20);
     assert_full_and_well_again(&embly, 40);
-    embly.signal(Signal::TERM);
-    assert_eq!(embly.wait().code(), Some(0));
-    assert_nothing_stays(&embly);
+    embly.stops_with_nothing_left();
 }
 
 /// More requests at once than there is room for: some are answered, the others are told to come

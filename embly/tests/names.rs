@@ -309,18 +309,5 @@ fn names_leave_nothing_behind() {
     for visitor in visitors {
         visitor.join().unwrap();
     }
-    embly.signal(rustix::process::Signal::TERM);
-    assert_eq!(embly.wait().code(), Some(0));
-    let stopped = embly.event("stopped", |_| true);
-    for what in [
-        "addresses",
-        "links",
-        "unread",
-        "bytes",
-        "receivers",
-        "fork_servers",
-        "wrappers",
-    ] {
-        assert_eq!(stopped[what], 0, "{stopped}");
-    }
+    embly.stops_with_nothing_left();
 }

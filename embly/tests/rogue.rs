@@ -15,8 +15,6 @@ mod support;
 use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
-
 use attacks::ATTACKS;
 use support::process::{peak_memory, resident};
 use support::{Embly, Project, eventually, get, harness};
@@ -70,19 +68,7 @@ fn assert_unharmed(mut embly: Embly, before: u64) {
     assert!(grown < 64 << 20, "the master has grown by {grown} bytes");
     let most = peak_memory(embly.pid());
     assert!(most < 256 << 20, "the master has had {most} bytes");
-    embly.signal(Signal::TERM);
-    assert_eq!(embly.wait().code(), Some(0));
-    let stopped = embly.event("stopped", |_| true);
-    for what in [
-        "addresses",
-        "links",
-        "unread",
-        "bytes",
-        "receivers",
-        "wrappers",
-    ] {
-        assert_eq!(stopped[what], 0, "{what} in {stopped}");
-    }
+    embly.stops_with_nothing_left();
     let stderr = embly.stderr();
     assert!(!stderr.contains("panicked"), "{stderr}");
 }

@@ -5,12 +5,12 @@
 //! kernel does not have: a compiler with threads differs from one C library to the next, and one
 //! that is ended by mistake would be a build that fails.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use rustix::process::{DumpableBehavior, Signal};
-use seccompiler::{SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompRule};
+use seccompiler::SeccompAction;
 
+use super::filter::{Argument, Call, Is};
 use super::step::{JailError, Step};
 use super::{capabilities, filter, landlock, limits};
 
@@ -92,51 +92,50 @@ pub fn enter(limits: Limits) -> Result<(), JailError> {
     Ok(())
 }
 
+const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
+    | libc::CLONE_NEWCGROUP
+    | libc::CLONE_NEWUTS
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUSER
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET;
+
+const THREAD: u64 = libc::CLONE_THREAD as u64;
+
+/// Allowed with these arguments only, each line one way to call it.
+const WITH_ARGUMENTS: &[Call<'_>] = &[
+    // A thread, in the namespaces that there are.
+    (
+        libc::SYS_clone,
+        &[Argument(0, Is::Masked(THREAD | NAMESPACES as u64, THREAD))],
+    ),
+    // A thread's name, for people who look.
+    (
+        libc::SYS_prctl,
+        &[Argument(0, Is::Exactly(libc::PR_SET_NAME as u64))],
+    ),
+    // Not those that have signals sent to others.
+    (
+        libc::SYS_fcntl,
+        &[Argument(1, Is::Exactly(libc::F_GETFD as u64))],
+    ),
+    (
+        libc::SYS_fcntl,
+        &[Argument(1, Is::Exactly(libc::F_SETFD as u64))],
+    ),
+    (
+        libc::SYS_fcntl,
+        &[Argument(1, Is::Exactly(libc::F_GETFL as u64))],
+    ),
+    (
+        libc::SYS_fcntl,
+        &[Argument(1, Is::Exactly(libc::F_DUPFD_CLOEXEC as u64))],
+    ),
+];
+
 fn filter() -> io::Result<()> {
-    const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
-        | libc::CLONE_NEWCGROUP
-        | libc::CLONE_NEWUTS
-        | libc::CLONE_NEWIPC
-        | libc::CLONE_NEWUSER
-        | libc::CLONE_NEWPID
-        | libc::CLONE_NEWNET;
-    const THREAD: u64 = libc::CLONE_THREAD as u64;
-    const EITHER: u64 = (libc::CLONE_THREAD | NAMESPACES) as u64;
-    let program = (|| {
-        let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-            CALLS.iter().map(|call| (*call, Vec::new())).collect();
-        let thread = SeccompCondition::new(
-            0,
-            SeccompCmpArgLen::Dword,
-            SeccompCmpOp::MaskedEq(EITHER),
-            THREAD,
-        )?;
-        rules.insert(libc::SYS_clone, vec![SeccompRule::new(vec![thread])?]);
-        // Not those that have signals sent to others.
-        let of_descriptors = [
-            libc::F_GETFD,
-            libc::F_SETFD,
-            libc::F_GETFL,
-            libc::F_DUPFD_CLOEXEC,
-        ];
-        let mut fcntl = Vec::new();
-        for command in of_descriptors {
-            let command = u64::from(command.cast_unsigned());
-            let only =
-                SeccompCondition::new(1, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, command)?;
-            fcntl.push(SeccompRule::new(vec![only])?);
-        }
-        rules.insert(libc::SYS_fcntl, fcntl);
-        // A thread's name, for people who look.
-        let name = SeccompCondition::new(
-            0,
-            SeccompCmpArgLen::Dword,
-            SeccompCmpOp::Eq,
-            libc::PR_SET_NAME as u64,
-        )?;
-        rules.insert(libc::SYS_prctl, vec![SeccompRule::new(vec![name])?]);
-        let absent = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
-        filter::program(rules, absent, SeccompAction::Allow)
-    })();
+    let absent = SeccompAction::Errno(libc::ENOSYS.cast_unsigned());
+    let program = filter::rules(CALLS, WITH_ARGUMENTS)
+        .and_then(|rules| filter::program(rules, absent, SeccompAction::Allow));
     filter::install(&[program])
 }

@@ -48,7 +48,7 @@ const FREE: &[libc::c_long] = &[
 ];
 
 /// Allowed with these arguments only, each line one way to call it.
-const WITH_ARGUMENTS: &[(libc::c_long, &[Argument])] = &[
+const WITH_ARGUMENTS: &[Call] = &[
     // A sibling, nothing else: no thread, no namespace.
     (libc::SYS_clone, &[Argument(0, Is::Exactly(SIBLING as u64))]),
     // Memory is never executable.
@@ -102,14 +102,19 @@ const REFUSED: libc::c_long = libc::SYS_tgkill;
 
 const EXECUTABLE: u64 = libc::PROT_EXEC as u64;
 
-/// An argument by its place, from 0, and what it must be.
-struct Argument(u8, Is);
+/// A call, and what all of these arguments must be.
+pub(super) type Call<'a> = (libc::c_long, &'a [Argument]);
 
-enum Is {
+/// An argument by its place, from 0, and what it must be.
+pub(super) struct Argument(pub u8, pub Is);
+
+pub(super) enum Is {
     /// This number.
     Exactly(u64),
     /// None of these bits.
     Without(u64),
+    /// Of the bits of the first number those of the second.
+    Masked(u64, u64),
     /// This operation on a futex, of whatever clock and scope.
     Futex(libc::c_int),
 }
@@ -120,6 +125,7 @@ impl Argument {
         let (op, value) = match self.1 {
             Is::Exactly(value) => (SeccompCmpOp::Eq, value),
             Is::Without(bits) => (SeccompCmpOp::MaskedEq(bits), 0),
+            Is::Masked(bits, value) => (SeccompCmpOp::MaskedEq(bits), value),
             Is::Futex(operation) => (
                 SeccompCmpOp::MaskedEq(u64::from(u32::MAX) & !HOW),
                 u64::from(operation.cast_unsigned()),
@@ -136,16 +142,8 @@ impl Argument {
 /// # Errors
 /// When the kernel has no filters.
 pub fn apply() -> io::Result<()> {
-    let allow = (|| {
-        let mut rules: BTreeMap<i64, Vec<SeccompRule>> =
-            FREE.iter().map(|call| (*call, Vec::new())).collect();
-        for (call, arguments) in WITH_ARGUMENTS {
-            let conditions: Result<Vec<_>, _> = arguments.iter().map(Argument::condition).collect();
-            let rule = SeccompRule::new(conditions?)?;
-            rules.entry(*call).or_default().push(rule);
-        }
-        program(rules, SeccompAction::KillProcess, SeccompAction::Allow)
-    })();
+    let allow = rules(FREE, WITH_ARGUMENTS)
+        .and_then(|rules| program(rules, SeccompAction::KillProcess, SeccompAction::Allow));
     let refuse = program(
         BTreeMap::from([(REFUSED, Vec::new())]),
         SeccompAction::Allow,
@@ -155,13 +153,25 @@ pub fn apply() -> io::Result<()> {
 }
 
 type Program = Result<BpfProgram, seccompiler::BackendError>;
+type Rules = BTreeMap<i64, Vec<SeccompRule>>;
+
+/// Those of `free` whatever their arguments; those of `with_arguments` in each of the ways that
+/// stand there.
+pub(super) fn rules(
+    free: &[libc::c_long],
+    with_arguments: &[Call<'_>],
+) -> Result<Rules, seccompiler::BackendError> {
+    let mut rules: Rules = free.iter().map(|call| (*call, Vec::new())).collect();
+    for (call, arguments) in with_arguments {
+        let conditions: Result<Vec<_>, _> = arguments.iter().map(Argument::condition).collect();
+        let rule = SeccompRule::new(conditions?)?;
+        rules.entry(*call).or_default().push(rule);
+    }
+    Ok(rules)
+}
 
 /// `action` for these calls, `otherwise` for the rest. Another architecture's calls are none.
-pub(super) fn program(
-    rules: BTreeMap<i64, Vec<SeccompRule>>,
-    otherwise: SeccompAction,
-    action: SeccompAction,
-) -> Program {
+pub(super) fn program(rules: Rules, otherwise: SeccompAction, action: SeccompAction) -> Program {
     let here = TargetArch::try_from(std::env::consts::ARCH)?;
     SeccompFilter::new(rules, otherwise, action, here)?.try_into()
 }

@@ -29,17 +29,9 @@ pub const COMPILER_CPU: u64 = 300;
 /// # Errors
 /// That of `setrlimit`.
 pub fn server(memory: Option<u64>, status: &mut File) -> io::Result<()> {
-    // No files are written, no core is dumped, no memory locked, no priority raised.
-    for resource in [
-        Resource::Fsize,
-        Resource::Core,
-        Resource::Memlock,
-        Resource::Nice,
-        Resource::Rtprio,
-        Resource::Msgqueue,
-    ] {
-        set(resource, 0)?;
-    }
+    nothing_of_what_nobody_needs()?;
+    // No files are written.
+    set(Resource::Fsize, 0)?;
     set(Resource::Nofile, DESCRIPTORS)?;
     if let Some(memory) = memory {
         // Address space is no measure: each linear memory reserves more than 4 GiB of it. What
@@ -72,15 +64,7 @@ pub fn server(memory: Option<u64>, status: &mut File) -> io::Result<()> {
 /// # Errors
 /// That of `setrlimit`.
 pub fn compiler(memory: u64, cpu: u64) -> io::Result<()> {
-    for resource in [
-        Resource::Core,
-        Resource::Memlock,
-        Resource::Nice,
-        Resource::Rtprio,
-        Resource::Msgqueue,
-    ] {
-        set(resource, 0)?;
-    }
+    nothing_of_what_nobody_needs()?;
     set(Resource::Data, memory)?;
     // At the first the kernel sends a signal of its own, by which the end is told from others.
     let (current, maximum) = (Some(cpu), Some(cpu + 1));
@@ -93,6 +77,20 @@ pub fn compiler(memory: u64, cpu: u64) -> io::Result<()> {
 /// That of `setrlimit`.
 pub fn no_processes() -> io::Result<()> {
     set(Resource::Nproc, 0)
+}
+
+/// No core is dumped, no memory locked, no priority raised.
+fn nothing_of_what_nobody_needs() -> io::Result<()> {
+    for resource in [
+        Resource::Core,
+        Resource::Memlock,
+        Resource::Nice,
+        Resource::Rtprio,
+        Resource::Msgqueue,
+    ] {
+        set(resource, 0)?;
+    }
+    Ok(())
 }
 
 fn set(resource: Resource, most: u64) -> io::Result<()> {

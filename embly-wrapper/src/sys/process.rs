@@ -51,13 +51,6 @@ pub struct Reaped {
     pub memory: u64,
 }
 
-impl Reaped {
-    /// The filter for system calls has ended it: nobody else sends this signal.
-    pub fn by_the_jail(&self) -> bool {
-        self.status == Status::Signaled(libc::SIGSYS)
-    }
-}
-
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Status {
@@ -65,6 +58,13 @@ pub enum Status {
     Exited(i32),
     /// This signal ended it.
     Signaled(i32),
+}
+
+impl Status {
+    /// The filter for system calls has ended it: nobody else sends this signal.
+    pub fn by_the_jail(self) -> bool {
+        self == Self::Signaled(libc::SIGSYS)
+    }
 }
 
 /// Which children to reap.

@@ -37,7 +37,9 @@ pub const MAX_UNREAD_ENDED: usize = 1024;
 /// The same in bytes.
 pub const MAX_UNREAD_ENDED_BYTES: u64 = 16 * 1024 * 1024;
 
-const PARENT_ENDED: &str = "its parent ended";
+fn parent_ended() -> Ending {
+    Ending::new(Reason::ParentEnded, "its parent ended")
+}
 
 /// What an invocation may start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,6 +142,13 @@ struct Invocation {
     /// Bytes that it has not read of streams that are over, by their writers, and their sum.
     unread: BTreeMap<Address, u32>,
     unread_bytes: u64,
+}
+
+impl Invocation {
+    /// It leaves so much unread that nobody may add to it.
+    fn is_behind(&self) -> bool {
+        self.unread.len() >= MAX_UNREAD_ENDED || self.unread_bytes >= MAX_UNREAD_ENDED_BYTES
+    }
 }
 
 /// How many things the table holds; all 0 when nothing runs.
@@ -348,28 +357,29 @@ impl Router {
     /// at once as well: a process that is killed needs a processor to die on, and they may keep
     /// all of them busy.
     pub fn stop(&mut self, address: Address, ending: Ending, effects: &mut Vec<Effect>) {
-        if !self.state(address).is_some_and(State::can_be_stopped) {
-            return;
-        }
-        self.set_state(address, State::Ending);
-        effects.push(Effect::Stop(address, ending));
-        let Some(Node::Invocation(invocation)) = self.nodes.get(&address) else {
-            return;
-        };
-        let mut descendants: Vec<_> = invocation.children.iter().copied().collect();
-        while let Some(child) = descendants.pop() {
-            if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&child)
-                && !invocation.detached
-                && invocation.state.can_be_stopped()
-            {
-                invocation.state = State::Ending;
-                descendants.extend(&invocation.children);
-                effects.push(Effect::Stop(
-                    child,
-                    Ending::new(Reason::ParentEnded, PARENT_ENDED),
-                ));
+        let mut doomed = vec![(address, ending)];
+        while let Some((address, ending)) = doomed.pop() {
+            let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&address) else {
+                continue;
+            };
+            if !invocation.state.can_be_stopped() {
+                continue;
             }
+            invocation.state = State::Ending;
+            effects.push(Effect::Stop(address, ending));
+            let children = invocation.children.clone();
+            let attached = children
+                .into_iter()
+                .filter(|child| !self.is_detached(*child));
+            doomed.extend(attached.map(|child| (child, parent_ended())));
         }
+    }
+
+    fn is_detached(&self, address: Address) -> bool {
+        matches!(
+            self.nodes.get(&address),
+            Some(Node::Invocation(Invocation { detached: true, .. }))
+        )
     }
 
     /// An invocation is over: its process is reaped and all it said was taken. Whoever waits is
@@ -388,15 +398,11 @@ impl Router {
         for child in invocation.children {
             self.disconnect(address, child);
             self.orphan(child);
-            match self.nodes.get(&child) {
+            if self.is_detached(child) {
                 // It reads how its parent ended, and goes on.
-                Some(Node::Invocation(Invocation { detached: true, .. })) => {
-                    self.pass(address, child, Body::Ending(ending.clone()), effects);
-                }
-                _ => {
-                    let ending = Ending::new(Reason::ParentEnded, PARENT_ENDED);
-                    self.stop(child, ending, effects);
-                }
+                self.pass(address, child, Body::Ending(ending.clone()), effects);
+            } else {
+                self.stop(child, parent_ended(), effects);
             }
         }
         if invocation.orphaned {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use protos::{Address, Body, Ending, Errno, Message, is_name};
 
 use super::link::Pair;
-use super::{Effect, MAX_UNREAD_ENDED, MAX_UNREAD_ENDED_BYTES, Node, Router};
+use super::{Effect, Node, Router};
 use crate::allow::{Allow, Right};
 
 /// Streams by name that one invocation may have at once, whoever has opened them: a visitor costs
@@ -262,9 +262,7 @@ impl Router {
         };
         let full = if invocation.live_calls >= MAX_CALLS {
             format!("{what} has {MAX_CALLS} streams by name")
-        } else if invocation.unread.len() >= MAX_UNREAD_ENDED
-            || invocation.unread_bytes >= MAX_UNREAD_ENDED_BYTES
-        {
+        } else if invocation.is_behind() {
             format!("{what} has too many streams that ended and were not read")
         } else {
             return Ok(());

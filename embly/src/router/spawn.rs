@@ -3,7 +3,7 @@
 use protos::message::{MAX_SPAWN_NAME, MAX_SPAWN_OPTIONS};
 use protos::{Address, Body, Ending, Errno, Reason, SpawnOptions};
 
-use super::{Effect, MAX_UNREAD_ENDED, MAX_UNREAD_ENDED_BYTES, Node, Router, SpawnLimits};
+use super::{Effect, Node, Router, SpawnLimits};
 use crate::allow::Right;
 
 /// What a child that may start begins with.
@@ -112,9 +112,7 @@ impl Router {
             let detail = format!("limit `children` reached: {count} are alive");
             return Err(Ending::refused(Errno::AGAIN, detail));
         }
-        if invocation.unread.len() >= MAX_UNREAD_ENDED
-            || invocation.unread_bytes >= MAX_UNREAD_ENDED_BYTES
-        {
+        if invocation.is_behind() {
             let detail = "too many children have ended whose output was not read";
             return Err(Ending::refused(Errno::AGAIN, detail));
         }

@@ -20,6 +20,8 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backstop::Backstop;
 use super::clock::{Clock, Due, EXIT_WITHIN, Times};
+use super::ending::ending;
+use super::options::apply;
 use super::pace::{BYTES_A_TURN, FRAMES_A_TURN, LogGate, Pace};
 use super::{Finished, Record, Switchboard, spawn_limits};
 use crate::limits::CPU_WINDOW;
@@ -93,7 +95,7 @@ struct Run {
     backstop: Option<Backstop>,
     pace: Pace,
     log: LogGate,
-    /// Frames may wait in `incoming`.
+    /// Its turn is over, and frames may wait in `incoming` or in the socket.
     backlog: bool,
     /// Reads in a row that have found something.
     reads: u32,
@@ -303,7 +305,7 @@ impl Driver {
             self.write(run);
             let held = run.pace.held_until(Instant::now);
             let (listens, writes) = (
-                held.is_none() && !run.backlog && run.reads <= READS_A_TURN,
+                held.is_none() && !run.backlog,
                 !run.outgoing.is_empty() && !run.deaf,
             );
             let interest = match (listens, writes) {
@@ -329,7 +331,6 @@ impl Driver {
                 }
                 // Everybody else has had a turn.
                 () = yield_now(), if run.backlog && held.is_none() => self.frames(run),
-                () = yield_now(), if run.reads > READS_A_TURN => run.reads = 0,
                 ready = run.wrapper.socket.ready(interest.unwrap_or(Interest::WRITABLE)),
                     if interest.is_some() =>
                 {
@@ -450,6 +451,10 @@ impl Driver {
             Err(_) => return false,
         }
         self.frames(run);
+        if run.reads > READS_A_TURN {
+            run.reads = 0;
+            run.backlog = true;
+        }
         true
     }
 
@@ -570,38 +575,6 @@ impl Run {
     }
 }
 
-/// What the spawner asked for; limits only lower.
-fn apply(options: &SpawnOptions, startup: &mut Startup) {
-    startup.args.extend(options.args.iter().cloned());
-    // In one pass: both lists may be long, and nothing else moves meanwhile.
-    let own = std::mem::take(&mut startup.env);
-    let mut env = BTreeMap::new();
-    for variable in own.iter().chain(&options.env) {
-        let (key, value) = variable.split_once('=').unwrap_or((variable, ""));
-        env.insert(key, value);
-    }
-    startup.env = env
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    if let (Some(limits), Some(asked)) = (&mut startup.limits, &options.limits) {
-        let lower = |limit: &mut u64, asked: u64| {
-            if asked != 0 && (*limit == 0 || asked < *limit) {
-                *limit = asked;
-            }
-        };
-        lower(&mut limits.memory, asked.memory);
-        lower(&mut limits.cpu, asked.cpu);
-        let lower = |limit: &mut u32, asked: u32| {
-            if asked != 0 && (*limit == 0 || asked < *limit) {
-                *limit = asked;
-            }
-        };
-        lower(&mut limits.log_lines, asked.log_lines);
-        lower(&mut limits.log_line, asked.log_line);
-    }
-}
-
 const SIGKILL: i32 = 9;
 
 fn not_started(error: StartError) -> Ending {
@@ -614,99 +587,4 @@ fn not_started(error: StartError) -> Ending {
         .map(|cause| format!(": {cause}"))
         .unwrap_or_default();
     Ending::new(Reason::Starting, format!("{error}{cause}"))
-}
-
-/// The first that knows: the master, the wrapper, the kernel.
-fn ending(stopped: Option<Ending>, said: Option<Ending>, status: Option<Status>) -> Ending {
-    // Whatever it said before, and whoever wanted it to end: nobody else sends this signal.
-    if status == Some(Status::Signaled(SIGSYS)) {
-        return Ending::new(
-            Reason::Violation,
-            "the jail stopped a system call that no function needs; \
-             the kernel's log (`dmesg`) may name it",
-        );
-    }
-    if let Some(ending) = stopped {
-        return ending;
-    }
-    match (said, status) {
-        (Some(ending), _) if ending.reason.wrapper_may_claim() => ending,
-        (Some(ending), _) => {
-            let detail = format!(
-                "claimed the reason `{}`, which is not its to say",
-                ending.reason
-            );
-            Ending::new(Reason::Violation, detail)
-        }
-        (None, Some(Status::Signaled(libc_signal))) => killed(libc_signal),
-        (None, Some(Status::Exited(code))) => Ending::new(
-            Reason::Lost,
-            format!("the process exited with {code} without a word"),
-        ),
-        (None, None) => Ending::new(Reason::Lost, "it closed its connection without a word"),
-    }
-}
-
-/// The kernel's answer to a call that the jail does not allow.
-const SIGSYS: i32 = 31;
-
-fn killed(signal: i32) -> Ending {
-    Ending::new(
-        Reason::Killed,
-        format!("the process was ended by signal {signal}"),
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn who_knows_first_says_how_it_ended_the_master_the_wrapper_the_kernel() {
-        let trap = || Some(Ending::new(Reason::Trap, "no luck"));
-        let wall = || Some(Ending::new(Reason::Wall, ""));
-        let signal = |number| Some(Status::Signaled(number));
-        for (stopped, said, status, reason) in [
-            (wall(), trap(), signal(9), Reason::Wall),
-            (None, trap(), Some(Status::Exited(0)), Reason::Trap),
-            // What is not a wrapper's to say.
-            (None, wall(), Some(Status::Exited(0)), Reason::Violation),
-            (None, None, signal(9), Reason::Killed),
-            (None, None, signal(31), Reason::Violation),
-            (None, None, Some(Status::Exited(0)), Reason::Lost),
-            (None, None, None, Reason::Lost),
-        ] {
-            assert_eq!(ending(stopped, said, status).reason, reason);
-        }
-    }
-
-    #[test]
-    fn a_spawners_options_add_arguments_replace_variables_and_only_lower_limits() {
-        let text = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        let mut startup = Startup {
-            args: text(&["f"]),
-            env: text(&["A=1", "B=2"]),
-            limits: Some(protos::Limits {
-                memory: 100,
-                cpu: 0,
-                ..protos::Limits::default()
-            }),
-            ..Startup::default()
-        };
-        let options = SpawnOptions {
-            args: text(&["x", "y"]),
-            env: text(&["C=4=5", "B=3"]),
-            limits: Some(protos::Limits {
-                memory: 200,
-                cpu: 7,
-                ..protos::Limits::default()
-            }),
-            ..SpawnOptions::default()
-        };
-        apply(&options, &mut startup);
-        assert_eq!(startup.args, ["f", "x", "y"]);
-        assert_eq!(startup.env, ["A=1", "B=3", "C=4=5"]);
-        let limits = startup.limits.unwrap();
-        assert_eq!((limits.memory, limits.cpu), (100, 7));
-    }
 }

@@ -7,7 +7,9 @@
 mod backstop;
 mod clock;
 mod driver;
+mod ending;
 mod exchange;
+mod options;
 mod pace;
 mod record;
 mod room;

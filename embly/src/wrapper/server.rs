@@ -192,7 +192,7 @@ impl End {
     /// the next one. Of others the next start tells more.
     async fn tell(self) {
         let reaped = timeout(END_SHOWS_WITHIN, self.reaper.watch(self.pid)).await;
-        if reaped.is_ok_and(|reaped| reaped.is_ok_and(|reaped| reaped.by_the_jail())) {
+        if reaped.is_ok_and(|reaped| reaped.is_ok_and(|reaped| reaped.status.by_the_jail())) {
             self.jail.stopped(&self.function);
         }
     }

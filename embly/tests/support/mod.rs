@@ -256,6 +256,24 @@ impl Embly {
         kill(self.pid(), signal);
     }
 
+    /// Has it stop, and sees that nothing is left of what it did: no entry in a table, no process.
+    pub fn stops_with_nothing_left(&mut self) {
+        self.signal(rustix::process::Signal::TERM);
+        assert_eq!(self.wait().code(), Some(0));
+        let stopped = self.event("stopped", |_| true);
+        for what in [
+            "addresses",
+            "links",
+            "unread",
+            "bytes",
+            "receivers",
+            "fork_servers",
+            "wrappers",
+        ] {
+            assert_eq!(stopped[what], 0, "{what} in {stopped}");
+        }
+    }
+
     /// Waits until it exits.
     pub fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
