@@ -67,6 +67,14 @@ impl Backoff {
         }
     }
 
+    /// An attempt that was let in was not made after all, which says nothing: another may be.
+    pub fn not_tried(&mut self, now: Instant) {
+        if self.trial {
+            self.trial = false;
+            self.until = Some(now);
+        }
+    }
+
     /// An attempt has failed. The result is the pause that begins, if one does: what fails during
     /// a pause had begun before it, and is not counted.
     pub fn failed(&mut self, now: Instant) -> Option<Duration> {
@@ -98,6 +106,14 @@ impl Backoff {
 pub fn seconds(time: Duration) -> u32 {
     let whole = time.as_secs() + u64::from(time.subsec_nanos() > 0);
     u32::try_from(whole).unwrap_or(u32::MAX).max(1)
+}
+
+#[cfg(test)]
+impl Backoff {
+    /// As if the pause were over.
+    pub fn skip_pause(&mut self) {
+        self.until = Some(Instant::now());
+    }
 }
 
 #[cfg(test)]

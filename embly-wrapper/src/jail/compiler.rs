@@ -1,9 +1,9 @@
 //! The jail of a compiler: it has read a module that may be hostile, and writes into one file.
 //!
 //! It keeps its user, and the terminal's signals. What it has open when it enters is that file,
-//! perhaps an older artefact to read, and where it speaks. A call that is not on its list is answered as one that this
-//! kernel does not have: a compiler with threads differs from one C library to the next, and one
-//! that is ended by mistake would be a build that fails.
+//! perhaps an older artefact to read, and where it speaks. A call that is not on its list is
+//! answered as one that this kernel does not have: a compiler with threads differs from one C
+//! library to the next, and one that is ended by mistake would be a build that fails.
 
 use std::io;
 
@@ -38,6 +38,8 @@ const CALLS: &[libc::c_long] = &[
     libc::SYS_pread64,
     libc::SYS_write,
     libc::SYS_lseek,
+    // The engine asks for the length of what it maps. By path it tells that a file is there, and
+    // how long it is, which no rule of landlock covers; nothing opens it.
     libc::SYS_statx,
     libc::SYS_fstat,
     libc::SYS_close,

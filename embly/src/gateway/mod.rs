@@ -5,13 +5,14 @@ pub mod http;
 mod listener;
 mod tcp;
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use protos::Address;
 use tokio::sync::watch;
 
 use crate::config::GatewayKind;
 use crate::pool::Function;
+use crate::report::Often;
 use crate::switchboard::Switchboard;
 pub use listener::{BindError, Listener};
 
@@ -30,6 +31,8 @@ pub struct Gateway {
     pub switchboard: Arc<Switchboard>,
     /// Whether clients see why something went wrong: only on a developer's machine.
     pub dev: bool,
+    /// What is told of clients that were turned away without an answer.
+    turned_away: Mutex<Often>,
 }
 
 impl Gateway {
@@ -48,6 +51,7 @@ impl Gateway {
             function: RwLock::new(function.into()),
             switchboard,
             dev,
+            turned_away: Mutex::default(),
         }
     }
 

@@ -98,12 +98,15 @@ async fn connection(
     {
         Ok(exchange) => talk(stream, exchange, times.idle).await,
         Err(ending) => {
-            let reporter = gateway.switchboard.reporter();
-            let why = crate::report::describe(&ending);
-            reporter.warn(format!(
-                "gateway `{}`: {client} was turned away: {why}",
-                gateway.name
-            ));
+            let said = gateway.turned_away.lock().map(|mut often| often.say());
+            // A lock that nobody panics under.
+            if let Ok(Some(more)) = said {
+                let why = crate::report::describe(&ending);
+                gateway.switchboard.reporter().warn(format!(
+                    "gateway `{}`: {client} was turned away: {why}{more}",
+                    gateway.name
+                ));
+            }
             reset(&stream);
         }
     }

@@ -83,8 +83,10 @@ impl Health {
 
     /// An invocation is over, so long after its start.
     pub fn ended(&self, ending: &Ending, wrote: bool, after: Option<Duration>) -> Option<Turn> {
-        // It never ran, which says nothing about it.
-        let after = after?;
+        let Some(after) = after else {
+            self.crashes.not_tried();
+            return None;
+        };
         if ending.early && !wrote && after < AT_START {
             let (failures, pause) = self.crashes.failed(&crate::report::describe(ending))?;
             return Some(Turn::Crashes(failures, pause));
@@ -157,6 +159,12 @@ impl Watch {
             .map_err(|left| (left, why.clone()))
     }
 
+    fn not_tried(&self) {
+        if self.failing.load(Ordering::Relaxed) {
+            self.lock().0.not_tried(Instant::now());
+        }
+    }
+
     fn failed(&self, why: &str) -> Option<(u32, Duration)> {
         let (backoff, last) = &mut *self.lock();
         let pause = backoff.failed(Instant::now());
@@ -224,6 +232,20 @@ mod tests {
         // One that began before is well.
         assert_eq!(health.lives(), Some(Turn::Recovered));
         assert_eq!(health.admit("f"), Ok(()));
+    }
+
+    #[test]
+    fn one_that_never_began_does_not_use_up_the_trial() {
+        let health = Health::default();
+        for _ in 0..5 {
+            health.ended(&crash(), false, SOON);
+        }
+        health.crashes.lock().0.skip_pause();
+        assert_eq!(health.admit("f"), Ok(()));
+        assert!(health.admit("f").is_err());
+        health.ended(&Ending::new(Reason::ClientGone, ""), false, None);
+        assert_eq!(health.admit("f"), Ok(()));
+        assert!(health.admit("f").is_err());
     }
 
     #[test]

@@ -4,6 +4,7 @@
 //! fit in the queue is dropped and counted.
 
 mod event;
+mod often;
 mod text;
 
 use std::io::{self, IsTerminal, Write};
@@ -14,6 +15,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 pub use event::{Access, BuildState, Event, Left, Level, describe};
+pub use often::Often;
 pub use text::elapsed;
 
 /// Lines that may wait for a slow reader. What comes with each request is dropped first.

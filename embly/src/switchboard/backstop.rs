@@ -49,11 +49,16 @@ impl Backstop {
 
     /// Takes a reading; the ending if it is one too many.
     pub fn read(&mut self, now: Instant, used: Duration) -> Option<Ending> {
+        // The last reading before the window is kept: it says what was used by then at least.
         let old = |(at, _): &(Instant, Duration)| now.duration_since(*at) > CPU_WINDOW;
-        while self.readings.front().is_some_and(old) {
+        while self.readings.get(1).is_some_and(old) {
             self.readings.pop_front();
         }
-        let before = self.readings.front().map_or(used, |(_, before)| *before);
+        let before = self.readings.front().map_or(used, |(at, before)| {
+            // A process of one thread uses no more than the time that passes.
+            let outside = now.duration_since(*at).saturating_sub(CPU_WINDOW);
+            *before + outside
+        });
         self.readings.push_back((now, used));
         // No more than what was used in the window, so nobody is ended too early.
         let used = used.saturating_sub(before);
@@ -97,6 +102,15 @@ mod tests {
         let (after, readings) = ended_after(limit, 50);
         assert!(after.unwrap() < 2 * (limit + grace(limit)) + Duration::from_millis(100));
         assert!(readings < 20, "{readings}");
+    }
+
+    #[test]
+    fn what_was_read_last_before_the_window_still_counts() {
+        let start = Instant::now();
+        let mut backstop = Backstop::new(Duration::from_secs(50), start).unwrap();
+        // Nobody has looked for longer than the window, in which it has used all that there is.
+        let now = start + CPU_WINDOW + Duration::from_secs(5);
+        assert!(backstop.read(now, now - start).is_some());
     }
 
     #[test]

@@ -17,9 +17,7 @@ mod room;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
 
-use protos::meter::{Meter, Verdict};
 use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
@@ -27,7 +25,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::limits::WINDOW_MIN;
 use crate::pool::{Function, Functions, Processes};
-use crate::report::{Event, Left, Reporter};
+use crate::report::{Event, Left, Often, Reporter};
 use crate::router::{Budget, Effect, Router, SpawnLimits, initial_window};
 pub use clock::Times;
 use driver::{Driver, Order};
@@ -50,20 +48,11 @@ struct Driven {
     orders: mpsc::UnboundedSender<Order>,
     function: Arc<str>,
     request_id: Option<Arc<str>>,
-    refusals: Refusals,
+    /// What is told of its frames that were refused.
+    refusals: Often,
     /// Turns to start a process, which its whole tree shares.
     starts: Arc<Semaphore>,
 }
-
-/// What is told of frames that were refused: a guest can have as many of them as it likes.
-#[derive(Debug)]
-struct Refusals {
-    since: Instant,
-    meter: Meter,
-}
-
-/// So many in a second, per invocation.
-const REFUSALS: u32 = 10;
 
 #[derive(Debug)]
 struct Core {
@@ -152,7 +141,6 @@ impl Switchboard {
         if self.is_stopping() {
             return Err(Ending::new(Reason::Shutdown, "the master is stopping"));
         }
-        function.health.admit(&function.name)?;
         let (gate, address) = (random_address(), random_address());
         let limits = spawn_limits(&function, 1, None);
         let gate_side = Gate::new(gate, address, Arc::clone(self));
@@ -162,6 +150,8 @@ impl Switchboard {
             self.room
                 .check(core.running)
                 .map_err(|why| Ending::new(Reason::Overloaded, why))?;
+            // Last: one that is let in on trial has to begin.
+            function.health.admit(&function.name)?;
             core.router.open(gate, address, limits)?;
             core.receivers.insert(gate, Receiver::Gate(port));
             self.drive(
@@ -198,10 +188,7 @@ impl Switchboard {
             orders,
             function: Arc::clone(&function.name),
             request_id: origin.request_id.clone(),
-            refusals: Refusals {
-                since: Instant::now(),
-                meter: Meter::new(REFUSALS),
-            },
+            refusals: Often::default(),
             starts: Arc::clone(&starts),
         };
         core.receivers
@@ -283,14 +270,9 @@ impl Switchboard {
                 let Some(Receiver::Invocation(driven)) = core.receivers.get_mut(&from) else {
                     return;
                 };
-                let Refusals { since, meter } = &mut driven.refusals;
-                if meter.count(since.elapsed()) != Verdict::Pass {
+                let Some(more) = driven.refusals.say() else {
                     return;
-                }
-                let more = meter
-                    .take_dropped()
-                    .map(|more| format!(" ({more} more before)"));
-                let more = more.unwrap_or_default();
+                };
                 self.reporter.info(format!(
                     "{} {from} was refused: {what}{more}",
                     driven.function
