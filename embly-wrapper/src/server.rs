@@ -99,6 +99,8 @@ pub fn serve(options: &Options, program: &Program) -> Result<(), ServerError> {
             return Err(error);
         }
     };
+    // Before the first fork: each child would do it again, on copies of the pages.
+    sys::heap::settle();
     let ready = Reply::Ready(missing);
     control::send_reply(control.as_fd(), &ready).map_err(ServerError::Control)?;
     while let Some(batch) = receive(&control).map_err(ServerError::Control)? {

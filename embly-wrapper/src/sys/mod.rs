@@ -4,6 +4,7 @@
 pub mod buffer;
 pub mod cputime;
 pub mod fd;
+pub mod heap;
 pub mod module;
 pub mod process;
 pub mod signal;

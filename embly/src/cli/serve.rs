@@ -15,11 +15,10 @@ use crate::master::{self, Incomplete, Jail, Master};
 use crate::pool::Start;
 use crate::report::{Event, Reporter};
 
-/// The runtime of the master. One thread moves all bytes: the other cores are for functions.
+/// The runtime of the master. One thread, this one, moves all bytes: the other cores are for
+/// functions, and nobody has to be woken for a task that another has made ready.
 pub fn runtime(reporter: &Reporter) -> Result<Runtime, Exit> {
-    tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .thread_name("master")
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|error| {

@@ -11,7 +11,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 pub use event::{Access, BuildState, Event, Left, Level, describe};
@@ -124,7 +124,7 @@ impl Reporter {
         let (lines, inbox) = mpsc::channel();
         let waiting = Arc::new(Waiting::default());
         let theirs = Arc::clone(&waiting);
-        let writer = std::thread::Builder::new()
+        let writer = thread::Builder::new()
             .name("report".to_owned())
             .spawn(move || write(&inbox, &theirs))?;
         let shared = Shared {
@@ -272,6 +272,10 @@ impl Reporter {
 /// How often the time in the status line moves on.
 const TICK: Duration = Duration::from_millis(100);
 
+/// After lines were written, those of this time are collected: nobody sees that they come
+/// together, and whoever reports does not have to wake this thread for each of them.
+const PAUSE: Duration = Duration::from_millis(5);
+
 /// Clears the line that the cursor stands in.
 const CLEAR: &str = "\r\x1b[2K";
 
@@ -292,7 +296,9 @@ fn write(inbox: &Receiver<Line>, waiting: &Waiting) {
             Ok(line) => {
                 let rest = std::iter::from_fn(|| inbox.try_recv().ok());
                 let lines = std::iter::once(line).chain(rest);
-                screen.show(lines.inspect(|line| waiting.take(line)))
+                let shown = screen.show(lines.inspect(|line| waiting.take(line)));
+                thread::sleep(PAUSE);
+                shown
             }
             Err(RecvTimeoutError::Timeout) => screen.show(std::iter::empty()),
             Err(RecvTimeoutError::Disconnected) => return screen.clear().unwrap_or_default(),
@@ -306,20 +312,42 @@ struct Screen {
     status: Option<(String, Instant)>,
 }
 
+/// So many bytes of lines go out in one write.
+const WRITE: usize = 64 * 1024;
+
 impl Screen {
     fn show(&mut self, lines: impl Iterator<Item = Line>) -> io::Result<()> {
         self.clear()?;
+        let (mut out, mut err) = (String::new(), String::new());
         for line in lines {
-            match line {
-                Line::Out(line) => writeln!(self.out, "{line}")?,
-                Line::Err(line) => writeln!(self.err, "{line}")?,
-                Line::Status(text) => self.status = text.map(|text| (text, Instant::now())),
+            let (text, line) = match line {
+                Line::Out(line) => (&mut out, line),
+                Line::Err(line) => (&mut err, line),
+                Line::Status(text) => {
+                    self.status = text.map(|text| (text, Instant::now()));
+                    continue;
+                }
+            };
+            text.push_str(&line);
+            text.push('\n');
+            if text.len() >= WRITE {
+                self.write(&mut out, &mut err)?;
             }
         }
+        self.write(&mut out, &mut err)?;
         if let Some((text, since)) = &self.status {
             write!(self.err, "{text} {}", elapsed(since.elapsed()))?;
         }
         self.out.flush()
+    }
+
+    fn write(&mut self, out: &mut String, err: &mut String) -> io::Result<()> {
+        // One of them may have nobody left to read it.
+        let written = self.out.write_all(out.as_bytes());
+        out.clear();
+        let told = self.err.write_all(err.as_bytes());
+        err.clear();
+        written.and(told)
     }
 
     fn clear(&mut self) -> io::Result<()> {
