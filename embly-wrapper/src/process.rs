@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use protos::Slot;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
     recvmsg, socketpair, sockopt,
@@ -113,11 +114,8 @@ pub fn probe_jail(policy: &Policy) -> io::Result<Reply> {
         .spawn()?;
     // It says something within milliseconds, or ends, which shows here as well.
     let ready = rustix::event::poll(
-        &mut [rustix::event::PollFd::new(
-            &ours,
-            rustix::event::PollFlags::IN,
-        )],
-        Some(&rustix::time::Timespec {
+        &mut [PollFd::new(&ours, PollFlags::IN)],
+        Some(&Timespec {
             tv_sec: PROBE_WITHIN.as_secs().cast_signed(),
             tv_nsec: 0,
         }),
@@ -234,6 +232,14 @@ pub fn hello(socket: BorrowedFd<'_>) -> io::Result<Hello> {
         // Eight bytes on a fresh socket are never split by the kernel.
         _ => Err(io::ErrorKind::InvalidData.into()),
     }
+}
+
+/// Whether the wrapper at the other end has gone; what it has said before may still be read.
+pub fn has_gone(socket: BorrowedFd<'_>) -> bool {
+    // That it has gone shows without being asked for.
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    let at_once = Some(&Timespec::default());
+    rustix::event::poll(&mut fds, at_once).is_ok_and(|ready| ready > 0)
 }
 
 /// Kills a child that was not reaped yet, so that its number is still its own.

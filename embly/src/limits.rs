@@ -85,6 +85,18 @@ pub const LOG_LINE_MAX: u64 = 256 * KIB;
 /// Time after a response is complete: for a last line of the log, or a word to a child.
 pub const BACKGROUND: Duration = Duration::from_secs(10);
 
+/// Parked wrappers of a function that is called now and then: its next request does not wait for
+/// a fork.
+pub const PARKED_MIN: u32 = 1;
+
+/// The most: a burst of one for each, at some 100 KiB of memory.
+pub const PARKED_MAX: u32 = 64;
+
+/// Time without a call until a function is put away: a person who reads a page comes back earlier.
+pub const PARKED_AFTER: Duration = Duration::from_secs(60);
+
+const _: () = assert!(PARKED_MIN <= PARKED_MAX);
+
 /// Longest time that can be set. Adding it to any clock reading cannot overflow.
 pub const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -175,6 +187,27 @@ impl Default for Limits {
                 line: LOG_LINE,
             },
             background: Some(BACKGROUND),
+        }
+    }
+}
+
+/// Wrappers of a function that wait for a request: forked, jailed, connected, instantiated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Parked {
+    /// So many as long as the function is called now and then.
+    pub min: u32,
+    /// So many at most, for bursts.
+    pub max: u32,
+    /// When nobody has called it for so long there are none, and no fork server.
+    pub after: Option<Duration>,
+}
+
+impl Default for Parked {
+    fn default() -> Self {
+        Self {
+            min: PARKED_MIN,
+            max: PARKED_MAX,
+            after: Some(PARKED_AFTER),
         }
     }
 }

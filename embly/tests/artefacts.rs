@@ -23,7 +23,7 @@ struct Cached {
 impl Cached {
     fn new() -> Self {
         Self {
-            project: Project::new().wat("says", &answering("hello")),
+            project: Project::unparked().wat("says", &answering("hello")),
             cache: tempfile::tempdir().unwrap(),
         }
     }
@@ -218,7 +218,9 @@ fn two_builds_at_once_make_one_whole_artefact() {
 
 #[test]
 fn a_running_master_refuses_an_artefact_that_was_changed_and_a_reload_mends_it() {
-    let project = Project::new().wat("says", &answering("hello")).http("says");
+    let project = Project::unparked()
+        .wat("says", &answering("hello"))
+        .http("says");
     let cache = tempfile::tempdir().unwrap();
     let runtime = tempfile::tempdir().unwrap();
     let mut command = support::environment(Command::new("setsid"), runtime.path());
@@ -248,7 +250,7 @@ fn a_running_master_refuses_an_artefact_that_was_changed_and_a_reload_mends_it()
 #[test]
 fn the_fork_server_is_in_the_jail_before_it_loads_an_artefact() {
     let loops = "(module (func $start (loop (br 0))) (start $start) (func (export \"_start\")))";
-    let project = Project::new().wat("loops", loops).http("loops");
+    let project = Project::unparked().wat("loops", loops).http("loops");
     let cache = tempfile::tempdir().unwrap();
     let cached = Cached { project, cache };
     cached.build();

@@ -41,7 +41,7 @@ fn leaves(child: &str, options: &str, task: &str) -> String {
 #[test]
 fn a_detached_child_outlives_its_parent_and_others_do_not() {
     let task = "x-do: say begun; sleep 1000; say still here\r\n\r\n";
-    let project = Project::new()
+    let project = Project::unparked()
         .wat("leaves", &leaves("script", DETACHED, task))
         .wat("abandons-it", &leaves("script", "", task))
         .guest("script");
@@ -75,7 +75,7 @@ fn a_detached_child_outlives_its_parent_and_others_do_not() {
 #[test]
 fn a_detached_child_ends_at_its_own_limits() {
     let task = "x-do: sleep 60000\r\n\r\n";
-    let project = Project::new()
+    let project = Project::unparked()
         .wat("leaves", &leaves("script", DETACHED, task))
         .guest_with("script", "    limits: {wall: 500ms, concurrency: 2}")
         .http("leaves");
@@ -94,7 +94,7 @@ fn a_detached_child_ends_at_its_own_limits() {
 fn a_spawner_lowers_the_time_of_a_child() {
     let task = "x-do: sleep 60000\r\n\r\n";
     let options = format!("{DETACHED}{WALL}");
-    let project = Project::new()
+    let project = Project::unparked()
         .wat("leaves", &leaves("script", &options, task))
         .guest_with("script", "    limits: {wall: 50s}");
     let embly = Embly::run(&project.http("leaves"));
@@ -107,7 +107,7 @@ fn a_spawner_lowers_the_time_of_a_child() {
 fn a_child_that_computes_for_ever_ends_with_its_parent() {
     let task = "x-do: spin\r\n\r\n";
     let limits = "    limits: {cpu: none}";
-    let project = Project::new()
+    let project = Project::unparked()
         .wat("leaves", &leaves("script", "", task))
         .guest_with("script", limits);
     let embly = Embly::run(&project.http("leaves"));
@@ -122,7 +122,7 @@ fn a_child_that_computes_for_ever_ends_with_its_parent() {
 #[test]
 fn a_detached_child_ends_with_the_master() {
     let task = "x-do: say begun; sleep 60000\r\n\r\n";
-    let project = Project::new()
+    let project = Project::unparked()
         .wat("leaves", &leaves("script", DETACHED, task))
         .guest("script")
         .http("leaves");

@@ -46,7 +46,7 @@ fn builds(embly: &Embly, function: &str) -> usize {
 
 #[test]
 fn a_change_of_a_source_rebuilds_its_function_only_and_a_mistake_leaves_the_old_code() {
-    let project = Project::new()
+    let project = Project::unparked()
         .rust("one", &rust("1"))
         .rust("two", &rust("2"))
         .http("one")
@@ -88,7 +88,9 @@ fn a_change_of_a_source_rebuilds_its_function_only_and_a_mistake_leaves_the_old_
 
 #[test]
 fn no_request_fails_while_code_is_replaced_all_the_time() {
-    let project = Project::new().wat("says", &answering("0")).http("says");
+    let project = Project::unparked()
+        .wat("says", &answering("0"))
+        .http("says");
     let embly = Embly::dev(&project);
     let at = embly.at("says");
     let done = support::Done::default();
@@ -141,7 +143,7 @@ fn no_request_fails_while_code_is_replaced_all_the_time() {
 #[test]
 fn the_next_connection_gets_the_new_code() {
     let talks = |text: &str| answering(text).replace("HTTP/1.1 200 OK", "HELLO WORLD 0K!");
-    let project = Project::new().wat("talks", &talks("old")).tcp("talks");
+    let project = Project::unparked().wat("talks", &talks("old")).tcp("talks");
     let embly = Embly::dev(&project);
     let said = || {
         let mut text = String::new();
@@ -160,7 +162,9 @@ fn the_next_connection_gets_the_new_code() {
 
 #[test]
 fn a_text_module_with_a_mistake_is_shown_and_the_old_one_served() {
-    let project = Project::new().wat("says", &answering("right")).http("says");
+    let project = Project::unparked()
+        .wat("says", &answering("right"))
+        .http("says");
     let embly = Embly::dev(&project);
     project.write("says.wat", "(module\n  (funk))\n");
     let failed = embly.event("build", |event| event["state"] == "failed");
@@ -175,7 +179,7 @@ fn a_text_module_with_a_mistake_is_shown_and_the_old_one_served() {
 
 #[test]
 fn gateways_come_go_and_change_with_the_project_file_and_a_broken_one_changes_nothing() {
-    let project = Project::new()
+    let project = Project::unparked()
         .wat("a", &answering("a"))
         .wat("b", &answering("b"));
     let project = project.gateway("first", "http", "a");
@@ -225,7 +229,7 @@ fn gateways_come_go_and_change_with_the_project_file_and_a_broken_one_changes_no
 #[test]
 fn no_request_fails_while_a_gateway_changes_its_function_all_the_time() {
     // Each function is gone from the project as the other one takes its place.
-    let project = Project::new()
+    let project = Project::unparked()
         .wat("even", &answering("fine"))
         .gateway("index", "http", "even");
     let embly = Embly::start_detached("run", &project);

@@ -13,7 +13,7 @@ use support::{Embly, Project};
 
 /// A parent in front of a child for each kind of ending.
 fn family() -> Embly {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("spawns")
         .guest_with("script", "    limits: {memory: 4MiB, cpu: 300ms}")
         .guest_with("beats", "    limits: {wall: 300ms}\n    env: {CODE: stay}")
@@ -107,7 +107,7 @@ fn a_child_that_is_killed_or_cannot_be_started_says_so_to_its_parent() {
 
 #[test]
 fn a_child_whose_code_is_damaged_is_starting_to_its_parent() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("spawns")
         .wat(
             "gone",

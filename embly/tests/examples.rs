@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use embly::config::{self, Environment};
 use support::client::{connect, read_response};
-use support::process::{peak_memory, time_until_gone};
+use support::process::{Process, peak_memory};
 use support::{EMBLY, Embly, eventually};
 
 /// An example that is served, and the port that each of its gateways has in its README.
@@ -200,9 +200,14 @@ fn mjpeg() {
         .filter(|pair| pair[1] - pair[0] > Duration::from_millis(50));
     assert!(between.count() >= 8, "they come one by one: {times:?}");
 
-    let wrapper = example.embly.wrapper("camera");
+    let wrappers = example.embly.wrappers("camera");
     drop(client);
-    let time = time_until_gone(&[wrapper]);
+    let gone = Instant::now();
+    // The others wait for the next client.
+    eventually("the one that served it ends", || {
+        wrappers.iter().any(Process::is_gone)
+    });
+    let time = gone.elapsed();
     assert!(time < Duration::from_secs(1), "{time:?}");
 }
 
@@ -247,10 +252,9 @@ fn board() {
     assert_eq!(lines.matches(": tea").count(), 50, "{lines}");
 
     // A new board opens when the old one is killed; visitors are told meanwhile.
-    example
-        .embly
-        .wrapper("board")
-        .signal(rustix::process::Signal::KILL);
+    for process in example.embly.wrappers("board") {
+        process.signal(rustix::process::Signal::KILL);
+    }
     example.embly.ending("board");
     let mut last = support::get(http, "/");
     while last.status != 200 {

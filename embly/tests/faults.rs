@@ -25,7 +25,7 @@ fn get_meanwhile(at: SocketAddr, path: &'static str) -> JoinHandle<Response> {
 
 /// A master with `sleeps`, and a request to it that has begun.
 fn sleeping(milliseconds: &'static str) -> (Embly, JoinHandle<Response>) {
-    let embly = Embly::run(&Project::new().guest("sleeps").http("sleeps"));
+    let embly = Embly::run(&Project::unparked().guest("sleeps").http("sleeps"));
     let answer = get_meanwhile(embly.at("sleeps"), milliseconds);
     begun(&embly, 1);
     (embly, answer)
@@ -43,7 +43,7 @@ fn assert_slept(answer: JoinHandle<Response>) {
 
 #[test]
 fn a_wrapper_that_is_killed_answers_500_within_100_ms() {
-    let embly = Embly::run(&Project::new().guest("sleeps").http("sleeps"));
+    let embly = Embly::run(&Project::unparked().guest("sleeps").http("sleeps"));
     let mut times = Vec::new();
     for attempt in 1..=5 {
         let answer = get_meanwhile(embly.at("sleeps"), "/20000");
@@ -72,7 +72,10 @@ fn running_requests_outlive_their_fork_server_and_the_next_request_gets_a_new_on
 
 #[test]
 fn nothing_outlives_a_killed_master() {
-    let project = Project::new().guest("sleeps").guest("chain").guest("link");
+    let project = Project::unparked()
+        .guest("sleeps")
+        .guest("chain")
+        .guest("link");
     let project = project
         .guest("streams")
         .http("sleeps")
@@ -107,7 +110,7 @@ fn start_stream(embly: &Embly) -> std::net::TcpStream {
 
 #[test]
 fn a_killed_client_takes_its_process_with_it() {
-    let embly = Embly::run(&Project::new().guest("streams").http("streams"));
+    let embly = Embly::run(&Project::unparked().guest("streams").http("streams"));
     let stream = OwnedFd::from(start_stream(&embly));
     // The connection belongs to a process of its own, which is killed.
     let mut client = Command::new("sleep")
@@ -126,7 +129,7 @@ fn a_killed_client_takes_its_process_with_it() {
 #[test]
 fn a_client_that_resets_takes_its_process_with_it_before_and_after_the_head() {
     let embly = Embly::run(
-        &Project::new()
+        &Project::unparked()
             .guest("sleeps")
             .guest("goes-quiet")
             .http("sleeps")
@@ -160,7 +163,7 @@ fn a_client_that_resets_takes_its_process_with_it_before_and_after_the_head() {
 
 #[test]
 fn no_request_is_lost_while_fork_servers_are_killed_all_the_time() {
-    let embly = Embly::run(&Project::new().guest("hello").http("hello"));
+    let embly = Embly::run(&Project::unparked().guest("hello").http("hello"));
     let at = embly.at("hello");
     get(at, "/");
     let done = support::Done::default();
@@ -223,7 +226,7 @@ fn requests_wait_for_a_stopped_fork_server_and_running_ones_do_not() {
 
 #[test]
 fn a_stopped_wrapper_is_ended_by_the_limit_wall() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with("sleeps", "    limits: {wall: 500ms}")
         .http("sleeps");
     let embly = Embly::run(&project);
@@ -238,7 +241,7 @@ fn a_stopped_wrapper_is_ended_by_the_limit_wall() {
 
 #[test]
 fn a_master_that_is_idle_for_20_s_loses_nothing() {
-    let embly = Embly::run(&Project::new().guest("hello").http("hello"));
+    let embly = Embly::run(&Project::unparked().guest("hello").http("hello"));
     get(embly.at("hello"), "/");
     let before = embly.processes();
     let server = embly.fork_server("hello");
@@ -261,7 +264,7 @@ fn a_master_that_is_idle_for_20_s_loses_nothing() {
 #[test]
 fn a_client_that_ends_its_side_while_its_process_is_killed_is_still_told() {
     use std::io::Write;
-    let embly = Embly::run(&Project::new().guest("sleeps").http("sleeps"));
+    let embly = Embly::run(&Project::unparked().guest("sleeps").http("sleeps"));
     let mut client = connect(embly.at("sleeps"));
     client
         .write_all(b"GET /20000 HTTP/1.1\r\nhost: test\r\n\r\n")
@@ -275,7 +278,7 @@ fn a_client_that_ends_its_side_while_its_process_is_killed_is_still_told() {
 
 #[test]
 fn children_end_with_a_parent_that_is_killed() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("holds")
         .guest("sleeps-on")
         .http("holds");
@@ -300,7 +303,7 @@ fn children_end_with_a_parent_that_is_killed() {
 #[ignore = "a benchmark: it prints how long the first request to a function takes"]
 fn first_requests_take() {
     const STARTS: usize = 200;
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("hello")
         .wat("small", &support::project::answering("hello"));
     let embly = Embly::run(&project.http("hello").http("small"));

@@ -103,7 +103,7 @@ fn refused_spawns_without_end_are_held_back_and_hardly_reported() {
 #[test]
 fn single_bytes_to_children_that_do_not_read_take_bounded_memory() {
     let limits = "    limits: {cpu: none}";
-    let project = Project::new()
+    let project = Project::unparked()
         .wat_with("pelts", PELTS, limits)
         .guest("sleeps-on");
     let embly = Embly::run(&project.http("pelts"));

@@ -6,7 +6,7 @@ use support::{Embly, Project, get};
 
 #[test]
 fn a_function_answers_a_request() {
-    let embly = Embly::run(&Project::new().guest("hello").http("hello"));
+    let embly = Embly::run(&Project::unparked().guest("hello").http("hello"));
     let response = get(embly.at("hello"), "/");
     assert_eq!((response.status, response.text().as_str()), (200, "hello"));
     assert_eq!(embly.ending("hello")["reason"], "ok");
@@ -14,7 +14,7 @@ fn a_function_answers_a_request() {
 
 #[test]
 fn a_panic_answers_500_and_its_message_and_place_are_in_the_report() {
-    let embly = Embly::run(&Project::new().guest("panics").http("panics"));
+    let embly = Embly::run(&Project::unparked().guest("panics").http("panics"));
     let response = get(embly.at("panics"), "/");
     assert_eq!((response.status, response.reason()), (500, "trap"));
     assert!(
@@ -31,7 +31,7 @@ fn a_panic_answers_500_and_its_message_and_place_are_in_the_report() {
 
 #[test]
 fn a_wrapper_that_was_not_forked_connects_to_the_masters_socket() {
-    let project = Project::new().guest("hello").http("hello");
+    let project = Project::unparked().guest("hello").http("hello");
     let embly = Embly::start("run", &project, &["--wrappers", "exec"]);
     for _ in 0..3 {
         assert_eq!(get(embly.at("hello"), "/").text(), "hello");
@@ -43,7 +43,7 @@ fn a_wrapper_that_was_not_forked_connects_to_the_masters_socket() {
 fn who_connects_to_the_wrapper_socket_without_a_reserved_slot_is_turned_away() {
     use std::io::{Read, Write};
     use std::os::unix::net::UnixStream;
-    let embly = Embly::run(&Project::new().guest("hello").http("hello"));
+    let embly = Embly::run(&Project::unparked().guest("hello").http("hello"));
     let folder = embly.runtime.path().join("embly");
     let master = std::fs::read_dir(folder).unwrap().next().unwrap().unwrap();
     let mut stream = UnixStream::connect(master.path().join("wrapper.sock")).unwrap();

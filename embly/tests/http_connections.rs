@@ -18,7 +18,7 @@ const PASSING_MEMORY: u64 = 8 << 20;
 
 #[test]
 fn many_requests_on_one_connection_are_each_a_process_of_their_own() {
-    let embly = Embly::run(&Project::new().guest("counts").http("counts"));
+    let embly = Embly::run(&Project::unparked().guest("counts").http("counts"));
     let mut connection = Connection::new(embly.at("counts"));
     for _ in 0..20 {
         assert_eq!(connection.get("/").text(), "1");
@@ -37,7 +37,7 @@ fn many_requests_on_one_connection_are_each_a_process_of_their_own() {
 
 #[test]
 fn pipelined_requests_are_answered_in_their_order() {
-    let embly = Embly::run(&Project::new().guest("script").http("script"));
+    let embly = Embly::run(&Project::unparked().guest("script").http("script"));
     let mut connection = Connection::new(embly.at("script"));
     let answer = |text: &str| {
         let length = text.len();
@@ -64,7 +64,7 @@ fn pipelined_requests_are_answered_in_their_order() {
 
 #[test]
 fn a_failed_request_leaves_the_connection_usable() {
-    let embly = Embly::run(&Project::new().guest("script").http("script"));
+    let embly = Embly::run(&Project::unparked().guest("script").http("script"));
     let mut connection = Connection::new(embly.at("script"));
     for (steps, status) in [("trap", 500), ("exit 0", 502), ("exit 1", 500)] {
         connection.send(script(steps).replace("connection: close\r\n", ""));
@@ -74,7 +74,7 @@ fn a_failed_request_leaves_the_connection_usable() {
 
 #[test]
 fn a_piece_is_seen_before_the_next_one_is_sent_both_ways() {
-    let embly = Embly::run(&Project::new().guest("mirrors").http("mirrors"));
+    let embly = Embly::run(&Project::unparked().guest("mirrors").http("mirrors"));
     let mut connection = Connection::new(embly.at("mirrors"));
     connection.send("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
     assert_eq!(connection.head().status, 200);
@@ -91,7 +91,7 @@ fn a_piece_is_seen_before_the_next_one_is_sent_both_ways() {
 #[test]
 fn a_download_of_100_mb_passes_in_bounded_memory() {
     const BYTES: u64 = 100 << 20;
-    let embly = Embly::run(&Project::new().guest("pours").http("pours"));
+    let embly = Embly::run(&Project::unparked().guest("pours").http("pours"));
     let mut connection = Connection::new(embly.at("pours"));
     assert_eq!(connection.get("/?1000").body.len(), 1000);
     let before = peak_memory(embly.pid());
@@ -109,7 +109,7 @@ fn a_download_of_100_mb_passes_in_bounded_memory() {
 #[test]
 fn an_upload_of_100_mb_passes_in_bounded_memory() {
     const BYTES: usize = 100 << 20;
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with("measures", "    limits: {request_body: none}")
         .http("measures");
     let embly = Embly::run(&project);
@@ -135,7 +135,7 @@ fn an_upload_of_100_mb_passes_in_bounded_memory() {
 
 #[test]
 fn a_client_that_does_not_read_holds_the_function_back() {
-    let embly = Embly::run(&Project::new().guest("pours").http("pours"));
+    let embly = Embly::run(&Project::unparked().guest("pours").http("pours"));
     let mut stream = connect(embly.at("pours"));
     let before = peak_memory(embly.pid());
     stream
@@ -156,7 +156,7 @@ fn a_client_that_does_not_read_holds_the_function_back() {
 
 #[test]
 fn a_function_that_does_not_read_holds_the_client_back() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with("script", "    limits: {request_body: none}")
         .http("script");
     let embly = Embly::run(&project);
@@ -180,7 +180,7 @@ fn a_function_that_does_not_read_holds_the_client_back() {
 
 #[test]
 fn connections_are_served_side_by_side() {
-    let embly = Embly::run(&Project::new().guest("hello").http("hello"));
+    let embly = Embly::run(&Project::unparked().guest("hello").http("hello"));
     let at = embly.at("hello");
     let clients: Vec<_> = (0..8)
         .map(|_| {

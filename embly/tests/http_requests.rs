@@ -258,7 +258,7 @@ fn a_broken_upload_never_looks_complete_to_the_function() {
 
 #[test]
 fn a_client_that_resets_while_it_waits_ends_the_invocation() {
-    let embly = Embly::run(&Project::new().guest("script").http("script"));
+    let embly = Embly::run(&Project::unparked().guest("script").http("script"));
     for steps in ["sleep 60000", "spin"] {
         let stream = connect(embly.at("script"));
         std::io::Write::write_all(&mut &stream, script(steps).as_bytes()).unwrap();
@@ -279,7 +279,7 @@ fn a_client_that_resets_while_it_waits_ends_the_invocation() {
 
 #[test]
 fn a_client_that_leaves_while_it_is_answered_ends_the_invocation() {
-    let embly = Embly::run(&Project::new().guest("mirrors").http("mirrors"));
+    let embly = Embly::run(&Project::unparked().guest("mirrors").http("mirrors"));
     for in_order in [true, false] {
         let mut connection = Connection::new(embly.at("mirrors"));
         connection.send("POST / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");

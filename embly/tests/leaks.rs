@@ -70,7 +70,7 @@ fn load(at: SocketAddr, requests: usize) {
 
 #[test]
 fn twenty_thousand_requests_leave_nothing() {
-    let embly = Embly::run(&Project::new().guest("hello").http("hello"));
+    let embly = Embly::run(&Project::unparked().guest("hello").http("hello"));
     load(embly.at("hello"), 1000);
     let before = Idle::of(&embly);
     load(embly.at("hello"), 20_000);
@@ -79,7 +79,7 @@ fn twenty_thousand_requests_leave_nothing() {
 
 #[test]
 fn endings_of_every_kind_leave_nothing() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("hello")
         .guest("exits")
         .guest("panics-late")
@@ -163,7 +163,7 @@ fn leave(at: SocketAddr, wait: u64) {
 
 #[test]
 fn clients_that_leave_while_a_fork_server_starts_leave_no_process() {
-    let embly = Embly::run(&Project::new().guest("sleeps").http("sleeps"));
+    let embly = Embly::run(&Project::unparked().guest("sleeps").http("sleeps"));
     get(embly.at("sleeps"), "/0");
     let before = Idle::of(&embly);
     for round in 0..60 {
@@ -178,7 +178,7 @@ fn clients_that_leave_while_a_fork_server_starts_leave_no_process() {
 
 #[test]
 fn without_descriptors_clients_wait_or_get_503_and_later_all_is_well() {
-    let project = Project::new().guest("sleeps").http("sleeps");
+    let project = Project::unparked().guest("sleeps").http("sleeps");
     let mut embly = Embly::limited(&project, "ulimit -n 40");
     get(embly.at("sleeps"), "/0");
     let before = Idle::of(&embly);

@@ -78,7 +78,7 @@ fn in_a_terminal(project: &Project) -> Option<(Embly, Process)> {
 
 #[test]
 fn ctrl_c_lets_requests_finish_and_leaves_nothing() {
-    let project = Project::new().guest("sleeps").http("sleeps");
+    let project = Project::unparked().guest("sleeps").http("sleeps");
     let Some((mut embly, master)) = in_a_terminal(&project) else {
         return;
     };
@@ -94,7 +94,7 @@ fn ctrl_c_lets_requests_finish_and_leaves_nothing() {
 
 #[test]
 fn a_second_ctrl_c_ends_at_once() {
-    let project = Project::new().guest("sleeps").http("sleeps");
+    let project = Project::unparked().guest("sleeps").http("sleeps");
     let Some((mut embly, master)) = in_a_terminal(&project) else {
         return;
     };
@@ -120,7 +120,7 @@ fn a_second_ctrl_c_ends_at_once() {
 
 #[test]
 fn term_lets_requests_finish_and_closes_idle_connections() {
-    let mut embly = Embly::run(&Project::new().guest("sleeps").http("sleeps"));
+    let mut embly = Embly::run(&Project::unparked().guest("sleeps").http("sleeps"));
     let mut idle = support::Session::new(embly.at("sleeps"));
     assert_eq!(idle.get("/0").unwrap().text(), "slept");
     let answer = meanwhile(embly.at("sleeps"), "/700");
@@ -134,7 +134,7 @@ fn term_lets_requests_finish_and_closes_idle_connections() {
 
 #[test]
 fn what_does_not_finish_within_10_s_is_ended() {
-    let mut embly = Embly::run(&Project::new().guest("sleeps").http("sleeps"));
+    let mut embly = Embly::run(&Project::unparked().guest("sleeps").http("sleeps"));
     let answer = meanwhile(embly.at("sleeps"), "/25000");
     begun(&embly);
     let processes = embly.processes();
@@ -156,7 +156,7 @@ fn says(text: &str) -> String {
 #[test]
 fn a_hang_up_reloads_the_project_and_requests_under_way_finish_on_the_old_code() {
     // The gateway keeps its name, its function is another one.
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("sleeps")
         .wat("new", &says("new"))
         .gateway("index", "http", "sleeps");
@@ -181,7 +181,7 @@ fn a_hang_up_reloads_the_project_and_requests_under_way_finish_on_the_old_code()
 
 #[test]
 fn a_hang_up_with_a_broken_project_changes_nothing() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("sleeps")
         .gateway("index", "http", "sleeps");
     let embly = Embly::start_detached("run", &project);
@@ -206,7 +206,7 @@ fn a_hang_up_with_a_broken_project_changes_nothing() {
 
 #[test]
 fn in_a_terminal_a_hang_up_stops() {
-    let project = Project::new().guest("sleeps").http("sleeps");
+    let project = Project::unparked().guest("sleeps").http("sleeps");
     let Some((mut embly, master)) = in_a_terminal(&project) else {
         return;
     };
@@ -237,7 +237,7 @@ fn failing(mut command: Command, runtime: &std::path::Path) -> String {
 fn a_port_that_is_taken_is_named_and_nothing_stays() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port();
-    let project = Project::new().guest("hello").http("hello");
+    let project = Project::unparked().guest("hello").http("hello");
     let path = project.path().to_owned();
     project.edit("port: 0", &format!("port: {port}\n    bind: 127.0.0.1"));
     let runtime = tempfile::tempdir().unwrap();
@@ -253,7 +253,7 @@ fn a_port_that_is_taken_is_named_and_nothing_stays() {
 
 #[test]
 fn a_socket_folder_that_cannot_be_had_is_named() {
-    let project = Project::new().guest("hello").http("hello");
+    let project = Project::unparked().guest("hello").http("hello");
     let path = project.path().to_str().unwrap();
     let folder = tempfile::tempdir().unwrap();
     let base = folder.path().join("embly");
@@ -286,7 +286,7 @@ fn a_socket_folder_that_cannot_be_had_is_named() {
 
 #[test]
 fn a_cache_folder_that_cannot_be_had_is_named() {
-    let project = Project::new().guest("hello").http("hello");
+    let project = Project::unparked().guest("hello").http("hello");
     let runtime = tempfile::tempdir().unwrap();
     let cache = tempfile::tempdir().unwrap();
     fs::write(cache.path().join("embly"), "").unwrap();
@@ -306,7 +306,7 @@ fn a_cache_folder_that_cannot_be_had_is_named() {
 
 #[test]
 fn what_a_killed_master_left_is_swept_by_the_next() {
-    let project = Project::new().guest("hello").http("hello");
+    let project = Project::unparked().guest("hello").http("hello");
     let mut first = Embly::run(&project);
     let folders = |embly: &Embly| {
         fs::read_dir(embly.runtime.path().join("embly"))
@@ -347,7 +347,7 @@ fn what_a_killed_master_left_is_swept_by_the_next() {
 #[test]
 fn a_client_that_never_sends_its_head_does_not_hold_up_the_end() {
     use std::io::Write;
-    let mut embly = Embly::run(&Project::new().guest("hello").http("hello"));
+    let mut embly = Embly::run(&Project::unparked().guest("hello").http("hello"));
     let mut client = connect(embly.at("hello"));
     client.write_all(b"GET / HTTP/1.1\r\nhost:").unwrap();
     pause(50, "the master has read it");
@@ -364,7 +364,9 @@ fn a_client_that_never_sends_its_head_does_not_hold_up_the_end() {
 #[test]
 fn term_during_a_build_stops_it_and_leaves_no_process() {
     // A build that takes as long as one likes.
-    let project = Project::new().rust("slow", "fn main() {}\n").http("slow");
+    let project = Project::unparked()
+        .rust("slow", "fn main() {}\n")
+        .http("slow");
     let script = "fn main() {\n    std::thread::sleep(std::time::Duration::from_secs(60));\n}\n";
     project.write("slow/build.rs", script);
     for what in ["dev", "run", "build"] {

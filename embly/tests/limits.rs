@@ -13,7 +13,7 @@ use support::{Embly, Project, eventually, get};
 #[test]
 fn a_client_that_takes_nothing_is_given_up_at_idle() {
     let idle = "    limits: {idle: 500ms}";
-    let project = Project::new().guest_with("pours", idle);
+    let project = Project::unparked().guest_with("pours", idle);
     let project = project
         .gateway("web", "http", "pours")
         .gateway("raw", "tcp", "pours");

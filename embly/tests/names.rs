@@ -15,7 +15,7 @@ const VISITS: &str = "    allow: {reach: [board, nobody, registers]}";
 
 /// A master with a `board` that is open, and `visits` in front of it.
 fn board() -> Embly {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with("board", BOARD)
         .guest_with("visits", VISITS)
         .http("visits");
@@ -81,7 +81,7 @@ fn more_visitors_than_a_board_has_room_for_may_come_one_after_the_other() {
 #[test]
 fn a_taken_name_is_eexist_and_free_at_the_end() {
     let allowed = "    allow: {register: [mine]}";
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with("registers", allowed)
         .guest_with("registers-too", allowed)
         .http("registers")
@@ -121,7 +121,7 @@ fn a_taken_name_is_eexist_and_free_at_the_end() {
 
 #[test]
 fn what_the_project_file_does_not_allow_is_eacces_and_the_log_says_what_to_add() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("registers")
         .guest_with("visits", "    allow: {reach: [other]}")
         .guest_with("spawns", "    allow: {spawn: [visits]}")
@@ -204,7 +204,7 @@ fn the_ending_of_who_was_found_reaches_the_visitor_and_the_next_one_can_be_found
 
 #[test]
 fn who_monitors_learns_of_the_end_after_the_visit() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with("board", BOARD)
         .guest_with("monitors", "    allow: {reach: [board]}")
         .http("monitors");
@@ -215,7 +215,7 @@ fn who_monitors_learns_of_the_end_after_the_visit() {
 
 #[test]
 fn a_parent_ends_its_child_and_nobody_else() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with("board", BOARD)
         .guest_with("kills", "    allow: {reach: [board]}")
         .guest("script")
@@ -232,7 +232,7 @@ fn a_parent_ends_its_child_and_nobody_else() {
 
 #[test]
 fn a_detached_child_goes_on_when_its_parent_has_ended() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("detaches")
         .guest_with("lingers", "    allow: {register: [lingers]}")
         .guest_with("visits", "    allow: {reach: [lingers]}")
@@ -250,7 +250,7 @@ fn a_detached_child_goes_on_when_its_parent_has_ended() {
 
 #[test]
 fn a_detached_child_ends_at_its_own_limits() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("detaches")
         .guest_with(
             "lingers",
@@ -265,7 +265,7 @@ fn a_detached_child_ends_at_its_own_limits() {
 
 #[test]
 fn options_of_a_spawn_reach_the_child() {
-    let project = Project::new().guest("opts").guest("bare").http("opts");
+    let project = Project::unparked().guest("opts").guest("bare").http("opts");
     let embly = Embly::run(&project);
     let text = get(embly.at("opts"), "/").text();
     assert!(
@@ -276,7 +276,7 @@ fn options_of_a_spawn_reach_the_child() {
 
 #[test]
 fn ten_megabytes_go_to_a_host_and_back_in_bounded_memory() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with(
             "echo-host",
             "    start: true\n    allow: {register: [echo-host]}",

@@ -43,7 +43,7 @@ fn main() -> ExitCode {
 /// A master whose wrappers are this executable, and functions of these names.
 fn master<'a>(functions: impl IntoIterator<Item = &'a str>) -> Embly {
     let hello = support::project::answering("hello");
-    let mut project = Project::new().wat("hello", &hello).http("hello");
+    let mut project = Project::unparked().wat("hello", &hello).http("hello");
     for name in functions {
         project = project
             .wat_with(name, &hello, "    limits: {wall: 1s}")

@@ -24,7 +24,9 @@ fn words_of(pid: i32) -> String {
 fn the_environment_of_a_function_is_in_no_argument_name_or_log() {
     for start in ["fork", "exec"] {
         let env = format!("    env: {{PASSWORD: {SECRET}}}");
-        let project = Project::new().guest_with("sleeps", &env).http("sleeps");
+        let project = Project::unparked()
+            .guest_with("sleeps", &env)
+            .http("sleeps");
         let embly = Embly::start("run", &project, &["--wrappers", start]);
         let at = embly.at("sleeps");
         let answer = std::thread::spawn(move || get(at, "/500"));
@@ -44,7 +46,7 @@ fn the_environment_of_a_function_is_in_no_argument_name_or_log() {
 
 #[test]
 fn no_process_of_a_function_has_the_environment_of_the_master() {
-    let project = Project::new().guest("sleeps").http("sleeps");
+    let project = Project::unparked().guest("sleeps").http("sleeps");
     let runtime = tempfile::tempdir().unwrap();
     let mut command = support::command(&support::arguments("run", project.path()), runtime.path());
     command.env("MASTERS_OWN", SECRET);
@@ -62,7 +64,7 @@ fn no_process_of_a_function_has_the_environment_of_the_master() {
 
 #[test]
 fn the_folder_of_sockets_is_private_and_never_a_link() {
-    let project = Project::new().guest("hello").http("hello");
+    let project = Project::unparked().guest("hello").http("hello");
     let embly = Embly::run(&project);
     let base = embly.runtime.path().join("embly");
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
@@ -86,7 +88,7 @@ fn the_folder_of_sockets_is_private_and_never_a_link() {
 #[test]
 fn addresses_cannot_be_guessed() {
     const COUNT: usize = 64;
-    let project = Project::new().guest("hello").http("hello");
+    let project = Project::unparked().guest("hello").http("hello");
     let embly = Embly::run(&project);
     for _ in 0..COUNT {
         get(embly.at("hello"), "/");

@@ -91,7 +91,7 @@ fn a_name_that_is_none_is_refused_at_once() {
 
 #[test]
 fn the_limit_children_refuses_with_eagain() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with("crowds", "    limits: {children: 3}")
         .guest("script")
         .http("crowds");
@@ -168,7 +168,7 @@ fn the_data_of_a_child_that_traps_comes_before_the_error() {
 
 #[test]
 fn children_end_with_their_parent() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("abandons")
         .guest("script")
         .http("abandons");
@@ -181,7 +181,7 @@ fn children_end_with_their_parent() {
 #[test]
 fn a_whole_tree_ends_when_its_client_goes() {
     // A chain of `spawns`, the last of which starts a `script` that stays.
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("spawns")
         .guest("script")
         .http("spawns");
@@ -251,7 +251,10 @@ fn ten_megabytes_come_back_from_a_child_while_they_are_written() {
 
 #[test]
 fn sixty_four_children_are_fed_and_read_at_once() {
-    let project = Project::new().guest("feeds").guest("echo").http("feeds");
+    let project = Project::unparked()
+        .guest("feeds")
+        .guest("echo")
+        .http("feeds");
     let embly = Embly::run(&project);
     let response = get(embly.at("feeds"), "/?64,100000");
     assert_eq!(
@@ -298,7 +301,7 @@ fn what_a_parent_leaves_unread_is_bounded() {
 
 #[test]
 fn a_child_that_nobody_reads_is_held_back() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest("ignores")
         .guest("script")
         .http("ignores");
@@ -317,7 +320,10 @@ fn a_child_that_nobody_reads_is_held_back() {
 
 #[test]
 fn many_trees_at_once_leave_nothing_behind() {
-    let project = Project::new().guest("feeds").guest("echo").http("feeds");
+    let project = Project::unparked()
+        .guest("feeds")
+        .guest("echo")
+        .http("feeds");
     let embly = Embly::run(&project);
     let at = embly.at("feeds");
     let clients: Vec<_> = (0..6)

@@ -16,7 +16,7 @@ use support::{Embly, Project, eventually};
 /// A project with `beats`, which ends as `code` says and is started again as `restart` says.
 fn beats(code: &str, restart: &str) -> Project {
     let keys = format!("    start: true\n    restart: {restart}\n    env: {{CODE: \"{code}\"}}");
-    Project::new().guest_with("beats", &keys)
+    Project::unparked().guest_with("beats", &keys)
 }
 
 fn count(embly: &Embly, kind: &str, function: &str) -> usize {
@@ -111,7 +111,7 @@ fn nobody_writes_to_it_and_the_log_says_that_nobody_reads() {
 
 #[test]
 fn the_limit_wall_holds_where_it_is_set() {
-    let project = Project::new().guest_with(
+    let project = Project::unparked().guest_with(
         "beats",
         "    start: true\n    env: {CODE: stay}\n    limits: {wall: 300ms}",
     );
@@ -157,7 +157,7 @@ fn it_ends_with_the_master_once_all_others_have() {
 #[test]
 fn at_a_reload_what_has_changed_is_replaced_and_the_rest_goes_on() {
     let keys = "    start: true\n    restart: always\n    env: {CODE: stay, N: ONE}";
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with("beats", keys)
         .guest_with("beats-too", &keys.replace("ONE", "two"));
     let embly = Embly::start_detached("run", &project);
@@ -190,7 +190,7 @@ fn at_a_reload_what_has_changed_is_replaced_and_the_rest_goes_on() {
 
 #[test]
 fn a_new_version_takes_the_names_of_the_old_one() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with(
             "board",
             "    start: true\n    allow: {register: [board]}\n    env: {N: ONE}",
@@ -222,9 +222,9 @@ fn a_new_version_takes_the_names_of_the_old_one() {
 #[test]
 fn a_function_that_crashes_at_each_start_is_answered_503_until_it_is_well_again() {
     // Compiled before the clock runs.
-    Embly::run(&Project::new().guest("hello").http("hello"));
+    Embly::run(&Project::unparked().guest("hello").http("hello"));
     let well_at = now() + 6000;
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with("crashes", &format!("    env: {{UNTIL_MS: \"{well_at}\"}}"))
         .http("crashes");
     let embly = Embly::run(&project);
@@ -262,7 +262,7 @@ fn a_function_that_crashes_at_each_start_is_answered_503_until_it_is_well_again(
 
 #[test]
 fn a_request_that_crashes_a_function_does_not_turn_it_off_for_others() {
-    let embly = Embly::run(&Project::new().guest("script").http("script"));
+    let embly = Embly::run(&Project::unparked().guest("script").http("script"));
     let at = embly.at("script");
     let ask = |steps: &str| {
         let head =
@@ -289,7 +289,7 @@ fn a_client_that_says_nothing_does_not_turn_a_function_off_for_others() {
         (drop (call $events (i32.const 0) (i64.const 0) (i32.const 20000000)
           (i32.const 64) (i32.const 4) (i32.const 128)))
         (if (i32.eqz (i32.load (i32.const 128))) (then (call $exit (i32.const 1))))))";
-    let embly = Embly::run(&Project::new().wat("hasty", hasty).tcp("hasty"));
+    let embly = Embly::run(&Project::unparked().wat("hasty", hasty).tcp("hasty"));
     for n in 0..12 {
         let client = support::client::connect(embly.at("hasty"));
         let ended = embly.nth_event("invocation_ended", n, |_| true);
@@ -300,7 +300,7 @@ fn a_client_that_says_nothing_does_not_turn_a_function_off_for_others() {
 
 #[test]
 fn a_parent_sees_that_its_child_backs_off() {
-    let project = Project::new()
+    let project = Project::unparked()
         .guest_with(
             "crashes",
             &format!("    env: {{UNTIL_MS: \"{}\"}}", now() + 600_000),
@@ -322,9 +322,9 @@ fn a_parent_sees_that_its_child_backs_off() {
 
 #[test]
 fn one_that_is_kept_running_and_crashes_backs_off_and_comes_back() {
-    Embly::run(&Project::new().guest("hello").http("hello"));
+    Embly::run(&Project::unparked().guest("hello").http("hello"));
     let well_at = now() + 1500;
-    let project = Project::new().guest_with(
+    let project = Project::unparked().guest_with(
         "crashes",
         &format!("    start: true\n    env: {{UNTIL_MS: \"{well_at}\"}}"),
     );
@@ -337,7 +337,7 @@ fn one_that_is_kept_running_and_crashes_backs_off_and_comes_back() {
 
 #[test]
 fn a_fork_server_that_fails_at_each_start_backs_off_and_comes_back() {
-    let project = Project::new()
+    let project = Project::unparked()
         .wat("says", &support::project::answering("hello"))
         .http("says");
     let cache = tempfile::tempdir().unwrap();
@@ -384,7 +384,7 @@ fn a_fork_server_that_fails_at_each_start_backs_off_and_comes_back() {
 
 #[test]
 fn a_spawner_that_gives_too_little_does_not_turn_a_function_off_for_others() {
-    let project = Project::new().guest("starves").guest("hello");
+    let project = Project::unparked().guest("starves").guest("hello");
     let embly = Embly::run(&project.http("starves").http("hello"));
     let endings = get(embly.at("starves"), "/").text();
     assert_eq!(endings, "memory ".repeat(8));

@@ -19,7 +19,7 @@ fn steps(steps: &str) -> String {
 }
 
 fn script(keys: &str) -> Embly {
-    Embly::run(&Project::new().guest_with("script", keys).tcp("script"))
+    Embly::run(&Project::unparked().guest_with("script", keys).tcp("script"))
 }
 
 /// A connection to `script` that was told these steps.
@@ -47,7 +47,7 @@ fn bytes_come_back_many_times_on_one_connection() {
 
 #[test]
 fn each_connection_is_an_invocation_of_its_own() {
-    let embly = Embly::run(&Project::new().guest("echo").tcp("echo"));
+    let embly = Embly::run(&Project::unparked().guest("echo").tcp("echo"));
     let mut connections: Vec<_> = (0..3).map(|_| Connection::new(embly.at("echo"))).collect();
     for (n, connection) in connections.iter_mut().enumerate() {
         connection.send([n as u8]);
@@ -163,7 +163,7 @@ fn a_connection_without_a_byte_ends_at_the_limit_idle() {
 #[test]
 fn at_the_limit_concurrency_a_client_waits_until_there_is_room() {
     let embly = Embly::run(
-        &Project::new()
+        &Project::unparked()
             .guest_with("echo", "    limits: {concurrency: 1}")
             .tcp("echo"),
     );
@@ -203,7 +203,7 @@ fn the_echo_of_200_mb_to_a_slow_reader_takes_bounded_memory() {
     const BYTES: usize = 200 << 20;
     /// On top of what was there before, for master and wrapper each.
     const MORE: u64 = 8 << 20;
-    let embly = Embly::run(&Project::new().guest("echo").tcp("echo"));
+    let embly = Embly::run(&Project::unparked().guest("echo").tcp("echo"));
     let mut connection = Connection::new(embly.at("echo"));
     connection.send("x");
     connection.exactly(1);

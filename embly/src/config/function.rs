@@ -86,6 +86,8 @@ pub(super) fn read(
     };
     let env = env(fields, defaults, world, problems);
     let limits = limits(fields, defaults, world, problems).limits;
+    let parked = fields.get("parked");
+    let parked = parked.map(|field| limit::parked(field, world.machine, problems));
     let allow = fields.get("allow");
     let allow = allow.map(|field| allow::read(field, functions, problems));
     let start = allow::start(fields, problems);
@@ -97,6 +99,7 @@ pub(super) fn read(
         entry: entry?,
         env,
         limits,
+        parked: parked.unwrap_or_default(),
         allow: allow.unwrap_or_default(),
         start,
     })

@@ -8,7 +8,7 @@ use super::machine::Machine;
 use super::problem::{Problem, Problems, quote};
 use super::schema::{self, Section};
 use super::units::{self, Parsed};
-use crate::limits::{self, Limits, Log, Queue, Span};
+use crate::limits::{self, Limits, Log, Parked, Queue, Span};
 
 /// Limits, and which of them the file itself says.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +66,39 @@ pub(super) fn read(
         warn(&fields, &known, machine, problems);
     }
     known
+}
+
+/// Reads `parked`; what is wrong stays as it is without it.
+pub(super) fn parked(field: Field<'_>, machine: &Machine, problems: &mut Problems) -> Parked {
+    let mut parked = Parked::default();
+    let Some(fields) = Fields::read(&field.entry.value, &schema::PARKED, problems) else {
+        return parked;
+    };
+    for field in fields.iter() {
+        let mut limit = Limit {
+            field,
+            machine,
+            problems,
+        };
+        match field.key.name {
+            "min" => parked.min = limit.parked().unwrap_or(parked.min),
+            "max" => parked.max = limit.parked().unwrap_or(parked.max),
+            "after" => set(&mut parked.after, limit.time()),
+            name => debug_assert!(false, "{name} is in the table but not read"),
+        }
+    }
+    // Who says one of them has not to think of the other's default.
+    match (fields.get("min"), fields.get("max")) {
+        (Some(_), None) => parked.max = parked.max.max(parked.min),
+        (None, Some(_)) => parked.min = parked.min.min(parked.max),
+        (Some(field), Some(_)) if parked.min > parked.max => {
+            let message = format!("`min: {}` is more than `max: {}`", parked.min, parked.max);
+            let problem = Problem::new(&codes::LIMIT_VALUE, field.span(), message);
+            problems.push(problem.help(format!("write `min: {}` or less", parked.max)));
+        }
+        _ => {}
+    }
+    parked
 }
 
 /// `read` is `None` where the value is wrong, `Some(None)` for `none`.
@@ -197,15 +230,36 @@ impl Limit<'_, '_> {
         }
     }
 
+    /// A count of processes that may be 0, but not any number.
+    fn parked(&mut self) -> Option<u32> {
+        let text = self.field.scalar("a count", self.problems)?;
+        let Ok(count) = text.parse() else {
+            let name = self.field.key.name;
+            let message = format!("{} is not a count, for `{name}`", quote(text));
+            let problem = Problem::new(&codes::LIMIT_FORM, self.field.span(), message);
+            let help = "write a whole number; `0` is none";
+            self.problems.push(problem.help(help));
+            return None;
+        };
+        self.fits(count).then_some(count)
+    }
+
     /// A count of invocations, of which each is a process.
     fn processes(&mut self) -> Option<Option<u32>> {
         let count = self.count()?;
-        match (count, self.machine.processes) {
-            (Some(count), Some(has)) if u64::from(count) > has => {
+        count.is_none_or(|count| self.fits(count)).then_some(count)
+    }
+
+    /// Whether this machine can have so many processes.
+    fn fits(&mut self, count: u32) -> bool {
+        match self.machine.processes {
+            Some(has) if u64::from(count) > has => {
                 let why = format!("is more processes than this machine can have: {has}");
-                self.wrong(&codes::LIMIT_MACHINE, &why, "write a smaller limit")
+                let help = "write a smaller limit";
+                self.wrong::<()>(&codes::LIMIT_MACHINE, &why, help)
+                    .is_some()
             }
-            _ => Some(count),
+            _ => true,
         }
     }
 

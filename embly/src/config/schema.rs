@@ -74,6 +74,11 @@ pub(super) static FUNCTION: Section = Section {
         ),
         optional("limits", "limits: {memory: 128MiB}", &["resources"]),
         optional(
+            "parked",
+            "parked: {min: 1, max: 64, after: 60s}",
+            &["pool", "warm", "scale"],
+        ),
+        optional(
             "allow",
             "allow: {spawn: [hello]}",
             &["permissions", "rights", "permit"],
@@ -173,6 +178,15 @@ pub(super) static QUEUE: Section = Section {
     ],
 };
 
+pub(super) static PARKED: Section = Section {
+    what: "`parked`",
+    keys: &[
+        optional("min", "min: 1", &["minimum", "least"]),
+        optional("max", "max: 64", &["maximum", "most"]),
+        optional("after", "after: 60s", &["idle", "timeout", "ttl"]),
+    ],
+};
+
 pub(super) static LOG: Section = Section {
     what: "`log`",
     keys: &[
@@ -191,6 +205,7 @@ static ALL: &[(&Section, &str)] = &[
     (&ALLOW, "the `allow` of a function"),
     (&QUEUE, "`queue`, in the `limits` of a function"),
     (&LOG, "`log`, in the `limits` of a function"),
+    (&PARKED, "the `parked` of a function"),
 ];
 
 /// Where a key of this name does belong, if only one section has it.

@@ -103,14 +103,15 @@ impl Master {
         machine::raise_descriptor_limit();
         let default = folder.path().join(folder::SOCKET);
         let door = Door::open(options.socket.unwrap_or(&default), reporter.clone())?;
-        let processes = Processes {
+        let processes = Arc::new(Processes {
             start: options.start,
             jail: options.jail,
             door,
             nursery: Nursery::new()?,
             reaper: Reaper::start()?,
             slots: Slots::default(),
-        };
+            parked: Arc::default(),
+        });
         let switchboard = Switchboard::new(processes, reporter.clone(), machine::byte_budget());
         Ok(Self {
             supervisor: Supervisor::new(Arc::clone(&switchboard)),
@@ -160,6 +161,7 @@ impl Master {
                 entry,
                 env,
                 function.limits.clone(),
+                function.parked,
                 function.allow.clone(),
             ))
         });

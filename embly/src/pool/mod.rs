@@ -1,26 +1,31 @@
 //! From a function version to a wrapper that is ready to run it.
 //!
-//! Each invocation gets a fresh process. The fork server of a version is started when it is
+//! Each invocation gets a fresh process, most often one that waits for it ([`lot`]). The fork server of a version is started when it is
 //! first needed and again when it has died; requests that were under way to it are repeated,
 //! since their guests had not begun.
 
+mod demand;
 mod health;
+mod lot;
 mod queue;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use embly_wrapper::process::Spec;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 
 use crate::allow::Allow;
-use crate::limits::Limits;
+use crate::limits::{Limits, Parked};
 use crate::wrapper::{Door, Jail, Nursery, Reaper, Server, Slots, StartError, Wrapper};
 use health::WORTH_WAITING;
 pub use health::backoff;
 pub use health::{Health, Turn};
+pub use lot::Count;
+use lot::{Lot, Next};
 pub use queue::Place;
 use queue::Queue;
 
@@ -54,6 +59,8 @@ pub struct Processes {
     pub reaper: Arc<Reaper>,
     /// Numbers connections.
     pub slots: Slots,
+    /// Wrappers that wait for a request.
+    pub parked: Arc<Count>,
 }
 
 /// One version of a function: what to run, and its fork server.
@@ -74,6 +81,8 @@ pub struct Function {
     /// Requests that wait for one.
     queue: Queue,
     server: Arc<Mutex<Option<Arc<Server>>>>,
+    lot: Lot,
+    parked: Parked,
     /// How it fares.
     pub health: Arc<Health>,
 }
@@ -86,6 +95,7 @@ impl Function {
         entry: String,
         env: BTreeMap<String, String>,
         limits: Limits,
+        parked: Parked,
         allow: Allow,
     ) -> Self {
         let concurrency = limits
@@ -108,6 +118,8 @@ impl Function {
             permits: Arc::new(Semaphore::new(concurrency)),
             queue: Queue::default(),
             server: Arc::default(),
+            lot: Lot::new(parked),
+            parked,
             health: Arc::default(),
         }
     }
@@ -118,6 +130,7 @@ impl Function {
             && self.spec == other.spec
             && self.env == other.env
             && self.limits == other.limits
+            && self.parked == other.parked
             && self.allow == other.allow
     }
 
@@ -137,7 +150,7 @@ impl Function {
         Arc::clone(&self.permits).acquire_owned().await.ok()
     }
 
-    /// A wrapper that has said hello.
+    /// A wrapper that has said hello: one that waits, or a new one.
     ///
     /// # Errors
     /// The last one, when every attempt failed.
@@ -154,6 +167,7 @@ impl Function {
             } = processes;
             return door.start(spec, slots.next(), jail, nursery, reaper).await;
         }
+        self.lot.needed();
         for _ in 1..ATTEMPTS {
             match self.attempt(processes).await {
                 // Its guest had not begun.
@@ -168,14 +182,22 @@ impl Function {
     }
 
     async fn attempt(&self, processes: &Processes) -> Result<Wrapper, StartError> {
+        while let Some(parked) = self.lot.take() {
+            if let Ok(wrapper) = parked.ready().await {
+                self.health.server_lives();
+                return Ok(wrapper);
+            }
+            // One that has ended while it waited is no loss.
+            self.lot.sweep();
+        }
         self.health.admit_server()?;
         let server = self.server(processes).await?;
-        let wrapper = server.fork(&processes.slots).await;
+        let wrapper = match server.order(&processes.slots) {
+            Ok(ordered) => ordered.ready().await,
+            Err(error) => Err(error),
+        };
         match &wrapper {
-            Ok(_) => {
-                server.served();
-                self.health.server_lives();
-            }
+            Ok(_) => self.health.server_lives(),
             // One that has gone is counted once, when it is replaced.
             Err(error @ StartError::Gone) if !server.is_gone() => {
                 self.health.server_failed(&error.to_string());
@@ -183,6 +205,66 @@ impl Function {
             Err(_) => {}
         }
         wrapper
+    }
+
+    /// Has wrappers forked in place of those that were taken, off the path of the request that
+    /// has taken one. `room` is how many more the machine has room for.
+    pub fn refill(self: &Arc<Self>, processes: &Arc<Processes>, room: usize) {
+        if processes.start == Start::Exec {
+            return;
+        }
+        if self.lot.begin_to_fill(room) {
+            let (function, processes) = (Arc::clone(self), Arc::clone(processes));
+            tokio::spawn(async move {
+                // Whoever needs one and finds none learns why there is none.
+                let _ = function.fill(&processes, room).await;
+                function.lot.filled();
+            });
+        }
+        if self.lot.begin_to_keep() {
+            let function = Arc::downgrade(self);
+            tokio::spawn(async move {
+                while let Some(pause) = function.upgrade().and_then(|it| it.look()) {
+                    sleep(pause).await;
+                }
+            });
+        }
+    }
+
+    async fn fill(&self, processes: &Processes, room: usize) -> Result<(), StartError> {
+        self.health.admit_server()?;
+        let server = self.server(processes).await?;
+        for _ in 0..self.lot.missing(room) {
+            self.lot
+                .park(server.order(&processes.slots)?, &processes.parked);
+        }
+        Ok(())
+    }
+
+    /// Ends wrappers that nobody needs any more, and the fork server where nobody has come for
+    /// long; when to look again.
+    fn look(&self) -> Option<Duration> {
+        match self.lot.look() {
+            Next::Look(pause) => Some(pause),
+            Next::PutAway => {
+                // One that is being started has somebody who waits for it.
+                if let Ok(mut server) = self.server.try_lock() {
+                    server.take();
+                }
+                None
+            }
+            Next::Nothing => None,
+        }
+    }
+
+    /// Ends the wrappers that wait: their memory or their numbers are needed.
+    pub fn shed(&self) {
+        self.lot.clear();
+    }
+
+    /// Another version has taken over: what waits is ended, and nothing waits any more.
+    fn retire(&self) {
+        self.lot.close();
     }
 
     /// The fork server, started if need be. Whoever comes meanwhile waits for the same one, and
@@ -243,7 +325,11 @@ impl Functions {
             match by_name.get(&new.name) {
                 // Somebody has looked after the project: it need not wait any longer.
                 Some(old) if old.same_as(&new) => old.health.forgive(),
-                _ => drop(by_name.insert(Arc::clone(&new.name), Arc::new(new))),
+                _ => {
+                    if let Some(old) = by_name.insert(Arc::clone(&new.name), Arc::new(new)) {
+                        old.retire();
+                    }
+                }
             }
         }
     }
@@ -252,7 +338,19 @@ impl Functions {
     /// none ever names one that is not there.
     pub fn keep_only(&self, names: &HashSet<&str>) {
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
-        by_name.retain(|name, _| names.contains(&**name));
+        by_name.retain(|name, function| {
+            let kept = names.contains(&**name);
+            if !kept {
+                function.retire();
+            }
+            kept
+        });
+    }
+
+    /// Ends all wrappers that wait.
+    pub fn shed(&self) {
+        let by_name = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        by_name.values().for_each(|function| function.shed());
     }
 
     /// Tells those who have subscribed that there are other functions now, or other gateways.

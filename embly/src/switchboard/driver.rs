@@ -182,6 +182,9 @@ impl Driver {
 
     async fn with(&mut self, (wrapper, early, mut clock): (Wrapper, Vec<Order>, Clock)) -> Ending {
         let reaper = Arc::clone(&self.switchboard.processes.reaper);
+        let switchboard = &self.switchboard;
+        self.function
+            .refill(switchboard.processes(), switchboard.room_to_park());
         let now = Instant::now();
         let startup = self.startup();
         // They may be long, and the invocation too.

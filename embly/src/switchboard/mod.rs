@@ -67,7 +67,7 @@ struct Core {
 pub struct Switchboard {
     core: Mutex<Core>,
     functions: Functions,
-    processes: Processes,
+    processes: Arc<Processes>,
     reporter: Reporter,
     room: Room,
     stopping: AtomicBool,
@@ -77,7 +77,7 @@ pub struct Switchboard {
 
 impl Switchboard {
     /// Nothing runs yet.
-    pub fn new(processes: Processes, reporter: Reporter, budget: u64) -> Arc<Self> {
+    pub fn new(processes: Arc<Processes>, reporter: Reporter, budget: u64) -> Arc<Self> {
         let core = Core {
             router: Router::new(Budget::new(budget)),
             receivers: HashMap::new(),
@@ -105,7 +105,7 @@ impl Switchboard {
     }
 
     /// The processes of the master.
-    pub fn processes(&self) -> &Processes {
+    pub fn processes(&self) -> &Arc<Processes> {
         &self.processes
     }
 
@@ -147,8 +147,7 @@ impl Switchboard {
         let (port, exchange) = exchange::pair(gate_side, initial_window(limits.window));
         {
             let mut core = self.lock();
-            self.room
-                .check(core.running)
+            self.make_room(core.running)
                 .map_err(|why| Ending::new(Reason::Overloaded, why))?;
             // Last: one that is let in on trial has to begin.
             function.health.admit(&function.name)?;
@@ -159,6 +158,24 @@ impl Switchboard {
             );
         }
         Ok(exchange)
+    }
+
+    /// Whether one more fits where so many run; what only waits gives way.
+    fn make_room(&self, running: usize) -> Result<(), String> {
+        let parked = self.processes.parked.get();
+        match self.room.check(running + parked) {
+            Err(_) if parked > 0 => {
+                self.functions.shed();
+                self.room.check(running)
+            }
+            checked => checked,
+        }
+    }
+
+    /// How many more wrappers may wait for requests.
+    fn room_to_park(&self) -> usize {
+        let running = self.lock().running;
+        self.room.to_park(running, self.processes.parked.get())
     }
 
     #[expect(
@@ -296,7 +313,7 @@ impl Switchboard {
                 unknown(name, &self.functions),
             )),
             Some(function) => match function.try_permit() {
-                Some(permit) => match self.room.check(core.running) {
+                Some(permit) => match self.make_room(core.running) {
                     Ok(()) => function.health.admit(name).map(|()| (function, permit)),
                     Err(why) => Err(Ending::refused(Errno::AGAIN, why)),
                 },

@@ -1,7 +1,7 @@
 //! Room on the machine: what no limit of a function can promise. Looked at before each invocation;
 //! what does not fit is `overloaded`, or EAGAIN for a spawn.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, getuid};
@@ -24,6 +24,10 @@ const MEMORY_LEFT_AT_MOST: u64 = 256 << 20;
 /// The kernel is asked for the memory that is available this often at most.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
+/// Of the invocations that there can be, so many wrappers may wait for requests; and they leave as
+/// many free.
+const PARKED: u64 = 8;
+
 /// A bound on how many invocations there can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Ceiling {
@@ -38,7 +42,19 @@ pub struct Room {
     ceilings: Vec<Ceiling>,
     /// Bytes that have to be available.
     reserve: u64,
-    last_look: Mutex<Option<(Instant, u64)>>,
+    memory: Arc<Memory>,
+}
+
+/// Memory that was available when somebody looked last.
+#[derive(Debug, Default)]
+struct Memory(Mutex<Look>);
+
+#[derive(Debug, Default)]
+struct Look {
+    available: Option<u64>,
+    at: Option<Instant>,
+    /// Somebody is looking.
+    looking: bool,
 }
 
 impl Room {
@@ -49,11 +65,13 @@ impl Room {
         // The kernel does not count those of root.
         let own = own.filter(|_| !getuid().is_root());
         let processes = machine.processes.into_iter().chain(own).min();
-        Self::of(
+        let room = Self::of(
             machine.memory,
             processes,
             getrlimit(Resource::Nofile).current,
-        )
+        );
+        room.memory.look();
+        room
     }
 
     fn of(memory: Option<u64>, processes: Option<u64>, descriptors: Option<u64>) -> Self {
@@ -69,7 +87,7 @@ impl Room {
         Self {
             ceilings: processes.into_iter().chain(descriptors).collect(),
             reserve,
-            last_look: Mutex::default(),
+            memory: Arc::default(),
         }
     }
 
@@ -81,7 +99,7 @@ impl Room {
                 "the machine has no room: its limit on {what} allows {invocations} invocations"
             ));
         }
-        match self.available() {
+        match self.memory.available() {
             Some(available) if available < self.reserve => Err(format!(
                 "the machine has no room: {} MiB of memory are available, {} MiB are kept free",
                 available >> 20,
@@ -91,20 +109,56 @@ impl Room {
         }
     }
 
-    fn available(&self) -> Option<u64> {
-        let now = Instant::now();
-        let mut last = self
-            .last_look
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        if let Some((at, available)) = *last
-            && now.duration_since(at) < LOOK_EVERY
+    /// How many more wrappers may wait for requests, where so many run and so many wait.
+    pub fn to_park(&self, running: usize, parked: usize) -> usize {
+        if self
+            .memory
+            .available()
+            .is_some_and(|available| available < 2 * self.reserve)
         {
-            return Some(available);
+            return 0;
         }
-        let available = Machine::available_memory()?;
-        *last = Some((now, available));
-        Some(available)
+        let (running, parked) = (running as u64, parked as u64);
+        let of = |ceiling: &Ceiling| {
+            let share = ceiling.invocations / PARKED;
+            let free = ceiling.invocations.saturating_sub(running + parked);
+            share.saturating_sub(parked).min(free.saturating_sub(share))
+        };
+        let room = self.ceilings.iter().map(of).min();
+        room.map_or(usize::MAX, |room| {
+            usize::try_from(room).unwrap_or(usize::MAX)
+        })
+    }
+}
+
+impl Memory {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Look> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn look(&self) {
+        let available = Machine::available_memory();
+        *self.lock() = Look {
+            available,
+            at: Some(Instant::now()),
+            looking: false,
+        };
+    }
+
+    /// As it was at the last look. The next one is beside whoever asks: it takes as long as half a
+    /// request.
+    fn available(self: &Arc<Self>) -> Option<u64> {
+        let mut look = self.lock();
+        let old = look.at.is_none_or(|at| at.elapsed() >= LOOK_EVERY);
+        if old
+            && !look.looking
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            look.looking = true;
+            let memory = Arc::clone(self);
+            runtime.spawn_blocking(move || memory.look());
+        }
+        look.available
     }
 }
 
@@ -125,13 +179,30 @@ mod tests {
     }
 
     #[test]
+    fn those_that_wait_leave_room_for_those_that_run() {
+        let room = Room::of(None, Some(170), None);
+        // 160 in all, of which 20 may wait.
+        assert_eq!(room.to_park(0, 0), 20);
+        assert_eq!(room.to_park(0, 15), 5);
+        assert_eq!(room.to_park(130, 0), 10);
+        assert_eq!(room.to_park(130, 10), 0);
+        assert_eq!(room.to_park(160, 20), 0);
+        assert_eq!(Room::of(None, None, None).to_park(0, 0), usize::MAX);
+        let room = Room {
+            reserve: 64 << 20,
+            ..room
+        };
+        room.memory.lock().available = Some(127 << 20);
+        assert_eq!(room.to_park(0, 0), 0);
+    }
+
+    #[test]
     fn without_memory_nothing_more_is_started() {
         let room = Room {
             reserve: 64 << 20,
             ..Room::of(None, None, None)
         };
-        let sees =
-            |available: u64| *room.last_look.lock().unwrap() = Some((Instant::now(), available));
+        let sees = |available: u64| room.memory.lock().available = Some(available);
         sees(64 << 20);
         assert_eq!(room.check(0), Ok(()));
         sees(63 << 20);

@@ -10,7 +10,7 @@ pub use door::{Door, DoorError};
 pub use jail::{Incomplete, Jail};
 pub use nursery::Nursery;
 pub use reaper::Reaper;
-pub use server::{Server, StartError};
+pub use server::{Ordered, Server, StartError};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -129,27 +129,21 @@ impl Server {
         self.served.load(Ordering::Relaxed)
     }
 
-    /// It has.
-    pub fn served(&self) {
-        self.served.store(true, Ordering::Relaxed);
-    }
-
-    /// Forks a wrapper and waits for its hello.
+    /// Asks for a wrapper, without waiting for it.
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn fork(&self, slots: &Slots) -> Result<Wrapper, StartError> {
+    pub fn order(self: &Arc<Self>, slots: &Slots) -> Result<Ordered, StartError> {
         let slot = slots.next();
         let (ours, theirs) = process::pair().map_err(StartError::Connection)?;
         self.requests
             .send((slot, theirs))
             .map_err(|_| StartError::Gone)?;
-        let socket = UnixStream::from_std(ours.into()).map_err(StartError::Connection)?;
-        let hello = socket.async_io(Interest::READABLE, || process::hello(socket.as_fd()));
-        match timeout(HELLO_WITHIN, hello).await {
-            Ok(Ok(Hello { slot: named, pid })) if named == slot => Ok(Wrapper { socket, pid }),
-            _ => Err(self.fork_failure(slot).await),
-        }
+        Ok(Ordered {
+            server: Arc::clone(self),
+            slot,
+            ours,
+        })
     }
 
     async fn fork_failure(&self, slot: Slot) -> StartError {
@@ -176,6 +170,47 @@ impl Server {
             }
             None => StartError::Gone,
         }
+    }
+}
+
+/// A wrapper that was asked for: on its way, or forked and waiting. It ends when this is dropped.
+#[derive(Debug)]
+pub struct Ordered {
+    server: Arc<Server>,
+    slot: Slot,
+    /// Nobody is woken for its hello: it waits in here until somebody needs the wrapper.
+    ours: OwnedFd,
+}
+
+impl Ordered {
+    /// Waits for its hello.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn ready(self) -> Result<Wrapper, StartError> {
+        let Self { server, slot, ours } = self;
+        let socket = UnixStream::from_std(ours.into()).map_err(StartError::Connection)?;
+        let hello = match process::hello(socket.as_fd()) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                let hello = socket.async_io(Interest::READABLE, || process::hello(socket.as_fd()));
+                timeout(HELLO_WITHIN, hello).await.ok()
+            }
+            // It has waited for us, and may have ended meanwhile.
+            Ok(_) if process::has_gone(socket.as_fd()) => None,
+            hello => Some(hello),
+        };
+        match hello {
+            Some(Ok(Hello { slot: named, pid })) if named == slot => {
+                server.served.store(true, Ordering::Relaxed);
+                Ok(Wrapper { socket, pid })
+            }
+            _ => Err(server.fork_failure(slot).await),
+        }
+    }
+
+    /// Whether nothing comes of it any more.
+    pub fn has_gone(&self) -> bool {
+        process::has_gone(self.ours.as_fd())
     }
 }
 

@@ -205,7 +205,7 @@ fn not_shown(embly: &Embly, who: &Who, function: &str, forked: bool) -> Vec<Stri
 }
 
 fn waiting() -> Project {
-    Project::new().wat("waits", WAITS).http("waits")
+    Project::unparked().wat("waits", WAITS).http("waits")
 }
 
 /// Steps that do not show at Embly itself, run by somebody.
@@ -281,7 +281,7 @@ pub fn a_step_that_is_skipped_in_silence_is_noticed() {
         let number = Step::ALL.iter().position(|one| *one == step).unwrap();
         format!("{LACKS}{number}")
     };
-    let mut project = Project::new();
+    let mut project = Project::unparked();
     for step in skippable {
         project = project.wat(&name(step), WAITS).http(&name(step));
     }
@@ -297,7 +297,7 @@ pub fn a_step_that_is_skipped_in_silence_is_noticed() {
 #[track_caller]
 fn none_outlives_the_master(who: &Who) {
     let works = "(module (func (export \"_start\") (loop (br 0))))";
-    let project = Project::new().wat("works", works).http("works");
+    let project = Project::unparked().wat("works", works).http("works");
     let mut embly = who.run(Path::new(EMBLY), &project, &[]);
     let mut client = connect(embly.at("works"));
     client

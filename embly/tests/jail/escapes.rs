@@ -8,7 +8,7 @@ use super::who::{Who, me};
 
 fn hostile(function: &str) -> Project {
     // Of the module nothing is used: the attacker takes its place.
-    Project::new()
+    Project::unparked()
         .wat(function, &answering("nothing"))
         .http(function)
 }

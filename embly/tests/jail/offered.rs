@@ -8,7 +8,7 @@ use super::support::{EMBLY, Project, get};
 use super::who::{NAMESPACES, Who, not_here};
 
 fn two_functions() -> Project {
-    Project::new()
+    Project::unparked()
         .wat("one", &answering("one"))
         .wat("two", &answering("two"))
         .http("one")
@@ -98,7 +98,7 @@ pub fn doctor_names_each_missing_step_and_why() {
 }
 
 pub fn a_user_that_cannot_be_is_refused() {
-    let project = Project::new().wat("waits", WAITS).http("waits");
+    let project = Project::unparked().wat("waits", WAITS).http("waits");
     let path = project.path().to_str().unwrap();
     for wrong in ["0", "nobody", "7:0"] {
         let arguments = ["run", path, "--jail-user", wrong];

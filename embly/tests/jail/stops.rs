@@ -96,7 +96,7 @@ fn answers_through_stops(embly: &Embly, requests: &[(&str, &str, &str)]) {
 }
 
 pub fn stop_and_cont_at_any_moment_end_nothing() {
-    let project = Project::new()
+    let project = Project::unparked()
         .wat("sleeps", SLEEPS)
         .wat("events", EVENTS)
         .wat("works", WORKS)
@@ -115,7 +115,7 @@ pub fn stop_and_cont_at_any_moment_end_nothing() {
 }
 
 pub fn a_wait_that_the_kernel_restarts_goes_on() {
-    let project = Project::new().wat("hostile", WAITS).http("hostile");
+    let project = Project::unparked().wat("hostile", WAITS).http("hostile");
     let who = Who::me();
     let embly = who.run(&me(), &project, &[]);
     let timed_out = format!("Err({})", libc::ETIMEDOUT);

@@ -81,7 +81,7 @@ impl Embly {
         children(self.pid())
     }
 
-    /// The wrappers of a function: one per invocation that runs.
+    /// The wrappers of a function: one per invocation that runs, and those that are parked.
     pub fn wrappers(&self, function: &str) -> Vec<Process> {
         let mut found = self.processes();
         found.retain(|process| !process.leads() && process.name == function);

@@ -15,6 +15,7 @@ pub struct Project {
     functions: String,
     gateways: String,
     count: usize,
+    parks: bool,
 }
 
 impl Project {
@@ -26,6 +27,15 @@ impl Project {
             functions: String::new(),
             gateways: String::new(),
             count: 0,
+            parks: true,
+        }
+    }
+
+    /// Nothing in it yet, and no wrapper of it ever waits for a request: for who looks at processes.
+    pub fn unparked() -> Self {
+        Self {
+            parks: false,
+            ..Self::new()
         }
     }
 
@@ -100,6 +110,9 @@ impl Project {
             "  - name: {name}\n    path: {path}\n    language: {language}"
         )
         .unwrap();
+        if !self.parks {
+            writeln!(functions, "    parked: {{max: 0}}").unwrap();
+        }
         if !keys.is_empty() {
             writeln!(functions, "{keys}").unwrap();
         }
