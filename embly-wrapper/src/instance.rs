@@ -20,6 +20,7 @@ pub struct Prepared {
     engine: Engine,
     pre: InstancePre<Host>,
     entry: String,
+    has_start: bool,
     instance: Option<Instance>,
 }
 
@@ -48,17 +49,24 @@ impl Prepared {
             engine,
             pre,
             entry: entry.to_owned(),
+            has_start,
             instance: None,
         };
-        if !has_start {
-            let mut store = prepared.store();
-            // What fails here (data outside of the memory, say) fails again for each invocation,
-            // which reports it.
-            if let Ok(entry) = prepared.instantiate(&mut store) {
-                prepared.instance = Some(Instance { store, entry });
-            }
-        }
+        prepared.renew();
         Ok(prepared)
+    }
+
+    /// Makes an instance for the next run: its memory, tables and globals are as the module says.
+    pub fn renew(&mut self) {
+        if self.has_start {
+            return;
+        }
+        let mut store = self.store();
+        // What fails here (data outside of the memory, say) fails again for each invocation,
+        // which reports it.
+        if let Ok(entry) = self.instantiate(&mut store) {
+            self.instance = Some(Instance { store, entry });
+        }
     }
 
     fn store(&self) -> Store<Host> {
@@ -96,8 +104,12 @@ impl Prepared {
         let host = store.data_mut();
         let memory_refused = host.memory_limit.refused.take();
         let mut invocation = host.end()?;
-        // The process is about to end, which gives everything back at once.
-        std::mem::forget(store);
+        if invocation.startup.reuse {
+            drop(store);
+        } else {
+            // The process is about to end, which gives everything back at once.
+            std::mem::forget(store);
+        }
         let mut log = std::mem::take(&mut invocation.log);
         log.flush(|stream, line| invocation.last_words(stream, line))
             .ok()?;

@@ -97,6 +97,13 @@ pub const PARKED_AFTER: Duration = Duration::from_secs(60);
 
 const _: () = assert!(PARKED_MIN <= PARKED_MAX);
 
+/// Invocations that one process serves with `isolation: function`: what its allocator has kept by
+/// then is given back, at no cost that could be measured.
+pub const REUSE_INVOCATIONS: u32 = 10_000;
+
+/// How long such a process lives: whatever might go wrong in one does not last.
+pub const REUSE_AGE: Duration = Duration::from_secs(10 * 60);
+
 /// Longest time that can be set. Adding it to any clock reading cannot overflow.
 pub const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -208,6 +215,35 @@ impl Default for Parked {
             min: PARKED_MIN,
             max: PARKED_MAX,
             after: Some(PARKED_AFTER),
+        }
+    }
+}
+
+/// Whether a process serves one invocation or several, one after the other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Isolation {
+    /// One: it is used once.
+    #[default]
+    Invocation,
+    /// Several of the same function version, each with an instance of its own.
+    Function(Reuse),
+}
+
+/// When a process that serves several invocations is replaced, beside after any ending but an
+/// exit with 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reuse {
+    /// After so many.
+    pub invocations: Option<u32>,
+    /// After this time.
+    pub age: Option<Duration>,
+}
+
+impl Default for Reuse {
+    fn default() -> Self {
+        Self {
+            invocations: Some(REUSE_INVOCATIONS),
+            age: Some(REUSE_AGE),
         }
     }
 }

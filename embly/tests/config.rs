@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use embly::allow::Allow;
 use embly::config::{self, Environment, Machine, Problems, Project};
-use embly::limits::{self, Limits, Parked, Span};
+use embly::limits::{self, Isolation, Limits, Parked, Span};
 
 const MACHINE: Machine = Machine {
     memory: Some(2 << 30),
@@ -130,6 +130,7 @@ gateways:
         language: config::Language::Rust,
         entry: "_start".to_owned(),
         env: BTreeMap::new(),
+        isolation: Isolation::Invocation,
         parked: Parked::default(),
         limits: Limits::default(),
         allow: Allow::default(),

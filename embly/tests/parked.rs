@@ -14,7 +14,8 @@ use support::process::{Process, descriptors, time_until_gone};
 use support::{Done, Embly, Project, Session, eventually, get};
 
 fn sleeps(keys: &str) -> Embly {
-    Embly::run(&Project::new().guest_with("sleeps", keys).http("sleeps"))
+    let keys = format!("    isolation: invocation\n{keys}");
+    Embly::run(&Project::new().guest_with("sleeps", &keys).http("sleeps"))
 }
 
 fn get_meanwhile(at: SocketAddr, path: &'static str) -> JoinHandle<Response> {
@@ -183,7 +184,10 @@ fn a_master_that_stops_or_dies_leaves_none_that_waits() {
 fn those_that_wait_leave_room_for_those_that_run() {
     // Room for 50 invocations, so 6 may wait.
     let project = Project::new()
-        .guest_with("sleeps", "    parked: {min: 30, max: 60}")
+        .guest_with(
+            "sleeps",
+            "    isolation: invocation\n    parked: {min: 30, max: 60}",
+        )
         .http("sleeps");
     let embly = Embly::limited(&project, "ulimit -n 100");
     get(embly.at("sleeps"), "/0");

@@ -94,6 +94,9 @@ pub struct Startup {
     pub address_prefix: u64,
     #[prost(uint32, tag = "6")]
     pub address_prefix_bits: u32,
+    /// After an exit with 0 the wrapper waits for another `Startup` instead of ending.
+    #[prost(bool, tag = "7")]
+    pub reuse: bool,
 }
 /// Limits of one invocation. 0 means no limit. In `Startup`: what the wrapper enforces.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -69,6 +69,7 @@ fn startup() -> Body {
         limits: Some(limits()),
         address_prefix: 0xab << 56,
         address_prefix_bits: 8,
+        reuse: true,
     };
     Body::Startup {
         address: address(1001),
@@ -145,7 +146,7 @@ fn all() -> Vec<(Message, &'static str)> {
         (m(2, 3, Body::Error(Errno::PIPE)), "06000000 080210035840"),
         (
             m(1001, 0, startup()),
-            "44000000 08e90748e90750e80762390801120568656c6c6f1201781a094b45593d76616c7565221308808080401080ade20418808ece1c20402810288080808080808080ab013008",
+            "46000000 08e90748e90750e807623b0801120568656c6c6f1201781a094b45593d76616c7565221308808080401080ade20418808ece1c20402810288080808080808080ab0130083801",
         ),
         (m(2, 3, Body::Credit(262_144)), "08000000 0802100370808010"),
         (

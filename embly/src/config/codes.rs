@@ -119,6 +119,13 @@ codes! {
         "A build may read what is below `context` and nothing else, so the function's own folder \
          must be there too. Links are followed before this is checked. Set `context` to a folder \
          that holds both."
+    ISOLATION "E143" "not a kind of isolation"
+        "`isolation` is `invocation`, where each process serves one invocation, or `function`, where \
+         it serves others of the same function version afterwards, one at a time and each with an \
+         instance of its own."
+    REUSE_ALONE "E144" "`reuse` without `isolation: function`"
+        "`reuse` says when a process that serves several invocations is replaced. Without \
+         `isolation: function` each process serves one, so the key would have no effect."
     VARIABLE_MISSING "E150" "a variable that is not set"
         "`${NAME}` in `env` is taken from the environment of `embly` itself when it starts. \
          A missing one is an error, because an empty password is worse than none. `embly dev` \

@@ -9,6 +9,7 @@ use super::fields::{Field, Fields};
 use super::machine::Machine;
 use super::problem::{Problem, Problems, quote};
 use super::{Function, Language, allow, limit, paths, schema, suggest};
+use crate::limits::Isolation;
 
 /// What the values of a file are checked against.
 pub(super) struct World<'a> {
@@ -88,6 +89,7 @@ pub(super) fn read(
     let limits = limits(fields, defaults, world, problems).limits;
     let parked = fields.get("parked");
     let parked = parked.map(|field| limit::parked(field, world.machine, problems));
+    let isolation = isolation(fields, world, problems);
     let allow = fields.get("allow");
     let allow = allow.map(|field| allow::read(field, functions, problems));
     let start = allow::start(fields, problems);
@@ -99,10 +101,41 @@ pub(super) fn read(
         entry: entry?,
         env,
         limits,
+        isolation,
         parked: parked.unwrap_or_default(),
         allow: allow.unwrap_or_default(),
         start,
     })
+}
+
+/// What a process serves; what is wrong is as if it were not there.
+fn isolation(fields: &Fields<'_>, world: &World<'_>, problems: &mut Problems) -> Isolation {
+    const KINDS: [&str; 2] = ["invocation", "function"];
+    let kind = fields.get("isolation").and_then(|field| {
+        let text = field.scalar("text", problems)?;
+        if !KINDS.contains(&text) {
+            let help = match suggest::nearest(text, KINDS) {
+                Some(near) => format!("did you mean `isolation: {near}`?"),
+                None => format!("it is one of {}", suggest::list(KINDS)),
+            };
+            let message = format!("{} is not a kind of isolation", quote(text));
+            problems.push(Problem::new(&codes::ISOLATION, field.span(), message).help(help));
+        }
+        Some(text)
+    });
+    let reuse = fields.get("reuse");
+    let read = reuse.map(|field| limit::reuse(field, world.machine, problems));
+    match (kind, reuse) {
+        (Some("function"), _) => return Isolation::Function(read.unwrap_or_default()),
+        (None | Some("invocation"), Some(field)) => {
+            let message = "`reuse` has no effect without `isolation: function`";
+            let span = field.entry.key_span.clone();
+            let problem = Problem::new(&codes::REUSE_ALONE, span, message);
+            problems.push(problem.help("write `isolation: function` beside it, or remove it"));
+        }
+        _ => {}
+    }
+    Isolation::Invocation
 }
 
 fn language(field: Field<'_>, problems: &mut Problems) -> Option<Language> {

@@ -8,7 +8,7 @@ use super::machine::Machine;
 use super::problem::{Problem, Problems, quote};
 use super::schema::{self, Section};
 use super::units::{self, Parsed};
-use crate::limits::{self, Limits, Log, Parked, Queue, Span};
+use crate::limits::{self, Limits, Log, Parked, Queue, Reuse, Span};
 
 /// Limits, and which of them the file itself says.
 #[derive(Clone, Debug, Default)]
@@ -99,6 +99,27 @@ pub(super) fn parked(field: Field<'_>, machine: &Machine, problems: &mut Problem
         _ => {}
     }
     parked
+}
+
+/// Reads `reuse`; what is wrong stays as it is without it.
+pub(super) fn reuse(field: Field<'_>, machine: &Machine, problems: &mut Problems) -> Reuse {
+    let mut reuse = Reuse::default();
+    let Some(fields) = Fields::read(&field.entry.value, &schema::REUSE, problems) else {
+        return reuse;
+    };
+    for field in fields.iter() {
+        let mut limit = Limit {
+            field,
+            machine,
+            problems,
+        };
+        match field.key.name {
+            "invocations" => set(&mut reuse.invocations, limit.count()),
+            "age" => set(&mut reuse.age, limit.time()),
+            name => debug_assert!(false, "{name} is in the table but not read"),
+        }
+    }
+    reuse
 }
 
 /// `read` is `None` where the value is wrong, `Some(None)` for `none`.

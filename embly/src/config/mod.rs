@@ -41,7 +41,7 @@ pub use names::{LONGEST_NAME, usable as is_usable_name};
 pub use problem::{Problem, Problems, Record};
 
 use crate::allow::Allow;
-use crate::limits::{Limits, Parked};
+use crate::limits::{Isolation, Limits, Parked};
 
 /// Name of the file that makes a folder a project.
 pub const FILE_NAME: &str = "embly-project.yml";
@@ -78,6 +78,8 @@ pub struct Function {
     pub env: BTreeMap<String, String>,
     /// What each invocation may use.
     pub limits: Limits,
+    /// What one process serves.
+    pub isolation: Isolation,
     /// How many wrappers wait for requests.
     pub parked: Parked,
     /// What each may do to others.

@@ -74,6 +74,16 @@ pub(super) static FUNCTION: Section = Section {
         ),
         optional("limits", "limits: {memory: 128MiB}", &["resources"]),
         optional(
+            "isolation",
+            "isolation: invocation",
+            &["isolate", "sandbox"],
+        ),
+        optional(
+            "reuse",
+            "reuse: {invocations: 10000, age: 10m}",
+            &["recycle", "keep"],
+        ),
+        optional(
             "parked",
             "parked: {min: 1, max: 64, after: 60s}",
             &["pool", "warm", "scale"],
@@ -178,6 +188,14 @@ pub(super) static QUEUE: Section = Section {
     ],
 };
 
+pub(super) static REUSE: Section = Section {
+    what: "`reuse`",
+    keys: &[
+        optional("invocations", "invocations: 10000", &["requests", "count"]),
+        optional("age", "age: 10m", &["time", "lifetime", "max_age"]),
+    ],
+};
+
 pub(super) static PARKED: Section = Section {
     what: "`parked`",
     keys: &[
@@ -206,6 +224,7 @@ static ALL: &[(&Section, &str)] = &[
     (&QUEUE, "`queue`, in the `limits` of a function"),
     (&LOG, "`log`, in the `limits` of a function"),
     (&PARKED, "the `parked` of a function"),
+    (&REUSE, "the `reuse` of a function"),
 ];
 
 /// Where a key of this name does belong, if only one section has it.

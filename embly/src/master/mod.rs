@@ -161,7 +161,7 @@ impl Master {
                 entry,
                 env,
                 function.limits.clone(),
-                function.parked,
+                (function.isolation, function.parked),
                 function.allow.clone(),
             ))
         });

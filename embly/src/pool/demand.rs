@@ -47,9 +47,14 @@ impl Demand {
             self.burst = (now, 0);
         }
         self.burst.1 = self.burst.1.saturating_add(1);
+        self.see(now, self.burst.1);
+    }
+
+    /// So many are in use at once, where those that were used are used again.
+    pub fn see(&mut self, now: Instant, count: u32) {
         self.turn_to(now);
         let at = self.newest as usize % REMEMBERED;
-        self.largest[at] = self.largest[at].max(self.burst.1);
+        self.largest[at] = self.largest[at].max(count);
     }
 
     /// The largest burst that is remembered.

@@ -2,13 +2,12 @@
 //! a fork.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::demand::{self, Demand};
-use crate::limits::Parked;
-use crate::wrapper::Ordered;
+use crate::limits::{Isolation, Parked};
+use crate::wrapper::{Count, Counted, Ordered, Wrapper};
 
 /// New ones are forked when so many of those to keep are missing, one in this many: together,
 /// since each time costs the fork server and the master a turn.
@@ -21,6 +20,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub struct Lot {
     policy: Parked,
+    isolation: Isolation,
+    /// Wrappers that serve an invocation.
+    in_use: Arc<Count>,
     inner: Mutex<Inner>,
 }
 
@@ -39,34 +41,25 @@ struct Inner {
 
 #[derive(Debug)]
 struct Waiting {
-    ordered: Ordered,
+    who: Who,
     _counted: Counted,
 }
 
-/// Parked wrappers of all functions together.
-#[derive(Debug, Default)]
-pub struct Count(AtomicUsize);
-
+/// Who waits.
 #[derive(Debug)]
-struct Counted(Arc<Count>);
-
-impl Count {
-    /// So many.
-    pub fn get(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
-    }
+pub enum Who {
+    /// One that was asked for: nobody has looked whether it has said hello.
+    Ordered(Ordered),
+    /// One that has served before.
+    Served(Wrapper),
 }
 
-impl Counted {
-    fn new(count: &Arc<Count>) -> Self {
-        count.0.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(count))
-    }
-}
-
-impl Drop for Counted {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
+impl Who {
+    fn has_gone(&self) -> bool {
+        match self {
+            Self::Ordered(ordered) => ordered.has_gone(),
+            Self::Served(wrapper) => wrapper.has_gone(),
+        }
     }
 }
 
@@ -83,10 +76,12 @@ pub enum Next {
 
 impl Lot {
     /// An empty one.
-    pub fn new(policy: Parked) -> Self {
+    pub fn new(policy: Parked, isolation: Isolation) -> Self {
         let now = Instant::now();
         Self {
             policy,
+            isolation,
+            in_use: Arc::default(),
             inner: Mutex::new(Inner {
                 waiting: VecDeque::new(),
                 demand: Demand::new(now),
@@ -108,43 +103,84 @@ impl Lot {
         let mut inner = self.lock();
         let now = Instant::now();
         inner.last_taken = now;
-        inner.demand.take(now);
+        match self.isolation {
+            Isolation::Invocation => inner.demand.take(now),
+            Isolation::Function(_) => {
+                let in_use = u32::try_from(self.in_use.get() + 1).unwrap_or(u32::MAX);
+                inner.demand.see(now, in_use);
+            }
+        }
     }
 
-    /// The one that waits longest.
-    pub fn take(&self) -> Option<Ordered> {
-        let waiting = self.lock().waiting.pop_front()?;
-        Some(waiting.ordered)
+    /// The one that has served last, whose memory the processors still know; otherwise the one
+    /// that waits longest.
+    pub fn take(&self) -> Option<Who> {
+        let waiting = &mut self.lock().waiting;
+        let served = matches!(waiting.back()?.who, Who::Served(_));
+        let taken = if served {
+            waiting.pop_back()
+        } else {
+            waiting.pop_front()
+        };
+        Some(taken?.who)
+    }
+
+    /// A wrapper begins to serve an invocation.
+    pub fn lend(&self, mut wrapper: Wrapper) -> Wrapper {
+        wrapper.in_use = Some(self.in_use.one());
+        wrapper
+    }
+
+    /// Parks one that has served, if it may serve again.
+    pub fn give_back(&self, mut wrapper: Wrapper, count: &Arc<Count>) {
+        wrapper.in_use = None;
+        wrapper.served += 1;
+        let Isolation::Function(reuse) = self.isolation else {
+            return;
+        };
+        let worn = reuse.invocations.is_some_and(|most| wrapper.served >= most)
+            || reuse
+                .age
+                .is_some_and(|most| wrapper.since.elapsed() >= most);
+        if !worn {
+            self.park(Who::Served(wrapper), count);
+        }
     }
 
     /// One has ended while it waited: whoever has ended it may have met others.
     pub fn sweep(&self) {
         self.lock()
             .waiting
-            .retain(|waiting| !waiting.ordered.has_gone());
+            .retain(|waiting| !waiting.who.has_gone());
     }
 
-    /// Whether to fork more, and to say so with [`Lot::filled`]; only one does at a time. `room` is
-    /// how many the machine has room for.
+    /// Whether to fork more, and to say so with [`Lot::filled`]; only one does at a time. The machine
+    /// has `room` for so many more.
     pub fn begin_to_fill(&self, room: usize) -> bool {
+        let due = self.missing(room) > 0;
         let mut inner = self.lock();
-        let due = !inner.filling && inner.missing(&self.policy, room) > 0;
+        let due = due && !inner.filling;
         inner.filling |= due;
         due
     }
 
     /// How many to fork now.
     pub fn missing(&self, room: usize) -> usize {
-        self.lock().missing(&self.policy, room)
+        // Those that are in use come back, or do not.
+        let coming = match self.isolation {
+            Isolation::Invocation => 0,
+            Isolation::Function(_) => self.in_use.get(),
+        };
+        self.lock().missing(&self.policy, coming, room)
     }
 
     /// Parks a wrapper.
-    pub fn park(&self, ordered: Ordered, count: &Arc<Count>) {
+    pub fn park(&self, who: Who, count: &Arc<Count>) {
         let mut inner = self.lock();
-        if !inner.closed {
+        if !inner.closed && inner.waiting.len() < self.policy.max as usize {
             inner.waiting.push_back(Waiting {
-                ordered,
-                _counted: Counted::new(count),
+                who,
+                _counted: count.one(),
             });
         }
     }
@@ -201,14 +237,14 @@ impl Lot {
 }
 
 impl Inner {
-    fn missing(&mut self, policy: &Parked, room: usize) -> usize {
+    fn missing(&mut self, policy: &Parked, coming: usize, room: usize) -> usize {
         let now = Instant::now();
         let idle = now.duration_since(self.last_taken);
         let keep = match demand::keep(self.demand.largest(now), idle, policy) {
             Some(keep) if !self.closed => keep,
             _ => return 0,
         };
-        let missing = keep.saturating_sub(self.waiting.len());
+        let missing = keep.saturating_sub(self.waiting.len() + coming);
         if missing * TOGETHER < keep {
             0
         } else {

@@ -19,13 +19,12 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 
 use crate::allow::Allow;
-use crate::limits::{Limits, Parked};
-use crate::wrapper::{Door, Jail, Nursery, Reaper, Server, Slots, StartError, Wrapper};
+use crate::limits::{Isolation, Limits, Parked};
+use crate::wrapper::{Count, Door, Jail, Nursery, Reaper, Server, Slots, StartError, Wrapper};
 use health::WORTH_WAITING;
 pub use health::backoff;
 pub use health::{Health, Turn};
-pub use lot::Count;
-use lot::{Lot, Next};
+use lot::{Lot, Next, Who};
 pub use queue::Place;
 use queue::Queue;
 
@@ -83,6 +82,8 @@ pub struct Function {
     server: Arc<Mutex<Option<Arc<Server>>>>,
     lot: Lot,
     parked: Parked,
+    /// What one process serves.
+    pub isolation: Isolation,
     /// How it fares.
     pub health: Arc<Health>,
 }
@@ -95,7 +96,7 @@ impl Function {
         entry: String,
         env: BTreeMap<String, String>,
         limits: Limits,
-        parked: Parked,
+        (isolation, parked): (Isolation, Parked),
         allow: Allow,
     ) -> Self {
         let concurrency = limits
@@ -118,8 +119,9 @@ impl Function {
             permits: Arc::new(Semaphore::new(concurrency)),
             queue: Queue::default(),
             server: Arc::default(),
-            lot: Lot::new(parked),
+            lot: Lot::new(parked, isolation),
             parked,
+            isolation,
             health: Arc::default(),
         }
     }
@@ -131,6 +133,7 @@ impl Function {
             && self.env == other.env
             && self.limits == other.limits
             && self.parked == other.parked
+            && self.isolation == other.isolation
             && self.allow == other.allow
     }
 
@@ -175,17 +178,24 @@ impl Function {
                 Err(StartError::Backoff { left, .. }) if left <= WORTH_WAITING => {
                     sleep(left).await;
                 }
-                result => return result,
+                result => return result.map(|wrapper| self.lot.lend(wrapper)),
             }
         }
-        self.attempt(processes).await
+        let last = self.attempt(processes).await;
+        last.map(|wrapper| self.lot.lend(wrapper))
     }
 
     async fn attempt(&self, processes: &Processes) -> Result<Wrapper, StartError> {
         while let Some(parked) = self.lot.take() {
-            if let Ok(wrapper) = parked.ready().await {
-                self.health.server_lives();
-                return Ok(wrapper);
+            match parked {
+                Who::Served(wrapper) if !wrapper.has_gone() => return Ok(wrapper),
+                Who::Served(_) => {}
+                Who::Ordered(ordered) => {
+                    if let Ok(wrapper) = ordered.ready().await {
+                        self.health.server_lives();
+                        return Ok(wrapper);
+                    }
+                }
             }
             // One that has ended while it waited is no loss.
             self.lot.sweep();
@@ -235,8 +245,8 @@ impl Function {
         self.health.admit_server()?;
         let server = self.server(processes).await?;
         for _ in 0..self.lot.missing(room) {
-            self.lot
-                .park(server.order(&processes.slots)?, &processes.parked);
+            let ordered = server.order(&processes.slots)?;
+            self.lot.park(Who::Ordered(ordered), &processes.parked);
         }
         Ok(())
     }
@@ -255,6 +265,11 @@ impl Function {
             }
             Next::Nothing => None,
         }
+    }
+
+    /// One has served its invocation, and may serve another.
+    pub fn give_back(&self, wrapper: Wrapper, processes: &Processes) {
+        self.lot.give_back(wrapper, &processes.parked);
     }
 
     /// Ends the wrappers that wait: their memory or their numbers are needed.

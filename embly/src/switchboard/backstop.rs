@@ -37,12 +37,13 @@ pub struct Backstop {
 }
 
 impl Backstop {
-    /// For a process that begins now; `None` without limit (0).
-    pub fn new(limit: Duration, now: Instant) -> Option<Self> {
+    /// For an invocation that begins now, in a process that has `used` so much before; `None`
+    /// without limit (0).
+    pub fn new(limit: Duration, now: Instant, used: Duration) -> Option<Self> {
         let next = now.checked_add(limit + grace(limit))?;
         (!limit.is_zero()).then(|| Self {
             limit,
-            readings: VecDeque::from([(now, Duration::ZERO)]),
+            readings: VecDeque::from([(now, used)]),
             next,
         })
     }
@@ -81,7 +82,7 @@ mod tests {
     /// A process that uses this part of a core, in percent; when it is ended, within some minutes.
     fn ended_after(limit: Duration, percent: u32) -> (Option<Duration>, u32) {
         let start = Instant::now();
-        let mut backstop = Backstop::new(limit, start).unwrap();
+        let mut backstop = Backstop::new(limit, start, Duration::ZERO).unwrap();
         for reading in 1.. {
             let now = backstop.next;
             let elapsed = now - start;
@@ -107,7 +108,7 @@ mod tests {
     #[test]
     fn what_was_read_last_before_the_window_still_counts() {
         let start = Instant::now();
-        let mut backstop = Backstop::new(Duration::from_secs(50), start).unwrap();
+        let mut backstop = Backstop::new(Duration::from_secs(50), start, Duration::ZERO).unwrap();
         // Nobody has looked for longer than the window, in which it has used all that there is.
         let now = start + CPU_WINDOW + Duration::from_secs(5);
         assert!(backstop.read(now, now - start).is_some());

@@ -7,14 +7,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use embly_wrapper::process::{Reaped, Status};
+use embly_wrapper::process::Status;
 use protos::frame;
 use protos::meter::Verdict;
 use protos::{
     Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, SpawnOptions, Startup, Warning,
 };
 use tokio::io::Interest;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::yield_now;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -24,7 +24,7 @@ use super::ending::ending;
 use super::options::apply;
 use super::pace::{BYTES_A_TURN, FRAMES_A_TURN, LogGate, Pace};
 use super::{Finished, Record, Switchboard, spawn_limits};
-use crate::limits::CPU_WINDOW;
+use crate::limits::{CPU_WINDOW, Isolation};
 use crate::pool::{Function, Turn, backoff};
 use crate::report::describe;
 use crate::wrapper::{StartError, Wrapper};
@@ -82,7 +82,8 @@ pub struct Driver {
 /// Where a run stands.
 struct Run {
     wrapper: Wrapper,
-    reaped: oneshot::Receiver<Reaped>,
+    /// Its process may serve others after it.
+    reuse: bool,
     outgoing: BytesMut,
     /// Bytes of answers among `outgoing`, since it was last empty.
     answers: usize,
@@ -181,7 +182,6 @@ impl Driver {
     }
 
     async fn with(&mut self, (wrapper, early, mut clock): (Wrapper, Vec<Order>, Clock)) -> Ending {
-        let reaper = Arc::clone(&self.switchboard.processes.reaper);
         let switchboard = &self.switchboard;
         self.function
             .refill(switchboard.processes(), switchboard.room_to_park());
@@ -192,8 +192,7 @@ impl Driver {
         let limits = startup.limits.unwrap_or_default();
         clock.started();
         let mut run = Run {
-            reaped: reaper.watch(wrapper.pid),
-            wrapper,
+            reuse: startup.reuse,
             outgoing: BytesMut::new(),
             answers: 0,
             incoming: BytesMut::new(),
@@ -201,7 +200,8 @@ impl Driver {
             stopped: None,
             said: None,
             clock,
-            backstop: Backstop::new(Duration::from_micros(limits.cpu), now),
+            backstop: Backstop::new(Duration::from_micros(limits.cpu), now, wrapper.cpu),
+            wrapper,
             pace: Pace::new(now),
             log: LogGate::new(&limits),
             backlog: false,
@@ -231,8 +231,23 @@ impl Driver {
             }
         }
         self.say_dropped(&mut run);
+        if let Some(ending) = run.leaves_its_process() {
+            self.give_back(run.wrapper);
+            return ending;
+        }
         let status = self.reap(&mut run).await;
         ending(run.stopped, run.said, status)
+    }
+
+    /// The process waits for another invocation.
+    fn give_back(&mut self, mut wrapper: Wrapper) {
+        let processes = self.switchboard.processes();
+        // It has ended, which whoever takes it next sees.
+        let cpu = processes.reaper.cpu_time(wrapper.pid);
+        let cpu = cpu.unwrap_or(wrapper.cpu);
+        self.record.cpu = cpu.saturating_sub(wrapper.cpu);
+        wrapper.cpu = cpu;
+        self.function.give_back(wrapper, processes);
     }
 
     /// Waits for the end of the process, and hastens it: at once where it was stopped, otherwise
@@ -242,17 +257,17 @@ impl Driver {
         if run.stopped.is_some() {
             reaper.kill(run.wrapper.pid);
         }
-        let in_time = timeout(EXIT_WITHIN, &mut run.reaped).await;
+        let in_time = timeout(EXIT_WITHIN, &mut run.wrapper.reaped).await;
         let killed = in_time.is_err();
         let reaped = match in_time {
             Ok(reaped) => reaped,
             Err(_) => {
                 reaper.kill(run.wrapper.pid);
-                (&mut run.reaped).await
+                (&mut run.wrapper.reaped).await
             }
         };
         let reaped = reaped.ok()?;
-        self.record.cpu = reaped.cpu;
+        self.record.cpu = reaped.cpu.saturating_sub(run.wrapper.cpu);
         self.record.memory = reaped.memory;
         // Killed by us, unless it had ended before.
         let by_us = killed && reaped.status == Status::Signaled(SIGKILL);
@@ -287,6 +302,7 @@ impl Driver {
             }),
             address_prefix: 0,
             address_prefix_bits: 0,
+            reuse: matches!(self.function.isolation, Isolation::Function(_)),
         };
         if let Some(options) = &self.options {
             apply(options, &mut startup);
@@ -304,7 +320,7 @@ impl Driver {
 
     /// Until the socket is drained or the invocation is stopped.
     async fn talk(&mut self, run: &mut Run) {
-        while run.stopped.is_none() {
+        while run.stopped.is_none() && run.leaves_its_process().is_none() {
             self.write(run);
             let held = run.pace.held_until(Instant::now);
             let (listens, writes) = (
@@ -572,6 +588,19 @@ impl Driver {
 }
 
 impl Run {
+    /// How it has ended, where that leaves its process as good as new: nothing is left to be said
+    /// by either side. What it was sent and has not read is for nobody; it passes over that.
+    fn leaves_its_process(&self) -> Option<Ending> {
+        let said = self.said.as_ref()?;
+        let clean = self.reuse
+            && self.stopped.is_none()
+            && said.reason == Reason::Ok
+            && self.incoming.is_empty()
+            && self.outgoing.is_empty()
+            && !self.deaf;
+        clean.then(|| said.clone())
+    }
+
     fn deadline(&self) -> Option<Instant> {
         let backstop = self.backstop.as_ref().map(|backstop| backstop.next);
         self.clock.next().into_iter().chain(backstop).min()

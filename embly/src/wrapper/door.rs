@@ -172,7 +172,7 @@ impl Door {
         };
         let socket = connected.ok_or(StartError::Gone)?;
         stray.pid = None;
-        Ok(Wrapper { socket, pid })
+        Ok(Wrapper::new(socket, pid, reaper))
     }
 }
 

@@ -1,29 +1,65 @@
 //! Processes, seen from the master: fork servers, their wrappers, and the end of both.
 
+mod count;
 mod door;
 mod jail;
 mod nursery;
 mod reaper;
 mod server;
 
+pub use count::{Count, Counted};
 pub use door::{Door, DoorError};
 pub use jail::{Incomplete, Jail};
 pub use nursery::Nursery;
 pub use reaper::Reaper;
 pub use server::{Ordered, Server, StartError};
 
+use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use embly_wrapper::process::{self, Reaped};
 use protos::Slot;
 use tokio::net::UnixStream;
+use tokio::sync::oneshot;
 
-/// A wrapper that has said hello: forked, connected, waiting for `startup`.
+/// A wrapper that has said hello: forked, connected, waiting for `startup`. It ends when this is
+/// dropped.
 #[derive(Debug)]
 pub struct Wrapper {
     /// The connection to it.
     pub socket: UnixStream,
     /// Its process, our child.
     pub pid: i32,
+    /// How that ends.
+    pub reaped: oneshot::Receiver<Reaped>,
+    /// Invocations that it has served.
+    pub served: u32,
+    /// When it said hello.
+    pub since: Instant,
+    /// CPU time that they have used.
+    pub cpu: Duration,
+    /// Counts it as one that is in use.
+    pub in_use: Option<Counted>,
+}
+
+impl Wrapper {
+    fn new(socket: UnixStream, pid: i32, reaper: &Reaper) -> Self {
+        Self {
+            socket,
+            pid,
+            reaped: reaper.watch(pid),
+            served: 0,
+            since: Instant::now(),
+            cpu: Duration::ZERO,
+            in_use: None,
+        }
+    }
+
+    /// Whether it has ended.
+    pub fn has_gone(&self) -> bool {
+        process::has_gone(self.socket.as_fd())
+    }
 }
 
 /// Numbers slots, upward from 1.

@@ -66,6 +66,7 @@ pub struct Server {
     /// The errno of the last fork that failed, by slot.
     fork_failures: Arc<Mutex<Vec<(Slot, i32)>>>,
     served: AtomicBool,
+    reaper: Arc<Reaper>,
 }
 
 impl Server {
@@ -116,6 +117,7 @@ impl Server {
             requests,
             fork_failures,
             served: AtomicBool::new(false),
+            reaper: Arc::clone(reaper),
         })
     }
 
@@ -202,7 +204,7 @@ impl Ordered {
         match hello {
             Some(Ok(Hello { slot: named, pid })) if named == slot => {
                 server.served.store(true, Ordering::Relaxed);
-                Ok(Wrapper { socket, pid })
+                Ok(Wrapper::new(socket, pid, &server.reaper))
             }
             _ => Err(server.fork_failure(slot).await),
         }

@@ -9,6 +9,9 @@ use std::sync::OnceLock;
 use embly::build::Cancel;
 use embly::build::toolchain::{self, TARGET};
 
+/// All tests with this isolation: nothing that they promise depends on it.
+const ISOLATION: &str = "EMBLY_TEST_ISOLATION";
+
 /// A project in a folder of its own.
 pub struct Project {
     folder: tempfile::TempDir,
@@ -112,6 +115,11 @@ impl Project {
         .unwrap();
         if !self.parks {
             writeln!(functions, "    parked: {{max: 0}}").unwrap();
+        }
+        if let Ok(isolation) = std::env::var(ISOLATION)
+            && !keys.contains("isolation: ")
+        {
+            writeln!(functions, "    isolation: {isolation}").unwrap();
         }
         if !keys.is_empty() {
             writeln!(functions, "{keys}").unwrap();

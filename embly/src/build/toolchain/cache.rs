@@ -5,7 +5,7 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::rustc::{Rust, has_std};
 use super::{TARGET, ToolchainError};
@@ -14,14 +14,20 @@ use crate::build::Cancel;
 /// Lists every file with its size; written last.
 const COMPLETE: &str = "complete";
 /// First line of [`COMPLETE`]; another one means another layout.
-const FORMAT: &str = "embly toolchain 1";
+const FORMAT: &str = "embly toolchain 2";
 /// How the folder of an installation that is under way begins.
 const PARTIAL: &str = "partial-";
 /// Tells the stand-in where rustc is.
 pub(super) const REAL_RUSTC: &str = "EMBLY_RUSTC";
-/// Calls rustc, and lets it find the std that lies beside this file when it compiles for the wasm target.
+/// Calls rustc, and lets it find the std that lies beside this file when it compiles for the wasm
+/// target. Its version names the installation: cargo compiles again what was compiled with another
+/// version, and code that was compiled with another std, of the same version, is of no use.
 const STAND_IN: &str = r#"#!/bin/sh
 # rustc, with the wasm target that lies beside this file
+if [ "$*" = -vV ]; then
+    "${EMBLY_RUSTC:-rustc}" -vV && echo "std: INSTALLATION"
+    exit
+fi
 for argument; do
     case $argument in
         wasm32-wasip1|--target=wasm32-wasip1) exec "${EMBLY_RUSTC:-rustc}" --sysroot "${0%/*}/.." "$@" ;;
@@ -152,7 +158,9 @@ impl Slot {
         private(libdir(&self.sysroot()).join("self-contained"))?;
         private(self.sysroot().join("bin"))?;
         let program = stand_in(&self.sysroot());
-        fs::write(&program, STAND_IN)?;
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = now.unwrap_or_default().as_nanos().to_string();
+        fs::write(&program, STAND_IN.replace("INSTALLATION", &now))?;
         fs::set_permissions(&program, fs::Permissions::from_mode(0o755))
     }
 
@@ -200,4 +208,28 @@ fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_the_compiler_names_the_std_that_it_compiles_with() {
+        let said = |arguments: &[&str]| {
+            let output = std::process::Command::new("/bin/sh")
+                .args(["-c", STAND_IN, "/std/bin/rustc"])
+                .args(arguments)
+                .env(REAL_RUSTC, "echo")
+                .output()
+                .unwrap();
+            String::from_utf8(output.stdout).unwrap()
+        };
+        assert_eq!(said(&["-vV"]), "-vV\nstd: INSTALLATION\n");
+        assert_eq!(said(&["a.rs"]), "a.rs\n");
+        assert_eq!(
+            said(&["a.rs", "--target", TARGET]),
+            format!("--sysroot /std/bin/.. a.rs --target {TARGET}\n")
+        );
+    }
 }

@@ -26,6 +26,7 @@ pub fn run(mut conn: Conn) -> Result<(), Error> {
             "spin" => loop {
                 std::hint::spin_loop();
             },
+            "burn" => burn(Duration::from_millis(number())),
             "eat" => loop {
                 std::hint::black_box(Box::leak(vec![1u8; 1 << 20].into_boxed_slice()));
             },
@@ -36,6 +37,14 @@ pub fn run(mut conn: Conn) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Works for so long.
+fn burn(time: Duration) {
+    let since = std::time::Instant::now();
+    while since.elapsed() < time {
+        std::hint::spin_loop();
+    }
 }
 
 /// What arrives up to the first empty line.
