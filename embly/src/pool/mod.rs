@@ -1,8 +1,9 @@
 //! From a function version to a wrapper that is ready to run it.
 //!
-//! Each invocation gets a fresh process, most often one that waits for it ([`lot`]). The fork server of a version is started when it is
-//! first needed and again when it has died; requests that were under way to it are repeated,
-//! since their guests had not begun.
+//! Each invocation gets a process that nobody has used, most often one that waits for it (`lot`);
+//! where the project says so, one that has served others of its version. The fork server of a
+//! version is started when it is first needed and again when it has died; requests that were under
+//! way to it are repeated, since their guests had not begun.
 
 mod demand;
 mod health;
