@@ -12,6 +12,7 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "usage:
   cargo xtask codegen                 make protos/src/comms.rs from its schema
+  cargo xtask bench compare [ROUNDS]  Embly beside others, in one run
   cargo xtask bench jail [ROUNDS]     what each step of the jail costs
   cargo xtask bench attacks [NAME]    how soon attackers are ended, and what others notice";
 
@@ -28,7 +29,7 @@ fn bench() -> Result<()> {
     let mut arguments = std::env::args().skip(2);
     let mut cargo = std::process::Command::new(env!("CARGO"));
     match arguments.next().as_deref() {
-        Some(name @ "jail") => {
+        Some(name @ ("jail" | "compare")) => {
             cargo.args(["bench", "--package", "embly", "--bench", name, "--"]);
             cargo.args(arguments);
         }

@@ -83,8 +83,7 @@ pub struct Function {
     server: Arc<Mutex<Option<Arc<Server>>>>,
     lot: Lot,
     parked: Parked,
-    /// What one process serves.
-    pub isolation: Isolation,
+    isolation: Isolation,
     /// How it fares.
     pub health: Arc<Health>,
 }
@@ -266,6 +265,11 @@ impl Function {
             }
             Next::Nothing => None,
         }
+    }
+
+    /// Whether a process may serve another invocation after the first.
+    pub fn serves_again(&self) -> bool {
+        matches!(self.isolation, Isolation::Function(_)) && self.parked.max > 0
     }
 
     /// One has served its invocation, and may serve another.

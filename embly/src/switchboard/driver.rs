@@ -24,7 +24,7 @@ use super::ending::ending;
 use super::options::apply;
 use super::pace::{BYTES_A_TURN, FRAMES_A_TURN, LogGate, Pace};
 use super::{Finished, Record, Switchboard, spawn_limits};
-use crate::limits::{CPU_WINDOW, Isolation};
+use crate::limits::CPU_WINDOW;
 use crate::pool::{Function, Turn, backoff};
 use crate::report::describe;
 use crate::wrapper::{StartError, Wrapper};
@@ -302,7 +302,7 @@ impl Driver {
             }),
             address_prefix: 0,
             address_prefix_bits: 0,
-            reuse: matches!(self.function.isolation, Isolation::Function(_)),
+            reuse: self.function.serves_again(),
         };
         if let Some(options) = &self.options {
             apply(options, &mut startup);
