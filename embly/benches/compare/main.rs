@@ -73,10 +73,10 @@ fn measure(rounds: usize) {
                 load.cpu = system.cpu().saturating_sub(before);
                 load
             };
-            figures.one.push(run(1));
-            figures.many.push(run(CONNECTIONS));
             let paced = load::paced(system.at, PACE, LOAD);
             figures.paced.push(runtime.block_on(paced));
+            figures.one.push(run(1));
+            figures.many.push(run(CONNECTIONS));
         }
         forks.extend(systems::forks(folder.path()));
     }

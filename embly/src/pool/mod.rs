@@ -33,6 +33,10 @@ use queue::Queue;
 /// fork server is started anew, after a pause where it dies each time ([`health`]).
 const ATTEMPTS: usize = 10;
 
+/// Wrappers are forked so long after one was taken: the request that has taken it is served by then,
+/// or has at least begun. A fork beside it takes a processor, and locks that its own process needs.
+const REFILL_AFTER: Duration = Duration::from_millis(1);
+
 /// How wrappers are started.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Start {
@@ -226,6 +230,7 @@ impl Function {
         if self.lot.begin_to_fill(room) {
             let (function, processes) = (Arc::clone(self), Arc::clone(processes));
             tokio::spawn(async move {
+                sleep(REFILL_AFTER).await;
                 // Whoever needs one and finds none learns why there is none.
                 let _ = function.fill(&processes, room).await;
                 function.lot.filled();
