@@ -54,6 +54,7 @@ fn next(mut channel: Channel) -> Result<Box<Invocation>, ChannelError> {
             return Err(ChannelError::Version(startup.version));
         }
         let limits = startup.limits.unwrap_or_default();
+        let cpu_before = clock::cpu_time();
         return Ok(Box::new(Invocation {
             address,
             channel,
@@ -62,8 +63,9 @@ fn next(mut channel: Channel) -> Result<Box<Invocation>, ChannelError> {
                 Duration::from_micros(limits.cpu),
                 Duration::from_micros(limits.cpu_window),
                 Instant::now(),
-                clock::cpu_time(),
+                cpu_before,
             ),
+            cpu_before,
             limits,
             startup: *startup,
             log: LogLines::new(limits.log_line),

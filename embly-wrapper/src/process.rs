@@ -237,9 +237,25 @@ pub fn hello(socket: BorrowedFd<'_>) -> io::Result<Hello> {
 /// Whether the wrapper at the other end has gone; what it has said before may still be read.
 pub fn has_gone(socket: BorrowedFd<'_>) -> bool {
     // That it has gone shows without being asked for.
-    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
+    is_ready(socket, PollFlags::empty())
+}
+
+/// Whether the wrapper at the other end has gone, or has said something.
+pub fn has_gone_or_spoken(socket: BorrowedFd<'_>) -> bool {
+    is_ready(socket, PollFlags::IN)
+}
+
+fn is_ready(socket: BorrowedFd<'_>, flags: PollFlags) -> bool {
+    let mut fds = [PollFd::from_borrowed_fd(socket, flags)];
     let at_once = Some(&Timespec::default());
     rustix::event::poll(&mut fds, at_once).is_ok_and(|ready| ready > 0)
+}
+
+/// Whether there is a child of this number that was not reaped.
+pub fn is_child(pid: i32) -> bool {
+    use rustix::process::{WaitId, WaitIdOptions, waitid};
+    let flags = WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT | WaitIdOptions::EXITED;
+    Pid::from_raw(pid).is_some_and(|pid| waitid(WaitId::Pid(pid), flags).is_ok())
 }
 
 /// Kills a child that was not reaped yet, so that its number is still its own.

@@ -70,6 +70,24 @@ fn as_many_wait_as_a_burst_has_taken() {
 }
 
 #[test]
+fn what_only_a_burst_has_needed_is_given_up_after_it() {
+    let embly = sleeps("    parked: {min: 1, max: 12, after: none}");
+    let burst = |requests: usize| {
+        let answers: Vec<_> = (0..requests)
+            .map(|_| get_meanwhile(embly.at("sleeps"), "/200"))
+            .collect();
+        for answer in answers {
+            assert_eq!(answer.join().unwrap().text(), "slept");
+        }
+    };
+    burst(1);
+    burst(12);
+    eventually("some more wait", || embly.wrappers("sleeps").len() >= 3);
+    // It is remembered for 10 s.
+    parked(&embly, 1);
+}
+
+#[test]
 fn a_function_that_nobody_calls_has_no_process_at_all_and_comes_back() {
     let embly = sleeps("    parked: {min: 2, after: 1s}");
     assert!(embly.processes().is_empty(), "nobody has come yet");

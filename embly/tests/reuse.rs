@@ -57,6 +57,8 @@ fn one_process_serves_one_request_after_the_other() {
 /// Looks at all that a guest can leave behind, says what it has found, and leaves it all behind.
 const LEAVES_TRACES: &str = r#"(module
   (import "embly" "_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (import "wasi_snapshot_preview1" "clock_time_get"
+    (func $clock (param i32 i64 i32) (result i32)))
   (memory (export "memory") 1)
   (table $table 4 funcref)
   (global $global (mut i64) (i64.const 7))
@@ -76,6 +78,9 @@ const LEAVES_TRACES: &str = r#"(module
       (if (i64.ne (i64.load (local.get $at)) (i64.const 0)) (then (call $stale)))
       (local.set $at (i32.add (local.get $at) (i32.const 8)))
       (br_if $next (i32.lt_u (local.get $at) (i32.const 65536))))
+    ;; The CPU time of this process, which has used more than that after a few of them.
+    (drop (call $clock (i32.const 2) (i64.const 0) (i32.const 256)))
+    (if (i64.gt_u (i64.load (i32.const 256)) (i64.const 5000000)) (then (call $stale)))
     ;; It traps where the segment was dropped.
     (memory.init $passive (i32.const 512) (i32.const 0) (i32.const 4))
     (drop (call $write (i32.const 1) (i32.const 1024) (i32.const 43) (i32.const 0)))

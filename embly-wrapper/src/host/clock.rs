@@ -24,6 +24,15 @@ pub fn now(clock: ClockId) -> Duration {
     duration(clock_gettime(clock))
 }
 
+/// The same for a guest whose process had used so much CPU time when it began: the clocks of CPU
+/// time begin with it.
+pub fn since(clock: ClockId, cpu_before: Duration) -> Duration {
+    match clock {
+        ClockId::ProcessCPUTime | ClockId::ThreadCPUTime => now(clock).saturating_sub(cpu_before),
+        _ => now(clock),
+    }
+}
+
 /// CPU time of this process so far, user and system.
 pub fn cpu_time() -> Duration {
     now(ClockId::ProcessCPUTime)

@@ -12,6 +12,8 @@ pub mod spawn;
 pub mod stream;
 pub mod wasi;
 
+use std::time::Duration;
+
 use protos::meter::Meter;
 use protos::{Address, Errno, Limits, Message, Startup};
 use wasmtime::{Caller, Memory, format_err};
@@ -34,6 +36,8 @@ pub struct Invocation {
     pub startup: Startup,
     /// The limits that were given.
     pub limits: Limits,
+    /// CPU time that this process had used when it began.
+    pub cpu_before: Duration,
     /// CPU time so far.
     pub cpu_limit: Option<CpuLimit>,
     /// Half lines of stdout and stderr.

@@ -76,8 +76,9 @@ pub fn clock_res_get(mut guest: Guest<'_>, id: i32, resolution: i32) -> HostResu
 
 /// `clock_time_get(id, precision, *time)`, in nanoseconds.
 pub fn clock_time_get(mut guest: Guest<'_>, id: i32, _precision: i64, time: i32) -> HostResult {
-    let (memory, _) = memory::split(&mut guest)?;
-    put_time(memory, id, time, clock::now)
+    let (memory, invocation) = memory::split(&mut guest)?;
+    let before = invocation.cpu_before;
+    put_time(memory, id, time, |id| clock::since(id, before))
 }
 
 fn put_time(
@@ -216,13 +217,14 @@ pub fn poll_oneoff(
     if count == 0 || count > MAX_LIST {
         return Ok(errno(Err(Errno::INVAL)));
     }
-    let now = Instant::now();
+    let (now, cpu_before) = (Instant::now(), invocation.cpu_before);
     let subscriptions = (0..count)
         .map(|n| {
             subscription(
                 memory,
                 memory::offset(subscriptions, n * SUBSCRIPTION)?,
                 now,
+                cpu_before,
             )
         })
         .collect::<wasmtime::Result<Vec<_>>>()?;
@@ -246,7 +248,12 @@ pub fn poll_oneoff(
     Ok(errno(Ok(())))
 }
 
-fn subscription(memory: &[u8], at: i32, now: Instant) -> wasmtime::Result<Subscription> {
+fn subscription(
+    memory: &[u8],
+    at: i32,
+    now: Instant,
+    cpu_before: Duration,
+) -> wasmtime::Result<Subscription> {
     const CLOCK: u8 = 0;
     const ABSOLUTE: u16 = 1;
     let bytes: [u8; SUBSCRIPTION as usize] = memory::get(memory, at)?;
@@ -263,7 +270,7 @@ fn subscription(memory: &[u8], at: i32, now: Instant) -> wasmtime::Result<Subscr
             Ok(id) => {
                 let absolute = flags & ABSOLUTE != 0;
                 let left = if absolute {
-                    timeout.saturating_sub(clock::now(id))
+                    timeout.saturating_sub(clock::since(id, cpu_before))
                 } else {
                     timeout
                 };

@@ -58,7 +58,7 @@ impl Who {
     fn has_gone(&self) -> bool {
         match self {
             Self::Ordered(ordered) => ordered.has_gone(),
-            Self::Served(wrapper) => wrapper.has_gone(),
+            Self::Served(wrapper) => wrapper.is_of_no_use(),
         }
     }
 }
@@ -116,6 +116,7 @@ impl Lot {
     /// that waits longest.
     pub fn take(&self) -> Option<Who> {
         let waiting = &mut self.lock().waiting;
+        waiting.retain(|waiting| !self.is_worn(&waiting.who));
         let served = matches!(waiting.back()?.who, Who::Served(_));
         let taken = if served {
             waiting.pop_back()
@@ -135,15 +136,22 @@ impl Lot {
     pub fn give_back(&self, mut wrapper: Wrapper, count: &Arc<Count>) {
         wrapper.in_use = None;
         wrapper.served += 1;
-        let Isolation::Function(reuse) = self.isolation else {
-            return;
-        };
-        let worn = reuse.invocations.is_some_and(|most| wrapper.served >= most)
-            || reuse
-                .age
-                .is_some_and(|most| wrapper.since.elapsed() >= most);
-        if !worn {
-            self.park(Who::Served(wrapper), count);
+        let who = Who::Served(wrapper);
+        if !self.is_worn(&who) {
+            self.park(who, count);
+        }
+    }
+
+    /// Whether it has served as often, or lived as long, as one may.
+    fn is_worn(&self, who: &Who) -> bool {
+        match (who, self.isolation) {
+            (Who::Ordered(_), _) => false,
+            (Who::Served(_), Isolation::Invocation) => true,
+            (Who::Served(wrapper), Isolation::Function(reuse)) => {
+                let old = |most| wrapper.since.elapsed() >= most;
+                reuse.invocations.is_some_and(|most| wrapper.served >= most)
+                    || reuse.age.is_some_and(old)
+            }
         }
     }
 
@@ -210,8 +218,13 @@ impl Lot {
             inner.kept = false;
             return Next::PutAway;
         };
-        inner.waiting.truncate(keep);
-        if inner.waiting.len() > self.policy.min as usize {
+        inner.waiting.retain(|waiting| !self.is_worn(&waiting.who));
+        let surplus = inner.waiting.len().saturating_sub(keep);
+        // The oldest; whoever has served last is the one to keep.
+        inner.waiting.drain(..surplus);
+        // More may come, or come back, and are then too many.
+        let min = self.policy.min as usize;
+        if inner.waiting.len() > min || keep > min || inner.filling || self.in_use.get() > 0 {
             return Next::Look(LOOK_EVERY);
         }
         match self.policy.after {

@@ -161,7 +161,7 @@ impl Function {
     ///
     /// # Errors
     /// The last one, when every attempt failed.
-    pub async fn wrapper(&self, processes: &Processes) -> Result<Wrapper, StartError> {
+    pub async fn wrapper(self: &Arc<Self>, processes: &Processes) -> Result<Wrapper, StartError> {
         let spec = &self.spec;
         if processes.start == Start::Exec {
             let Processes {
@@ -175,6 +175,7 @@ impl Function {
             return door.start(spec, slots.next(), jail, nursery, reaper).await;
         }
         self.lot.needed();
+        self.keep_looking();
         for _ in 1..ATTEMPTS {
             match self.attempt(processes).await {
                 // Its guest had not begun.
@@ -192,8 +193,9 @@ impl Function {
     async fn attempt(&self, processes: &Processes) -> Result<Wrapper, StartError> {
         while let Some(parked) = self.lot.take() {
             match parked {
-                Who::Served(wrapper) if !wrapper.has_gone() => return Ok(wrapper),
+                Who::Served(wrapper) if !wrapper.is_of_no_use() => return Ok(wrapper),
                 Who::Served(_) => {}
+                Who::Ordered(ordered) if ordered.has_gone() => {}
                 Who::Ordered(ordered) => {
                     if let Ok(wrapper) = ordered.ready().await {
                         self.health.server_lives();
@@ -236,6 +238,10 @@ impl Function {
                 function.lot.filled();
             });
         }
+    }
+
+    /// Has somebody look whether what waits is too much, as long as there is anything.
+    fn keep_looking(self: &Arc<Self>) {
         if self.lot.begin_to_keep() {
             let function = Arc::downgrade(self);
             tokio::spawn(async move {
@@ -273,13 +279,15 @@ impl Function {
     }
 
     /// Whether a process may serve another invocation after the first.
-    pub fn serves_again(&self) -> bool {
-        matches!(self.isolation, Isolation::Function(_)) && self.parked.max > 0
+    pub fn serves_again(&self, processes: &Processes) -> bool {
+        let wanted = matches!(self.isolation, Isolation::Function(_)) && self.parked.max > 0;
+        wanted && processes.start == Start::Fork
     }
 
     /// One has served its invocation, and may serve another.
-    pub fn give_back(&self, wrapper: Wrapper, processes: &Processes) {
+    pub fn give_back(self: &Arc<Self>, wrapper: Wrapper, processes: &Processes) {
         self.lot.give_back(wrapper, &processes.parked);
+        self.keep_looking();
     }
 
     /// Ends the wrappers that wait: their memory or their numbers are needed.

@@ -247,7 +247,9 @@ impl Driver {
         let cpu = cpu.unwrap_or(wrapper.cpu);
         self.record.cpu = cpu.saturating_sub(wrapper.cpu);
         wrapper.cpu = cpu;
-        self.function.give_back(wrapper, processes);
+        if self.switchboard.room_to_park() > 0 {
+            self.function.give_back(wrapper, processes);
+        }
     }
 
     /// Waits for the end of the process, and hastens it: at once where it was stopped, otherwise
@@ -302,7 +304,7 @@ impl Driver {
             }),
             address_prefix: 0,
             address_prefix_bits: 0,
-            reuse: self.function.serves_again(),
+            reuse: self.function.serves_again(self.switchboard.processes()),
         };
         if let Some(options) = &self.options {
             apply(options, &mut startup);

@@ -99,7 +99,12 @@ impl Room {
                 "the machine has no room: its limit on {what} allows {invocations} invocations"
             ));
         }
-        match self.memory.available() {
+        let mut available = self.memory.available();
+        if available.is_some_and(|available| available < self.reserve) {
+            // Nobody is refused for what was so a while ago.
+            available = self.memory.available_now();
+        }
+        match available {
             Some(available) if available < self.reserve => Err(format!(
                 "the machine has no room: {} MiB of memory are available, {} MiB are kept free",
                 available >> 20,
@@ -143,6 +148,15 @@ impl Memory {
             at: Some(Instant::now()),
             looking: false,
         };
+    }
+
+    /// The same, by a look of our own where the last one is old.
+    fn available_now(&self) -> Option<u64> {
+        let old = |at: &Instant| at.elapsed() >= LOOK_EVERY;
+        if self.lock().at.as_ref().is_some_and(old) {
+            self.look();
+        }
+        self.lock().available
     }
 
     /// As it was at the last look. The next one is beside whoever asks: it takes as long as half a

@@ -56,9 +56,9 @@ impl Wrapper {
         }
     }
 
-    /// Whether it has ended.
-    pub fn has_gone(&self) -> bool {
-        process::has_gone(self.socket.as_fd())
+    /// Whether it has ended, or has said something where it has nothing to say.
+    pub fn is_of_no_use(&self) -> bool {
+        process::has_gone_or_spoken(self.socket.as_fd())
     }
 }
 

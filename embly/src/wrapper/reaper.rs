@@ -65,10 +65,12 @@ impl Reaper {
         let (send, receive) = oneshot::channel();
         let mut inner = self.lock();
         let unclaimed = inner.unclaimed.remove(&pid);
-        // An older one was another process of that number.
-        match unclaimed.filter(|(_, since)| since.elapsed() < UNCLAIMED_KEPT) {
-            Some((reaped, _)) => drop(send.send(reaped)),
-            None => drop(inner.waiting.insert(pid, send)),
+        if process::is_child(pid) {
+            // What is remembered was another process of that number.
+            inner.waiting.insert(pid, send);
+        } else if let Some((reaped, _)) = unclaimed {
+            // Whoever asked may have gone.
+            let _ = send.send(reaped);
         }
         receive
     }

@@ -197,8 +197,6 @@ impl Ordered {
                 let hello = socket.async_io(Interest::READABLE, || process::hello(socket.as_fd()));
                 timeout(HELLO_WITHIN, hello).await.ok()
             }
-            // It has waited for us, and may have ended meanwhile.
-            Ok(_) if process::has_gone(socket.as_fd()) => None,
             hello => Some(hello),
         };
         match hello {
