@@ -62,12 +62,7 @@ const BATCH: usize = 32;
 const ROUNDS: usize = 15;
 
 /// Answers and ends.
-const MODULE: &str = r#"(module
-  (import "embly" "_write" (func $write (param i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1)
-  (data (i32.const 16) "HTTP/1.1 200 OK\0d\0acontent-length: 5\0d\0a\0d\0ahello")
-  (func (export "_start")
-    (drop (call $write (i32.const 1) (i32.const 16) (i32.const 43) (i32.const 0)))))"#;
+const MODULE: &str = include_str!("hello.wat");
 
 fn main() -> ExitCode {
     let mut arguments = std::env::args_os().skip(1);

@@ -8,12 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-const MODULE: &str = r#"(module
-  (import "embly" "_write" (func $write (param i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1)
-  (data (i32.const 16) "HTTP/1.1 200 OK\0d\0acontent-length: 5\0d\0a\0d\0ahello")
-  (func (export "_start")
-    (drop (call $write (i32.const 1) (i32.const 16) (i32.const 43) (i32.const 0)))))"#;
+const MODULE: &str = include_str!("../hello.wat");
 
 /// A kernel's tick of CPU time, which `/proc` counts in: the same on all of today's.
 const TICK: Duration = Duration::from_millis(10);

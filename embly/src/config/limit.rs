@@ -71,24 +71,20 @@ pub(super) fn read(
 /// Reads `parked`; what is wrong stays as it is without it.
 pub(super) fn parked(field: Field<'_>, machine: &Machine, problems: &mut Problems) -> Parked {
     let mut parked = Parked::default();
-    let Some(fields) = Fields::read(&field.entry.value, &schema::PARKED, problems) else {
-        return parked;
+    let mut whole = Limit {
+        field,
+        machine,
+        problems,
     };
-    for field in fields.iter() {
-        let mut limit = Limit {
-            field,
-            machine,
-            problems,
-        };
-        match field.key.name {
-            "min" => parked.min = limit.parked().unwrap_or(parked.min),
-            "max" => parked.max = limit.parked().unwrap_or(parked.max),
-            "after" => set(&mut parked.after, limit.time()),
-            name => debug_assert!(false, "{name} is in the table but not read"),
-        }
-    }
+    let fields = whole.inner(&schema::PARKED, |limit| match limit.field.key.name {
+        "min" => parked.min = limit.parked().unwrap_or(parked.min),
+        "max" => parked.max = limit.parked().unwrap_or(parked.max),
+        "after" => set(&mut parked.after, limit.time()),
+        name => debug_assert!(false, "{name} is in the table but not read"),
+    });
+    let get = |name| fields.as_ref().and_then(|fields| fields.get(name));
     // Who says one of them has not to think of the other's default.
-    match (fields.get("min"), fields.get("max")) {
+    match (get("min"), get("max")) {
         (Some(_), None) => parked.max = parked.max.max(parked.min),
         (None, Some(_)) => parked.min = parked.min.min(parked.max),
         (Some(field), Some(_)) if parked.min > parked.max => {
@@ -104,21 +100,16 @@ pub(super) fn parked(field: Field<'_>, machine: &Machine, problems: &mut Problem
 /// Reads `reuse`; what is wrong stays as it is without it.
 pub(super) fn reuse(field: Field<'_>, machine: &Machine, problems: &mut Problems) -> Reuse {
     let mut reuse = Reuse::default();
-    let Some(fields) = Fields::read(&field.entry.value, &schema::REUSE, problems) else {
-        return reuse;
+    let mut whole = Limit {
+        field,
+        machine,
+        problems,
     };
-    for field in fields.iter() {
-        let mut limit = Limit {
-            field,
-            machine,
-            problems,
-        };
-        match field.key.name {
-            "invocations" => set(&mut reuse.invocations, limit.count()),
-            "age" => set(&mut reuse.age, limit.time()),
-            name => debug_assert!(false, "{name} is in the table but not read"),
-        }
-    }
+    whole.inner(&schema::REUSE, |limit| match limit.field.key.name {
+        "invocations" => set(&mut reuse.invocations, limit.count()),
+        "age" => set(&mut reuse.age, limit.time()),
+        name => debug_assert!(false, "{name} is in the table but not read"),
+    });
     reuse
 }
 
@@ -142,7 +133,7 @@ struct Limit<'t, 'p> {
     problems: &'p mut Problems,
 }
 
-impl Limit<'_, '_> {
+impl<'t> Limit<'t, '_> {
     fn memory(&mut self) -> Option<Option<u64>> {
         let size = self.size()?;
         let Some(bytes) = size else {
@@ -284,11 +275,13 @@ impl Limit<'_, '_> {
         }
     }
 
-    /// Reads each of the limits in the map that this one is.
-    fn inner(&mut self, section: &'static Section, mut read: impl FnMut(&mut Limit<'_, '_>)) {
-        let Some(fields) = Fields::read(&self.field.entry.value, section, self.problems) else {
-            return;
-        };
+    /// Reads each of the limits in the map that this one is; which are there, if it is a map.
+    fn inner(
+        &mut self,
+        section: &'static Section,
+        mut read: impl FnMut(&mut Limit<'_, '_>),
+    ) -> Option<Fields<'t>> {
+        let fields = Fields::read(&self.field.entry.value, section, self.problems)?;
         for field in fields.iter() {
             read(&mut Limit {
                 field,
@@ -296,6 +289,7 @@ impl Limit<'_, '_> {
                 problems: self.problems,
             });
         }
+        Some(fields)
     }
 
     fn parse<T>(&mut self, parse: fn(&str) -> Parsed<T>, expected: &str) -> Option<Option<T>> {

@@ -116,14 +116,18 @@ impl Lot {
     /// that waits longest.
     pub fn take(&self) -> Option<Who> {
         let waiting = &mut self.lock().waiting;
-        waiting.retain(|waiting| !self.is_worn(&waiting.who));
-        let served = matches!(waiting.back()?.who, Who::Served(_));
-        let taken = if served {
-            waiting.pop_back()
-        } else {
-            waiting.pop_front()
-        };
-        Some(taken?.who)
+        loop {
+            let served = matches!(waiting.back()?.who, Who::Served(_));
+            let taken = if served {
+                waiting.pop_back()
+            } else {
+                waiting.pop_front()
+            };
+            let who = taken?.who;
+            if !self.is_worn(&who) {
+                return Some(who);
+            }
+        }
     }
 
     /// A wrapper begins to serve an invocation.
@@ -179,7 +183,17 @@ impl Lot {
             Isolation::Invocation => 0,
             Isolation::Function(_) => self.in_use.get(),
         };
-        self.lock().missing(&self.policy, coming, room)
+        let mut inner = self.lock();
+        let keep = match inner.keep(&self.policy) {
+            Some(keep) if !inner.closed => keep,
+            _ => return 0,
+        };
+        let missing = keep.saturating_sub(inner.waiting.len() + coming);
+        if missing * TOGETHER < keep {
+            0
+        } else {
+            missing.min(room)
+        }
     }
 
     /// Parks a wrapper.
@@ -210,10 +224,7 @@ impl Lot {
         if inner.closed {
             return Next::Nothing;
         }
-        let now = Instant::now();
-        let idle = now.duration_since(inner.last_taken);
-        let largest = inner.demand.largest(now);
-        let Some(keep) = demand::keep(largest, idle, &self.policy) else {
+        let Some(keep) = inner.keep(&self.policy) else {
             inner.waiting.clear();
             inner.kept = false;
             return Next::PutAway;
@@ -228,7 +239,11 @@ impl Lot {
             return Next::Look(LOOK_EVERY);
         }
         match self.policy.after {
-            Some(after) => Next::Look(after.saturating_sub(idle).max(LOOK_EVERY)),
+            Some(after) => Next::Look(
+                after
+                    .saturating_sub(inner.last_taken.elapsed())
+                    .max(LOOK_EVERY),
+            ),
             None => {
                 inner.kept = false;
                 Next::Nothing
@@ -250,18 +265,10 @@ impl Lot {
 }
 
 impl Inner {
-    fn missing(&mut self, policy: &Parked, coming: usize, room: usize) -> usize {
+    /// How many there should be now; `None` when nobody has come for long.
+    fn keep(&mut self, policy: &Parked) -> Option<usize> {
         let now = Instant::now();
         let idle = now.duration_since(self.last_taken);
-        let keep = match demand::keep(self.demand.largest(now), idle, policy) {
-            Some(keep) if !self.closed => keep,
-            _ => return 0,
-        };
-        let missing = keep.saturating_sub(self.waiting.len() + coming);
-        if missing * TOGETHER < keep {
-            0
-        } else {
-            missing.min(room)
-        }
+        demand::keep(self.demand.largest(now), idle, policy)
     }
 }

@@ -176,6 +176,11 @@ impl Function {
         }
         self.lot.needed();
         self.keep_looking();
+        let wrapper = self.attempts(processes).await?;
+        Ok(self.lot.lend(wrapper))
+    }
+
+    async fn attempts(&self, processes: &Processes) -> Result<Wrapper, StartError> {
         for _ in 1..ATTEMPTS {
             match self.attempt(processes).await {
                 // Its guest had not begun.
@@ -183,11 +188,10 @@ impl Function {
                 Err(StartError::Backoff { left, .. }) if left <= WORTH_WAITING => {
                     sleep(left).await;
                 }
-                result => return result.map(|wrapper| self.lot.lend(wrapper)),
+                result => return result,
             }
         }
-        let last = self.attempt(processes).await;
-        last.map(|wrapper| self.lot.lend(wrapper))
+        self.attempt(processes).await
     }
 
     async fn attempt(&self, processes: &Processes) -> Result<Wrapper, StartError> {
