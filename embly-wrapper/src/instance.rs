@@ -22,6 +22,9 @@ pub struct Prepared {
     entry: String,
     has_start: bool,
     instance: Option<Instance>,
+    /// What the CPU timer is set to. It goes on between two invocations: a tick that comes early
+    /// finds nothing used up.
+    tick: Option<Duration>,
 }
 
 /// An instance whose guest has not run.
@@ -51,6 +54,7 @@ impl Prepared {
             entry: entry.to_owned(),
             has_start,
             instance: None,
+            tick: None,
         };
         prepared.renew();
         Ok(prepared)
@@ -130,7 +134,7 @@ impl Prepared {
     }
 
     fn call(
-        &self,
+        &mut self,
         store: &mut Store<Host>,
         entry: Option<TypedFunc<(), ()>>,
         memory: u64,
@@ -142,16 +146,15 @@ impl Prepared {
             .cpu_limit
             .as_ref()
             .map(|limit| limit.tick());
-        if let Some(tick) = tick {
-            sys::signal::start_cpu_timer(tick)?;
+        if tick != self.tick {
+            sys::signal::start_cpu_timer(tick.unwrap_or_default())?;
+            self.tick = tick;
         }
-        let result = match entry {
+        match entry {
             Some(entry) => entry.call(&mut *store, ()),
             None => self
                 .instantiate(store)
                 .and_then(|entry| entry.call(&mut *store, ())),
-        };
-        sys::signal::start_cpu_timer(Duration::ZERO)?;
-        result
+        }
     }
 }

@@ -21,6 +21,7 @@ pub mod channel;
 pub mod child;
 pub mod compile;
 pub mod control;
+pub mod cpus;
 pub mod engine;
 pub mod exit;
 pub mod host;

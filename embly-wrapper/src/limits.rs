@@ -10,7 +10,7 @@ use wasmtime::ResourceLimiter;
 use crate::exit::LimitReached;
 
 /// Entries of all tables together: far more than a program needs, little enough to pay for.
-const MAX_TABLE_ELEMENTS: usize = 1 << 20;
+pub const MAX_TABLE_ELEMENTS: usize = 1 << 20;
 
 /// The CPU timer ticks this often at the most and the least, in CPU time. The kernel's own
 /// clock ticks every 1 to 10 ms.

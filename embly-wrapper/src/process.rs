@@ -237,18 +237,20 @@ pub fn hello(socket: BorrowedFd<'_>) -> io::Result<Hello> {
 /// Whether the wrapper at the other end has gone; what it has said before may still be read.
 pub fn has_gone(socket: BorrowedFd<'_>) -> bool {
     // That it has gone shows without being asked for.
-    is_ready(socket, PollFlags::empty())
-}
-
-/// Whether the wrapper at the other end has gone, or has said something.
-pub fn has_gone_or_spoken(socket: BorrowedFd<'_>) -> bool {
-    is_ready(socket, PollFlags::IN)
-}
-
-fn is_ready(socket: BorrowedFd<'_>, flags: PollFlags) -> bool {
-    let mut fds = [PollFd::from_borrowed_fd(socket, flags)];
+    let mut fds = [PollFd::from_borrowed_fd(socket, PollFlags::empty())];
     let at_once = Some(&Timespec::default());
     rustix::event::poll(&mut fds, at_once).is_ok_and(|ready| ready > 0)
+}
+
+/// Looks at what the other end has said, without reading it: its first byte, or none where it has
+/// closed.
+///
+/// # Errors
+/// `WouldBlock` when it is silent.
+pub fn look(socket: BorrowedFd<'_>) -> io::Result<usize> {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    let (bytes, _) = rustix::net::recv(socket, &mut [0][..], flags)?;
+    Ok(bytes)
 }
 
 /// Whether there is a child of this number that was not reaped.
@@ -265,6 +267,21 @@ pub fn is_child(pid: i32) -> bool {
 pub fn kill(pid: i32) -> io::Result<()> {
     let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(rustix::process::kill_process(pid, Signal::KILL)?)
+}
+
+/// Keeps SIGCHLD from this thread, so that another one takes it. Inherited by the processes that it
+/// starts; fork servers and wrappers have no children.
+///
+/// # Errors
+/// That of `pthread_sigmask`.
+pub fn block_child_signals() -> io::Result<()> {
+    crate::sys::signal::block_child_signals()
+}
+
+/// The group of a child that was not reaped yet, by the number of its leader.
+pub fn group(pid: i32) -> Option<i32> {
+    let group = rustix::process::getpgid(Some(Pid::from_raw(pid)?)).ok()?;
+    Some(group.as_raw_nonzero().get())
 }
 
 /// CPU time so far of a child that was not reaped yet.

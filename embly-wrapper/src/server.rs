@@ -1,6 +1,7 @@
 //! The fork server: holds one loaded function and forks a wrapper for each slot it is given.
 //! It never runs guest code and has one thread, so that its children are whole.
 
+use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::os::unix::net::UnixStream;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use protos::Slot;
 use rustix::process::{Pid, Signal};
+use wasmtime::{Engine, Module};
 
 use crate::artefact::Artefact;
 use crate::control::{self, Reply};
@@ -126,15 +128,13 @@ fn prepare(
         source,
     })?;
     let Artefact { file, has_start } = artefact;
-    let artefact = file.as_raw_fd();
     // Where clocks are read without a system call is looked up when one is read first, in ways
     // that the jail does not allow.
     let _ = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
     let steps = (program.steps)(&options.function);
     // A compiler that was taken over may have made it.
     let mut confined = jail::confine(&options.policy, steps, options.master)?;
-    let engine = engine::engine()?;
-    let module = sys::module::load(&engine, file)?;
+    let (engine, module, artefact) = load(file)?;
     let prepared = Prepared::new(engine, &module, &options.entry, has_start)?;
     match confined.threads() {
         1 => {}
@@ -142,6 +142,21 @@ fn prepare(
     }
     let missing = confined.close(&options.policy, steps, options.memory)?;
     Ok((prepared, artefact, missing))
+}
+
+/// The module, and the descriptor that the engine has kept of its artefact.
+fn load(artefact: File) -> wasmtime::Result<(Engine, Module, RawFd)> {
+    let engine = engine::for_one_instance()?;
+    let again = artefact.try_clone()?;
+    let kept = artefact.as_raw_fd();
+    if let Ok(module) = sys::module::load(&engine, artefact) {
+        return Ok((engine, module, kept));
+    }
+    // It does not fit. What is wrong with it otherwise is wrong here as well.
+    let engine = engine::engine()?;
+    let kept = again.as_raw_fd();
+    let module = sys::module::load(&engine, again)?;
+    Ok((engine, module, kept))
 }
 
 /// Enters the jail, says what it lacks here, and ends: for a master that starts, and for

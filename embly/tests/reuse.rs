@@ -94,8 +94,31 @@ const LEAVES_TRACES: &str = r#"(module
 
 #[test]
 fn nothing_of_an_invocation_is_found_by_the_next() {
+    is_always_fresh(LEAVES_TRACES);
+}
+
+/// The room that is reserved beforehand is for one memory and one table.
+#[test]
+fn nothing_is_found_either_where_there_are_several_memories_and_tables() {
+    let more = LEAVES_TRACES
+        .replace(
+            "(table $table 4 funcref)",
+            "(table $table 4 funcref) (table $more 4 funcref) (memory $more 1)",
+        )
+        .replace(
+            "(local.set $at (i32.const 4096))",
+            "(local.set $at (i32.const 4096))
+             (if (i32.load $more (i32.const 0)) (then (call $stale)))
+             (if (i32.eqz (ref.is_null (table.get $more (i32.const 1)))) (then (call $stale)))
+             (i32.store $more (i32.const 0) (i32.const 1))
+             (table.set $more (i32.const 1) (ref.func $write))",
+        );
+    is_always_fresh(&more);
+}
+
+fn is_always_fresh(text: &str) {
     let keys = "    isolation: function\n    parked: {max: 1}";
-    let project = Project::new().wat_with("traces", LEAVES_TRACES, keys);
+    let project = Project::new().wat_with("traces", text, keys);
     let embly = Embly::run(&project.http("traces"));
     let mut session = Session::new(embly.at("traces"));
     for _ in 0..200 {

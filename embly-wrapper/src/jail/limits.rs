@@ -76,7 +76,11 @@ pub fn compiler(memory: u64, cpu: u64) -> io::Result<()> {
 /// # Errors
 /// That of `setrlimit`.
 pub fn no_processes() -> io::Result<()> {
-    set(Resource::Nproc, 0)
+    let none = Rlimit {
+        current: Some(0),
+        maximum: Some(0),
+    };
+    Ok(setrlimit(Resource::Nproc, none)?)
 }
 
 /// No core is dumped, no memory locked, no priority raised.

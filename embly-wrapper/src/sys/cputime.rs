@@ -7,14 +7,11 @@ use std::time::Duration;
 /// reaped, or the number may be another's by now.
 ///
 /// # Errors
-/// That of `clock_gettime`; ESRCH when there is no such process.
+/// That of `clock_gettime`; EINVAL when there is no such process.
 pub fn cpu_time(pid: i32) -> io::Result<Duration> {
-    let mut clock = 0;
-    // SAFETY: `clock` is a live clockid_t.
-    match unsafe { libc::clock_getcpuclockid(pid, &raw mut clock) } {
-        0 => {}
-        errno => return Err(io::Error::from_raw_os_error(errno)),
-    }
+    // What `clock_getcpuclockid` answers, which makes a system call only to see whether there is
+    // such a process (time(7); CPUCLOCK_SCHED in the kernel's posix-timers_types.h).
+    let clock = !pid << 3 | 2;
     // SAFETY: zeroed is a valid timespec.
     let mut time: libc::timespec = unsafe { std::mem::zeroed() };
     // SAFETY: `time` is a live timespec.

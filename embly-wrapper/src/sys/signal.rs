@@ -44,7 +44,7 @@ pub fn advance_epoch_on_cpu_timer(engine: &Engine) -> io::Result<()> {
 }
 
 /// Starts the CPU timer: a signal each time this process has used `interval` of CPU time,
-/// user and system. Not inherited.
+/// user and system. Zero stops it. Not inherited.
 ///
 /// # Errors
 /// That of `setitimer`.
@@ -61,6 +61,23 @@ pub fn start_cpu_timer(interval: Duration) -> io::Result<()> {
     match unsafe { libc::setitimer(libc::ITIMER_PROF, &raw const timer, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// Keeps the news of children's ends from this thread; other threads of the process get it.
+///
+/// # Errors
+/// That of `pthread_sigmask`.
+pub fn block_child_signals() -> io::Result<()> {
+    let mut set = std::mem::MaybeUninit::<libc::sigset_t>::uninit();
+    // SAFETY: it empties the set that it is given.
+    unsafe { libc::sigemptyset(set.as_mut_ptr()) };
+    // SAFETY: the set was initialised above, and the signal exists.
+    unsafe { libc::sigaddset(set.as_mut_ptr(), libc::SIGCHLD) };
+    // SAFETY: `set` is a live set; the old one is not asked for.
+    match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, set.as_ptr(), std::ptr::null_mut()) } {
+        0 => Ok(()),
+        errno => Err(io::Error::from_raw_os_error(errno)),
     }
 }
 

@@ -22,7 +22,7 @@ use crate::pool::{Function, Processes, Start};
 use crate::report::{Event, Left, Reporter};
 use crate::supervisor::Supervisor;
 use crate::switchboard::Switchboard;
-use crate::wrapper::{Door, DoorError, Nursery, Reaper, Slots};
+use crate::wrapper::{Door, DoorError, Nursery, Processors, Reaper, Slots};
 pub use crate::wrapper::{Incomplete, Jail};
 pub use folder::{Folder, FolderError};
 pub use machine::descriptor_limit;
@@ -103,12 +103,14 @@ impl Master {
         machine::raise_descriptor_limit();
         let default = folder.path().join(folder::SOCKET);
         let door = Door::open(options.socket.unwrap_or(&default), reporter.clone())?;
+        let (nursery, reaper) = (Nursery::new()?, Reaper::start()?);
         let processes = Arc::new(Processes {
+            processors: Processors::new(Arc::clone(&reaper), nursery.clone()),
             start: options.start,
             jail: options.jail,
             door,
-            nursery: Nursery::new()?,
-            reaper: Reaper::start()?,
+            nursery,
+            reaper,
             slots: Slots::default(),
             parked: Arc::default(),
         });

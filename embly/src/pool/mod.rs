@@ -8,24 +8,29 @@
 mod demand;
 mod health;
 mod lot;
+mod offences;
 mod queue;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use embly_wrapper::process::Spec;
+use protos::Ending;
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::sleep;
 
 use crate::allow::Allow;
 use crate::limits::{Isolation, Limits, Parked};
-use crate::wrapper::{Count, Door, Jail, Nursery, Reaper, Server, Slots, StartError, Wrapper};
+use crate::wrapper::{
+    Count, Door, Jail, Nursery, Processors, Reaper, Server, Slots, StartError, Wrapper,
+};
 use health::WORTH_WAITING;
 pub use health::backoff;
 pub use health::{Health, Turn};
 use lot::{Lot, Next, Who};
+use offences::Offences;
 pub use queue::Place;
 use queue::Queue;
 
@@ -65,6 +70,8 @@ pub struct Processes {
     pub slots: Slots,
     /// Wrappers that wait for a request.
     pub parked: Arc<Count>,
+    /// Who may use which.
+    pub processors: Processors,
 }
 
 /// One version of a function: what to run, and its fork server.
@@ -90,6 +97,7 @@ pub struct Function {
     isolation: Isolation,
     /// How it fares.
     pub health: Arc<Health>,
+    offences: Offences,
 }
 
 impl Function {
@@ -127,6 +135,7 @@ impl Function {
             parked,
             isolation,
             health: Arc::default(),
+            offences: Offences::default(),
         }
     }
 
@@ -282,6 +291,39 @@ impl Function {
         }
     }
 
+    /// An invocation has ended and had used so much CPU time. Whether it was one too many: from now
+    /// on the function is confined to a part of the processors, until it has behaved for
+    /// [`offences::WINDOW`].
+    pub fn ended(
+        self: &Arc<Self>,
+        ending: &Ending,
+        cpu: Duration,
+        processes: &Arc<Processes>,
+    ) -> bool {
+        if processes.start == Start::Exec || !self.offences.ended(ending, cpu, Instant::now()) {
+            return false;
+        }
+        // One that is being started is confined when it is there.
+        let server = self.server.try_lock();
+        let server = server.ok().and_then(|it| Some(it.as_ref()?.pid));
+        let number = self.number();
+        processes.processors.confine(number, server);
+        let (function, processes) = (Arc::downgrade(self), Arc::clone(processes));
+        let forgiven = move || function.upgrade()?.offences.forgiven(Instant::now());
+        tokio::spawn(async move {
+            while let Some(pause) = forgiven() {
+                sleep(pause).await;
+            }
+            processes.processors.release(number);
+        });
+        true
+    }
+
+    /// One that no other version has that is there.
+    fn number(&self) -> usize {
+        std::ptr::from_ref(self).addr()
+    }
+
     /// Whether a process may serve another invocation after the first.
     pub fn serves_again(&self, processes: &Processes) -> bool {
         let wanted = matches!(self.isolation, Isolation::Function(_)) && self.parked.max > 0;
@@ -304,9 +346,19 @@ impl Function {
         self.lot.close();
     }
 
+    /// The fork server, confined where it is to be.
+    async fn server(&self, processes: &Processes) -> Result<Arc<Server>, StartError> {
+        let server = self.started(processes).await?;
+        if self.offences.is_confined() {
+            let Processes { processors, .. } = processes;
+            processors.confine(self.number(), Some(server.pid));
+        }
+        Ok(server)
+    }
+
     /// The fork server, started if need be. Whoever comes meanwhile waits for the same one, and
     /// the start goes on when the one who asked for it has left.
-    async fn server(&self, processes: &Processes) -> Result<Arc<Server>, StartError> {
+    async fn started(&self, processes: &Processes) -> Result<Arc<Server>, StartError> {
         let mut server = Arc::clone(&self.server).lock_owned().await;
         if let Some(server) = server.as_ref().filter(|server| !server.is_gone()) {
             return Ok(Arc::clone(server));

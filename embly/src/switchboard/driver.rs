@@ -121,10 +121,31 @@ impl Driver {
             let turn = health.ended(&ending, self.record.bytes_out > 0, after);
             self.report(turn, Some(&ending));
         }
+        self.judge(&ending);
         // That was for us alone.
         ending.early = false;
         let finished = Finished::new(ending, self.record, self.switchboard.reporter.clone());
         self.switchboard.ended(finished);
+    }
+
+    /// Looks whether the function keeps processors busy until it is ended for it, again and again.
+    fn judge(&self, ending: &Ending) {
+        let Self {
+            switchboard,
+            function,
+            ..
+        } = self;
+        let processes = switchboard.processes();
+        let Some((its, all)) = processes.processors.halves() else {
+            return;
+        };
+        if function.ended(ending, self.record.cpu, processes) {
+            switchboard.reporter.warn(format!(
+                "function `{}` was ended by its limits three times in 10 s, busy until then ({}): it                  has {its} of {all} processors, everybody else the others, until it was quiet for 10 s",
+                function.name,
+                describe(ending),
+            ));
+        }
     }
 
     /// Says that the function crashes in a loop, or does no more.

@@ -19,8 +19,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
-use rand::TryRngCore;
-use rand::rngs::OsRng;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::limits::WINDOW_MIN;
@@ -515,11 +513,11 @@ fn unknown(name: &str, functions: &Functions) -> String {
     )
 }
 
-/// A random address, from the system's random source.
+/// A random address that nobody can foresee: of this thread's generator, which the system's
+/// random source has seeded. No copy of it lives on in another process.
 pub fn random_address() -> Address {
     loop {
-        // It fails only while the kernel has collected nothing yet, at boot.
-        if let Ok(Some(address)) = OsRng.try_next_u64().map(Address::new) {
+        if let Some(address) = Address::new(rand::random()) {
             return address;
         }
     }

@@ -4,6 +4,7 @@ mod count;
 mod door;
 mod jail;
 mod nursery;
+mod processors;
 mod reaper;
 mod server;
 
@@ -11,15 +12,18 @@ pub use count::{Count, Counted};
 pub use door::{Door, DoorError};
 pub use jail::{Incomplete, Jail};
 pub use nursery::Nursery;
+pub use processors::Processors;
 pub use reaper::Reaper;
 pub use server::{Ordered, Server, StartError};
 
+use std::io;
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use embly_wrapper::process::{self, Reaped};
 use protos::Slot;
+use tokio::io::Interest;
 use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
@@ -58,7 +62,10 @@ impl Wrapper {
 
     /// Whether it has ended, or has said something where it has nothing to say.
     pub fn is_of_no_use(&self) -> bool {
-        process::has_gone_or_spoken(self.socket.as_fd())
+        // Costs no system call as long as the runtime has heard nothing of it.
+        let look = || process::look(self.socket.as_fd());
+        let heard = self.socket.try_io(Interest::READABLE, look);
+        !heard.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
     }
 }
 

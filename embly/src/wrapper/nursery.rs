@@ -6,6 +6,7 @@
 use std::io;
 use std::sync::mpsc;
 
+use embly_wrapper::process;
 use tokio::sync::oneshot;
 
 type Work = Box<dyn FnOnce() + Send>;
@@ -27,8 +28,19 @@ impl Nursery {
         // earlier would take along what it has started.
         std::thread::Builder::new()
             .name("nursery".to_owned())
-            .spawn(move || inbox.into_iter().for_each(|work| work()))?;
+            .spawn(move || {
+                // It is told of the end of each child otherwise, woken each time, and wakes the
+                // thread that reaps. It does its work all the same where this fails.
+                let _ = process::block_child_signals();
+                inbox.into_iter().for_each(|work| work());
+            })?;
         Ok(Self { orders })
+    }
+
+    /// Does `work` on the thread, some time.
+    pub fn tell(&self, work: impl FnOnce() + Send + 'static) {
+        // Without the thread there is nothing to do it to.
+        let _ = self.orders.send(Box::new(work));
     }
 
     /// Does `start` on the thread.

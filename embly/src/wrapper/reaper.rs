@@ -100,6 +100,21 @@ impl Reaper {
         known.then(|| process::cpu_time(pid).ok()).flatten()
     }
 
+    /// Does `what` for each process that was not reaped, with the leader of its group: fork
+    /// servers first, then the wrappers that are being watched.
+    pub fn for_each(&self, what: impl Fn(i32, i32)) {
+        let inner = self.lock();
+        inner
+            .groups
+            .iter()
+            .for_each(|leader| what(*leader, *leader));
+        for pid in inner.waiting.keys() {
+            if let Some(leader) = process::group(*pid) {
+                what(leader, *pid);
+            }
+        }
+    }
+
     /// How many processes are there: fork servers and watched wrappers.
     pub fn processes(&self) -> (usize, usize) {
         let inner = self.lock();

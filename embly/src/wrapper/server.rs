@@ -67,6 +67,8 @@ pub struct Server {
     fork_failures: Arc<Mutex<Vec<(Slot, i32)>>>,
     served: AtomicBool,
     reaper: Arc<Reaper>,
+    /// Its process, which leads the group of its wrappers.
+    pub pid: i32,
 }
 
 impl Server {
@@ -110,6 +112,7 @@ impl Server {
                 return Err(StartError::Slow);
             }
         }
+        let pid = end.pid;
         let (requests, inbox) = mpsc::unbounded_channel();
         let fork_failures = Arc::default();
         tokio::spawn(serve(control, inbox, Arc::clone(&fork_failures), end));
@@ -118,6 +121,7 @@ impl Server {
             fork_failures,
             served: AtomicBool::new(false),
             reaper: Arc::clone(reaper),
+            pid,
         })
     }
 

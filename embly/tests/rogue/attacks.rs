@@ -6,7 +6,7 @@ use bytes::BytesMut;
 use protos::credit::{INITIAL_WINDOW, MAX_WINDOW};
 use protos::{Address, Body, Ending, Errno, Reason, Startup, Warning};
 use rand::rngs::StdRng;
-use rand::{Rng, RngCore, SeedableRng};
+use rand::{Rng, RngExt, SeedableRng};
 
 use super::peer::{Peer, Task, connect, for_a_while, stay, without_end};
 
