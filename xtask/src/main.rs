@@ -12,7 +12,10 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "usage:
   cargo xtask codegen                 make protos/src/comms.rs from its schema
-  cargo xtask bench compare [ROUNDS]  Embly beside others, in one run
+  cargo xtask bench compare [ROUNDS] [--json FILE]
+                                      Embly beside others, in one run
+  cargo xtask bench curve             Embly with few and many connections, small and large bodies
+  cargo xtask bench overload          Embly with more requests than it can answer
   cargo xtask bench jail [ROUNDS]     what each step of the jail costs
   cargo xtask bench attacks [NAME]    how soon attackers are ended, and what others notice";
 
@@ -29,9 +32,13 @@ fn bench() -> Result<()> {
     let mut arguments = std::env::args().skip(2);
     let mut cargo = std::process::Command::new(env!("CARGO"));
     match arguments.next().as_deref() {
-        Some(name @ ("jail" | "compare")) => {
-            cargo.args(["bench", "--package", "embly", "--bench", name, "--"]);
+        Some("jail") => {
+            cargo.args(["bench", "--package", "embly", "--bench", "jail", "--"]);
             cargo.args(arguments);
+        }
+        Some(what @ ("compare" | "curve" | "overload")) => {
+            cargo.args(["bench", "--package", "embly", "--bench", "compare", "--"]);
+            cargo.arg(what).args(arguments);
         }
         Some(name @ "attacks") => {
             cargo.args(["test", "--release", "--package", "embly", "--test", name]);

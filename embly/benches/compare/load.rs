@@ -1,20 +1,29 @@
-//! Clients of one thread: times in microseconds, errors counted.
+//! Clients, all of one thread: times in microseconds, errors counted.
 
+use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::net::tcp::ReadHalf;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep_until};
+use tokio::time::{Instant, sleep, sleep_until};
 
-const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n";
+/// Bytes that are read at once.
+const BUFFER: usize = 64 * 1024;
+
+/// A server that does not answer within this time after its start never will.
+const START: Duration = Duration::from_secs(30);
 
 /// What came of a load.
 #[derive(Default)]
 pub struct Load {
+    /// In microseconds, sorted when the load is over.
     times: Vec<u32>,
-    /// Answers that were not 200 and five bytes, and connections that failed.
+    /// Answers that were not what they should be, and connections that failed.
     pub errors: u64,
     seconds: f64,
     /// CPU time of all processes of the system meanwhile.
@@ -22,27 +31,44 @@ pub struct Load {
 }
 
 impl Load {
-    fn percentile(&self, of: f64) -> f64 {
-        let mut times = self.times.clone();
-        times.sort_unstable();
-        let at = (times.len() as f64 * of) as usize;
-        f64::from(
-            times
-                .get(at.min(times.len().saturating_sub(1)))
-                .copied()
-                .unwrap_or(0),
-        )
+    /// Of several loads that ran beside each other.
+    fn of(parts: impl IntoIterator<Item = Self>, seconds: f64) -> Self {
+        let mut all = Self {
+            seconds,
+            ..Self::default()
+        };
+        for part in parts {
+            all.times.extend(part.times);
+            all.errors += part.errors;
+        }
+        all.times.sort_unstable();
+        all
     }
 
+    fn percentile(&self, of: f64) -> f64 {
+        let at = (self.times.len() as f64 * of) as usize;
+        let last = self.times.len().saturating_sub(1);
+        self.times
+            .get(at.min(last))
+            .map_or(f64::NAN, |time| (*time).into())
+    }
+
+    /// In microseconds.
     pub fn p50(&self) -> f64 {
         self.percentile(0.5)
     }
 
+    /// In microseconds.
     pub fn p99(&self) -> f64 {
         self.percentile(0.99)
     }
 
-    /// Requests a second.
+    /// Good answers.
+    pub fn count(&self) -> usize {
+        self.times.len()
+    }
+
+    /// Good answers a second.
     pub fn rate(&self) -> f64 {
         self.times.len() as f64 / self.seconds
     }
@@ -51,71 +77,199 @@ impl Load {
     pub fn cpu_per_request(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.times.len().max(1) as f64
     }
+
+    pub fn json(&self) -> Value {
+        json!({
+            "requests": self.count(),
+            "errors": self.errors,
+            "seconds": self.seconds,
+            "requests_per_second": self.rate(),
+            "p50_us": self.p50(),
+            "p99_us": self.p99(),
+            "cpu_us_per_request": self.cpu_per_request(),
+        })
+    }
 }
 
-struct Client {
+/// A request, and the body of the answer to it.
+pub struct Exchange {
+    request: Vec<u8>,
+    answer: Vec<u8>,
+}
+
+impl Exchange {
+    /// What every system of the comparison answers.
+    pub fn hello() -> Arc<Self> {
+        Self::get(b"hello".to_vec())
+    }
+
+    pub fn get(answer: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self {
+            request: b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n".to_vec(),
+            answer,
+        })
+    }
+
+    /// The body that is sent is to come back.
+    pub fn echo(body: Vec<u8>) -> Arc<Self> {
+        let length = body.len();
+        let head = format!("POST / HTTP/1.1\r\nhost: bench\r\ncontent-length: {length}\r\n\r\n");
+        Arc::new(Self {
+            request: [head.into_bytes(), body.clone()].concat(),
+            answer: body,
+        })
+    }
+}
+
+/// How it was answered.
+#[derive(PartialEq, Eq)]
+enum Outcome {
+    Good,
+    /// 503.
+    Refused,
+    Bad,
+}
+
+/// A connection that is kept, as long as what comes over it is HTTP.
+pub struct Client {
     at: SocketAddr,
     stream: Option<TcpStream>,
     buffer: Vec<u8>,
 }
 
 impl Client {
-    fn new(at: SocketAddr) -> Self {
+    pub fn new(at: SocketAddr) -> Self {
         Self {
             at,
             stream: None,
-            buffer: Vec::with_capacity(4096),
+            buffer: Vec::with_capacity(BUFFER),
         }
     }
 
-    /// Whether it was answered as it should be; after anything else it connects anew.
-    async fn ask(&mut self) -> bool {
-        let good = self.try_ask().await.unwrap_or(false);
-        if !good {
+    /// Whether it was answered as it should be.
+    pub async fn ask(&mut self, exchange: &Exchange) -> bool {
+        self.outcome(exchange).await == Outcome::Good
+    }
+
+    /// After anything that is no proper answer it connects anew.
+    async fn outcome(&mut self, exchange: &Exchange) -> Outcome {
+        let outcome = self.try_ask(exchange).await.unwrap_or(Outcome::Bad);
+        if outcome == Outcome::Bad {
             self.stream = None;
         }
-        good
+        outcome
     }
 
-    async fn try_ask(&mut self) -> std::io::Result<bool> {
-        let stream = match &mut self.stream {
-            Some(stream) => stream,
-            none => {
-                let stream = TcpStream::connect(self.at).await?;
-                stream.set_nodelay(true)?;
-                none.insert(stream)
-            }
-        };
-        stream.write_all(REQUEST).await?;
-        self.buffer.clear();
-        loop {
-            if stream.read_buf(&mut self.buffer).await? == 0 {
-                return Ok(false);
-            }
-            if self.buffer.ends_with(b"\r\n\r\nhello") {
-                return Ok(self.buffer.starts_with(b"HTTP/1.1 200"));
-            }
-            if self.buffer.len() > 2048 {
-                return Ok(false);
-            }
-        }
+    pub async fn connect(&mut self) -> io::Result<()> {
+        let stream = TcpStream::connect(self.at).await?;
+        stream.set_nodelay(true)?;
+        self.stream = Some(stream);
+        Ok(())
     }
+
+    async fn try_ask(&mut self, exchange: &Exchange) -> io::Result<Outcome> {
+        if self.stream.is_none() {
+            self.connect().await?;
+        }
+        let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let (mut from, mut to) = stream.split();
+        // A body that is sent back has to be read while it is sent.
+        let (_, outcome) = tokio::try_join!(
+            to.write_all(&exchange.request),
+            read_answer(&mut from, &mut self.buffer, &exchange.answer),
+        )?;
+        Ok(outcome)
+    }
+}
+
+async fn read_answer(
+    from: &mut ReadHalf<'_>,
+    buffer: &mut Vec<u8>,
+    expected: &[u8],
+) -> io::Result<Outcome> {
+    buffer.clear();
+    let (status, length) = loop {
+        read_some(from, buffer).await?;
+        if let Some((status, length, head)) = parse(buffer)? {
+            buffer.drain(..head);
+            break (status, length);
+        }
+    };
+    let mut good = status == 200 && length == expected.len();
+    let mut seen = 0;
+    loop {
+        let end = seen + buffer.len();
+        good = good && expected.get(seen..end) == Some(buffer.as_slice());
+        seen = end;
+        if seen >= length {
+            break;
+        }
+        buffer.clear();
+        read_some(from, buffer).await?;
+    }
+    Ok(match status {
+        200 if good => Outcome::Good,
+        503 if seen == length => Outcome::Refused,
+        _ => Outcome::Bad,
+    })
+}
+
+async fn read_some(from: &mut ReadHalf<'_>, buffer: &mut Vec<u8>) -> io::Result<()> {
+    match from.read_buf(buffer).await? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(()),
+    }
+}
+
+/// The status, the length of the body and that of the head, once all of the head is there.
+fn parse(buffer: &[u8]) -> io::Result<Option<(u16, usize, usize)>> {
+    let mut headers = [httparse::EMPTY_HEADER; 32];
+    let mut answer = httparse::Response::new(&mut headers);
+    let httparse::Status::Complete(head) = answer.parse(buffer).map_err(io::Error::other)? else {
+        return Ok(None);
+    };
+    let length = answer
+        .headers
+        .iter()
+        .find(|header| header.name.eq_ignore_ascii_case("content-length"))
+        .and_then(|header| std::str::from_utf8(header.value).ok()?.parse().ok())
+        .ok_or_else(|| io::Error::other("an answer without a length"))?;
+    Ok(Some((answer.code.unwrap_or(0), length, head)))
 }
 
 fn micros(time: Duration) -> u32 {
     u32::try_from(time.as_micros()).unwrap_or(u32::MAX)
 }
 
+/// Waits for the first good answer of a server that was just started.
+pub async fn answered(at: SocketAddr, exchange: &Exchange) -> io::Result<()> {
+    let since = Instant::now();
+    while !Client::new(at).ask(exchange).await {
+        if since.elapsed() > START {
+            return Err(io::Error::other("it does not answer"));
+        }
+        // The shortest that the timer of the runtime knows.
+        sleep(Duration::from_millis(1)).await;
+    }
+    Ok(())
+}
+
 /// So many connections, each of which asks again as soon as it was answered.
-pub async fn closed(at: SocketAddr, connections: usize, time: Duration) -> Load {
+pub async fn closed(
+    at: SocketAddr,
+    exchange: &Arc<Exchange>,
+    connections: usize,
+    time: Duration,
+) -> Load {
     let began = Instant::now();
     let mut tasks = JoinSet::new();
     for _ in 0..connections {
+        let exchange = exchange.clone();
         tasks.spawn(async move {
             let (mut client, mut load) = (Client::new(at), Load::default());
             while began.elapsed() < time {
                 let since = Instant::now();
-                if client.ask().await {
+                if client.ask(&exchange).await {
                     load.times.push(micros(since.elapsed()));
                 } else {
                     load.errors += 1;
@@ -124,20 +278,15 @@ pub async fn closed(at: SocketAddr, connections: usize, time: Duration) -> Load 
             load
         });
     }
-    let mut all = Load::default();
-    while let Some(load) = tasks.join_next().await {
-        let load = load.unwrap();
-        all.times.extend(load.times);
-        all.errors += load.errors;
-    }
-    all.seconds = began.elapsed().as_secs_f64();
-    all
+    let parts = tasks.join_all().await;
+    Load::of(parts, began.elapsed().as_secs_f64())
 }
 
-/// So many requests a second on one connection.
-pub async fn paced(at: SocketAddr, rate: u32, time: Duration) -> Load {
+/// So many requests a second on one connection. The time of each counts from when it was due, so
+/// that one that was held up does not hide those behind it.
+pub async fn paced(at: SocketAddr, exchange: &Exchange, rate: u32, time: Duration) -> Load {
     let (mut client, mut load) = (Client::new(at), Load::default());
-    client.ask().await;
+    client.ask(exchange).await;
     let began = Instant::now();
     let mut due = began;
     while due - began < time {
@@ -146,13 +295,59 @@ pub async fn paced(at: SocketAddr, rate: u32, time: Duration) -> Load {
         while Instant::now() < due {
             std::hint::spin_loop();
         }
-        if client.ask().await {
+        if client.ask(exchange).await {
             load.times.push(micros(due.elapsed()));
         } else {
             load.errors += 1;
         }
         due += Duration::from_secs(1) / rate;
     }
-    load.seconds = began.elapsed().as_secs_f64();
-    load
+    Load::of([load], began.elapsed().as_secs_f64())
+}
+
+/// What came of an open load.
+pub struct Open {
+    pub good: Load,
+    /// Those that were answered 503; their errors are those of the whole.
+    pub refused: Load,
+}
+
+/// So many requests a second over so many connections, whether the server keeps up or not. A
+/// connection that waits for its answer when the next one is due sends that one afterwards: so
+/// there have to be more of them than requests that the server holds at once.
+pub async fn open(
+    at: SocketAddr,
+    exchange: &Arc<Exchange>,
+    rate: f64,
+    connections: u32,
+    time: Duration,
+) -> Open {
+    let period = Duration::from_secs_f64(f64::from(connections) / rate);
+    let began = Instant::now();
+    let mut tasks = JoinSet::new();
+    for connection in 0..connections {
+        let exchange = exchange.clone();
+        tasks.spawn(async move {
+            let mut client = Client::new(at);
+            let (mut good, mut refused) = (Load::default(), Load::default());
+            let mut due = began + period * connection / connections;
+            while due - began < time {
+                sleep_until(due).await;
+                let since = Instant::now();
+                match client.outcome(&exchange).await {
+                    Outcome::Good => good.times.push(micros(since.elapsed())),
+                    Outcome::Refused => refused.times.push(micros(since.elapsed())),
+                    Outcome::Bad => refused.errors += 1,
+                }
+                due += period;
+            }
+            (good, refused)
+        });
+    }
+    let (good, refused): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().unzip();
+    let seconds = began.elapsed().as_secs_f64();
+    Open {
+        good: Load::of(good, seconds),
+        refused: Load::of(refused, seconds),
+    }
 }
