@@ -10,6 +10,7 @@ use crate::cold::Cold;
 use crate::floors::{self, Floor};
 use crate::load::{self, Exchange, Load};
 use crate::machine::Machine;
+use crate::meter::Meter;
 use crate::report;
 use crate::systems::{self, Isolation, LeftOut, System};
 
@@ -121,9 +122,9 @@ fn measure(runtime: &Runtime, system: &mut System, figures: &mut Figures) {
     let (at, hello) = (system.at[0], Exchange::hello());
     let counted = |load: &dyn Fn(Duration) -> Load| {
         load(WARM_UP);
-        let before = system.cpu();
+        let meter = Meter::read(system);
         let mut load = load(LOAD);
-        load.cpu = system.cpu().saturating_sub(before);
+        meter.enter(system, &mut load);
         load
     };
     let closed = |connections| {

@@ -11,6 +11,8 @@ use tokio::runtime::Runtime;
 use crate::chart::{self, Axis, Line, Panel};
 use crate::load::{self, Exchange, Load};
 use crate::machine::Machine;
+use crate::meter::Meter;
+use crate::report;
 use crate::systems::{Function, Isolation, System, embly};
 
 /// How long each load is kept up.
@@ -112,9 +114,9 @@ fn measure(
 ) -> Load {
     let at = system.at[function];
     runtime.block_on(load::closed(at, exchange, connections, WARM_UP));
-    let before = system.cpu();
+    let meter = Meter::read(system);
     let mut load = runtime.block_on(load::closed(at, exchange, connections, LOAD));
-    load.cpu = system.cpu().saturating_sub(before);
+    meter.enter(system, &mut load);
     load
 }
 
@@ -124,7 +126,9 @@ fn megabytes(load: &Load, size: usize) -> f64 {
 }
 
 fn text(machine: &Machine, small: &[Curve], large: &[Bodies]) -> String {
-    let mut text = format!("{}\n\n", machine.text());
+    let loads = small.iter().chain(large.iter().map(|bodies| &bodies.curve));
+    let loads = loads.flat_map(|curve| &curve.loads);
+    let mut text = format!("{}\n{}\n\n", machine.text(), report::disturbed(loads));
     text.push_str(
         "| connections | isolation | requests/s | p50 | p99 | CPU per request | errors |\n\
          |--:|---|--:|--:|--:|--:|--:|\n",

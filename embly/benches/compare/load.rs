@@ -28,6 +28,8 @@ pub struct Load {
     seconds: f64,
     /// CPU time of all processes of the system meanwhile.
     pub cpu: Duration,
+    /// CPU time of whoever is neither the system nor the client: it should be next to none.
+    pub others: Duration,
 }
 
 impl Load {
@@ -78,6 +80,12 @@ impl Load {
         self.cpu.as_secs_f64() * 1e6 / self.times.len().max(1) as f64
     }
 
+    /// The part of the machine that others had.
+    pub fn disturbed(&self) -> f64 {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        self.others.as_secs_f64() / (self.seconds * cores as f64)
+    }
+
     pub fn json(&self) -> Value {
         json!({
             "requests": self.count(),
@@ -87,6 +95,7 @@ impl Load {
             "p50_us": self.p50(),
             "p99_us": self.p99(),
             "cpu_us_per_request": self.cpu_per_request(),
+            "part_of_the_machine_that_others_had": self.disturbed(),
         })
     }
 }
@@ -307,6 +316,7 @@ pub async fn paced(at: SocketAddr, exchange: &Exchange, rate: u32, time: Duratio
 
 /// What came of an open load.
 pub struct Open {
+    /// With the CPU time of the whole.
     pub good: Load,
     /// Those that were answered 503; their errors are those of the whole.
     pub refused: Load,

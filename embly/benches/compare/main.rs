@@ -2,8 +2,7 @@
 //! bench compare`, `curve`, `overload`.
 //!
 //! What is measured is the executable of this build, started as anybody starts it, and the other
-//! systems as programs of their own. The clients have one thread, which they share with nobody but
-//! the kernel.
+//! systems as programs of their own. The clients have one thread, on the same machine.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may")]
 
@@ -14,6 +13,7 @@ mod curve;
 mod floors;
 mod load;
 mod machine;
+mod meter;
 mod overload;
 mod report;
 mod systems;

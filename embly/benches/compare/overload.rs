@@ -9,6 +9,8 @@ use tokio::runtime::Runtime;
 
 use crate::load::{self, Exchange, Load, Open};
 use crate::machine::Machine;
+use crate::meter::Meter;
+use crate::report;
 use crate::systems::{Function, Isolation, embly};
 
 /// How long each load is kept up.
@@ -31,8 +33,6 @@ const OFFERED: [f64; 7] = [0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 4.0];
 struct Step {
     part: f64,
     load: Open,
-    /// CPU time of Embly meanwhile.
-    cpu: Duration,
 }
 
 pub fn run(runtime: &Runtime, folder: &Path) {
@@ -54,11 +54,13 @@ pub fn run(runtime: &Runtime, folder: &Path) {
             for part in OFFERED {
                 let rate = peak.rate() * part;
                 load::open(at, &hello, rate, CONNECTIONS, WARM_UP).await;
-                let before = system.cpu();
-                let load = load::open(at, &hello, rate, CONNECTIONS, LOAD).await;
-                let cpu = system.cpu().saturating_sub(before);
-                steps.push(Step { part, load, cpu });
+                let meter = Meter::read(&system);
+                let mut load = load::open(at, &hello, rate, CONNECTIONS, LOAD).await;
+                meter.enter(&system, &mut load.good);
+                steps.push(Step { part, load });
             }
+            let loads = steps.iter().map(|step| &step.load.good);
+            writeln!(text, "\n{}: {}", system.name, report::disturbed(loads)).unwrap();
             table(&mut text, &system.name, &peak, &steps);
         });
     }
@@ -74,7 +76,7 @@ fn table(text: &mut String, name: &str, peak: &Load, steps: &[Step]) {
         peak.rate()
     )
     .unwrap();
-    for Step { part, load, cpu } in steps {
+    for Step { part, load } in steps {
         let (good, refused) = (&load.good, &load.refused);
         let sent = good.rate() + refused.rate();
         let millis = |load: &Load, value: fn(&Load) -> f64| match load.count() {
@@ -90,7 +92,7 @@ fn table(text: &mut String, name: &str, peak: &Load, steps: &[Step]) {
             100.0 * refused.rate() / sent,
             millis(refused, Load::p50),
             millis(refused, Load::p99),
-            cpu.as_secs_f64() / LOAD.as_secs_f64(),
+            good.cpu.as_secs_f64() / LOAD.as_secs_f64(),
             refused.errors,
         )
         .unwrap();

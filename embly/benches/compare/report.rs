@@ -20,12 +20,26 @@ fn over_rounds(loads: &[Load], value: fn(&Load) -> f64) -> (f64, f64, f64) {
     middle(loads.iter().map(value).collect())
 }
 
+/// Whether the machine did something else meanwhile.
+pub fn disturbed<'a>(loads: impl IntoIterator<Item = &'a Load>) -> String {
+    let parts = loads.into_iter().map(Load::disturbed);
+    let (middle, _, most) = middle(parts.collect());
+    format!(
+        "Others had {:.0} % of the processors meanwhile, at most {:.0} %.",
+        100.0 * middle,
+        100.0 * most
+    )
+}
+
 pub fn text(run: &Run) -> String {
     let mut text = format!("{}\n", run.machine.text());
     let rounds = run.figures.first().map_or(0, |figures| figures.one.len());
+    let all = run.figures.iter();
+    let all = all.flat_map(|figures| [&figures.one, &figures.paced, &figures.many]);
     writeln!(
         text,
-        "Rounds: {rounds}; shown is the middle one of each figure.\n"
+        "Rounds: {rounds}; shown is the middle one of each figure. {}\n",
+        disturbed(all.flatten())
     )
     .unwrap();
     for left in &run.left_out {

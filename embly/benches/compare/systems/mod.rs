@@ -18,7 +18,7 @@ pub use embly::{Function, Isolation, embly};
 pub use install::{compile_c, output};
 
 /// A kernel's tick of CPU time, which `/proc` counts in: the same on all of today's.
-const TICK: Duration = Duration::from_millis(10);
+pub const TICK: Duration = Duration::from_millis(10);
 
 /// A server.
 pub struct System {
@@ -132,6 +132,12 @@ impl Process {
             ticks: times.sum::<Result<u64, _>>().ok()?,
         })
     }
+}
+
+/// CPU time of the process with this folder in `/proc`, its own and that of those that it has
+/// reaped.
+pub fn process_ticks(folder: &Path) -> Option<u64> {
+    Process::read(folder).map(|process| process.ticks)
 }
 
 /// What cannot be had here, and why.
