@@ -16,6 +16,7 @@ const USAGE: &str = "usage:
                                       Embly beside others, in one run
   cargo xtask bench curve             Embly with few and many connections, small and large bodies
   cargo xtask bench overload          Embly with more requests than it can answer
+  cargo xtask bench spawn [ROUNDS]    from function to function, beside the bare kernel
   cargo xtask bench jail [ROUNDS]     what each step of the jail costs
   cargo xtask bench attacks [NAME]    how soon attackers are ended, and what others notice";
 
@@ -32,8 +33,8 @@ fn bench() -> Result<()> {
     let mut arguments = std::env::args().skip(2);
     let mut cargo = std::process::Command::new(env!("CARGO"));
     match arguments.next().as_deref() {
-        Some("jail") => {
-            cargo.args(["bench", "--package", "embly", "--bench", "jail", "--"]);
+        Some(name @ ("jail" | "spawn")) => {
+            cargo.args(["bench", "--package", "embly", "--bench", name, "--"]);
             cargo.args(arguments);
         }
         Some(what @ ("compare" | "curve" | "overload")) => {
