@@ -254,7 +254,7 @@ impl TryFrom<comms::Message> for Message {
     type Error = Malformed;
 
     fn try_from(m: comms::Message) -> Result<Self, Malformed> {
-        let said: Vec<&'static str> = [
+        let bodies = [
             (!m.data.is_empty(), "data"),
             (!m.spawn.is_empty() || m.spawn_address != 0, "spawn"),
             (m.kill, "kill"),
@@ -270,15 +270,14 @@ impl TryFrom<comms::Message> for Message {
             (m.lookup.is_some(), "lookup"),
             (m.monitor, "monitor"),
             (m.grant.is_some(), "grant"),
-        ]
-        .into_iter()
-        .filter_map(|(said, name)| said.then_some(name))
-        .collect();
-        let [said] = said[..] else {
-            return Err(Malformed::Bodies(said));
+        ];
+        let mut said = bodies.iter().filter(|(is_said, _)| *is_said);
+        let (Some((_, said)), None) = (said.next(), said.next()) else {
+            let said = bodies.iter().filter(|(is_said, _)| *is_said);
+            return Err(Malformed::Bodies(said.map(|(_, name)| *name).collect()));
         };
         let (to, from) = (Address::new(m.to), Address::new(m.from));
-        let body = match said {
+        let body = match *said {
             "data" => Body::Data(m.data),
             "spawn" => Body::Spawn {
                 name: m.spawn,

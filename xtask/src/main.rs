@@ -17,6 +17,7 @@ const USAGE: &str = "usage:
   cargo xtask bench curve             Embly with few and many connections, small and large bodies
   cargo xtask bench overload          Embly with more requests than it can answer
   cargo xtask bench spawn [ROUNDS]    from function to function, beside the bare kernel
+  cargo xtask bench micro [FILTER]    the parts that every request passes, one by one
   cargo xtask bench jail [ROUNDS]     what each step of the jail costs
   cargo xtask bench attacks [NAME]    how soon attackers are ended, and what others notice";
 
@@ -33,7 +34,7 @@ fn bench() -> Result<()> {
     let mut arguments = std::env::args().skip(2);
     let mut cargo = std::process::Command::new(env!("CARGO"));
     match arguments.next().as_deref() {
-        Some(name @ ("jail" | "spawn")) => {
+        Some(name @ ("jail" | "spawn" | "micro")) => {
             cargo.args(["bench", "--package", "embly", "--bench", name, "--"]);
             cargo.args(arguments);
         }

@@ -5,7 +5,7 @@
 //! version is started when it is first needed and again when it has died; requests that were under
 //! way to it are repeated, since their guests had not begun.
 
-mod demand;
+pub mod demand;
 mod health;
 mod lot;
 mod offences;

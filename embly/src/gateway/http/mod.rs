@@ -6,7 +6,7 @@ mod answer;
 mod connection;
 mod decode;
 mod exchange;
-mod head;
+pub mod head;
 mod refuse;
 
 use std::sync::Arc;
