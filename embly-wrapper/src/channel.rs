@@ -78,9 +78,7 @@ impl Channel {
             if let Some(message) = frame::decode(&mut self.incoming)? {
                 return Ok(message);
             }
-            if !self.read(RecvFlags::empty())? {
-                return Err(ChannelError::Closed);
-            }
+            self.read(RecvFlags::empty())?;
         }
     }
 
@@ -110,6 +108,16 @@ impl Channel {
         timeout: Option<Duration>,
         streams: &mut Streams,
     ) -> Result<(), ChannelError> {
+        // What came in one piece with `startup` is here already.
+        let mut arrived = false;
+        self.decode(&mut |message| {
+            arrived = true;
+            streams.receive(message);
+        })?;
+        if arrived {
+            return Ok(());
+        }
+        // Not a read that waits: whoever waits in one is also woken when the master has read.
         self.poll(PollFlags::IN, timeout)?;
         self.take_in(streams)
     }
@@ -138,25 +146,35 @@ impl Channel {
 
     fn take_in_with(&mut self, receive: &mut impl FnMut(Message)) -> Result<(), ChannelError> {
         // What came in one piece with an earlier message is here already.
+        self.decode(receive)?;
         loop {
-            while let Some(message) = frame::decode(&mut self.incoming)? {
-                receive(message);
-            }
-            if !self.read(RecvFlags::DONTWAIT)? {
+            let more = self.read(RecvFlags::DONTWAIT)?;
+            self.decode(receive)?;
+            if !more {
                 return Ok(());
             }
         }
     }
 
-    /// Reads once; false when there was nothing without waiting.
+    /// Takes the messages that were read.
+    fn decode(&mut self, receive: &mut impl FnMut(Message)) -> Result<(), ChannelError> {
+        while let Some(message) = frame::decode(&mut self.incoming)? {
+            receive(message);
+        }
+        Ok(())
+    }
+
+    /// Reads once; false when nothing more is there without waiting: there was nothing, or less than
+    /// there was room for.
     fn read(&mut self, flags: RecvFlags) -> Result<bool, ChannelError> {
-        match buffer::receive(&self.socket, &mut self.incoming, self.read, flags) {
+        let room = self.read;
+        match buffer::receive(&self.socket, &mut self.incoming, room, flags) {
             Ok(0) => Err(ChannelError::Closed),
             Ok(bytes) => {
-                if bytes == self.read {
+                if bytes == room {
                     self.read = (2 * bytes).min(READ_AT_MOST);
                 }
-                Ok(true)
+                Ok(bytes == room)
             }
             Err(Errno::AGAIN) => Ok(false),
             Err(Errno::INTR) => Ok(true),

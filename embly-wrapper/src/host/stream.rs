@@ -112,7 +112,10 @@ pub fn events(
     let deadline = Some(timeout)
         .filter(|timeout| !timeout.is_zero())
         .and_then(|timeout| Instant::now().checked_add(timeout));
-    invocation.channel.take_in(&mut invocation.streams)?;
+    // Whoever is going to wait learns what has arrived by that.
+    if non_blocking != 0 || invocation.streams.has_events() {
+        invocation.channel.take_in(&mut invocation.streams)?;
+    }
     if invocation.streams.owes_much() {
         pay_owed(invocation)?;
     }
