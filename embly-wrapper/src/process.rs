@@ -9,16 +9,18 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use bytes::BytesMut;
 use protos::Slot;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SocketFlags, SocketType,
-    recvmsg, socketpair, sockopt,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendFlags, SocketFlags,
+    SocketType, recvmsg, socketpair, sockopt,
 };
 use rustix::process::{Pid, Signal};
 
 use crate::control::{self, Batch, Reply};
 use crate::jail::Policy;
+use crate::sys::buffer;
 pub use crate::sys::process::{Reaped, Status, Which, reap};
 
 /// A fork server, seen from the master: its process and its control socket. It ends when the
@@ -251,6 +253,24 @@ pub fn look(socket: BorrowedFd<'_>) -> io::Result<usize> {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
     let (bytes, _) = rustix::net::recv(socket, &mut [0][..], flags)?;
     Ok(bytes)
+}
+
+/// Reads what the wrapper at the other end has said, without waiting, to the end of `buffer`, at most
+/// as many bytes. 0 is the end.
+///
+/// # Errors
+/// `WouldBlock` when there is nothing.
+pub fn read(socket: BorrowedFd<'_>, buffer: &mut BytesMut, most: usize) -> io::Result<usize> {
+    Ok(buffer::receive(socket, buffer, most, RecvFlags::DONTWAIT)?)
+}
+
+/// Writes to the wrapper at the other end, without waiting: how many bytes it was.
+///
+/// # Errors
+/// `WouldBlock` when there is no room.
+pub fn write(socket: BorrowedFd<'_>, bytes: &[u8]) -> io::Result<usize> {
+    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
+    Ok(rustix::net::send(socket, bytes, flags)?)
 }
 
 /// Whether there is a child of this number that was not reaped.

@@ -27,7 +27,7 @@ use super::{Finished, Record, Switchboard, spawn_limits};
 use crate::limits::CPU_WINDOW;
 use crate::pool::{Function, Turn, backoff};
 use crate::report::describe;
-use crate::wrapper::{StartError, Wrapper};
+use crate::wrapper::{Found, StartError, Wrapper};
 
 /// Reads in a row before all others have their turn. The first is for what had woken us; where a
 /// second finds something too, somebody writes as fast as we read.
@@ -461,7 +461,7 @@ impl Driver {
 
     fn write(&self, run: &mut Run) {
         while !run.outgoing.is_empty() && !run.deaf {
-            match run.wrapper.socket.try_write(&run.outgoing) {
+            match run.wrapper.socket.write(&run.outgoing) {
                 Ok(bytes) => {
                     run.outgoing.advance(bytes);
                     if run.outgoing.is_empty() {
@@ -481,11 +481,11 @@ impl Driver {
 
     /// Reads what is there; false at the end.
     fn read(&mut self, run: &mut Run) -> bool {
-        run.incoming.reserve(READ_BYTES);
-        match run.wrapper.socket.try_read_buf(&mut run.incoming) {
-            Ok(0) => return false,
-            Ok(_) => run.reads += 1,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+        match run.wrapper.socket.read(&mut run.incoming, READ_BYTES) {
+            Ok(Found::End) => return false,
+            Ok(Found::Part) => run.reads += 1,
+            Ok(Found::All) => run.reads = 0,
+            Ok(Found::Nothing) => {
                 run.reads = 0;
                 return true;
             }

@@ -17,7 +17,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{oneshot, watch};
 use tokio::time::{sleep, timeout};
 
-use super::{Jail, Nursery, Reaper, StartError, Wrapper};
+use super::{Jail, Nursery, Reaper, Socket, StartError, Wrapper};
 use crate::report::Reporter;
 
 /// A program that was started gets this long to load its function and connect.
@@ -171,6 +171,8 @@ impl Door {
             () = reaper.gone(pid) => None,
         };
         let socket = connected.ok_or(StartError::Gone)?;
+        let socket = socket.into_std().and_then(Socket::new);
+        let socket = socket.map_err(StartError::Connection)?;
         stray.pid = None;
         Ok(Wrapper::new(socket, pid, reaper))
     }

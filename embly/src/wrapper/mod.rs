@@ -7,6 +7,7 @@ mod nursery;
 mod processors;
 mod reaper;
 mod server;
+mod socket;
 
 pub use count::{Count, Counted};
 pub use door::{Door, DoorError};
@@ -15,16 +16,13 @@ pub use nursery::Nursery;
 pub use processors::Processors;
 pub use reaper::Reaper;
 pub use server::{Ordered, Server, StartError};
+pub use socket::{Found, Socket};
 
-use std::io;
-use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use embly_wrapper::process::{self, Reaped};
+use embly_wrapper::process::Reaped;
 use protos::Slot;
-use tokio::io::Interest;
-use tokio::net::UnixStream;
 use tokio::sync::oneshot;
 
 /// A wrapper that has said hello: forked, connected, waiting for `startup`. It ends when this is
@@ -32,7 +30,7 @@ use tokio::sync::oneshot;
 #[derive(Debug)]
 pub struct Wrapper {
     /// The connection to it.
-    pub socket: UnixStream,
+    pub socket: Socket,
     /// Its process, our child.
     pub pid: i32,
     /// How that ends.
@@ -48,7 +46,7 @@ pub struct Wrapper {
 }
 
 impl Wrapper {
-    fn new(socket: UnixStream, pid: i32, reaper: &Reaper) -> Self {
+    fn new(socket: Socket, pid: i32, reaper: &Reaper) -> Self {
         Self {
             socket,
             pid,
@@ -62,10 +60,7 @@ impl Wrapper {
 
     /// Whether it has ended, or has said something where it has nothing to say.
     pub fn is_of_no_use(&self) -> bool {
-        // Costs no system call as long as the runtime has heard nothing of it.
-        let look = || process::look(self.socket.as_fd());
-        let heard = self.socket.try_io(Interest::READABLE, look);
-        !heard.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
+        !self.socket.is_silent()
     }
 }
 

@@ -16,7 +16,7 @@ use tokio::time::timeout;
 
 use crate::backoff::seconds;
 
-use super::{Jail, Nursery, Reaper, Slots, Wrapper};
+use super::{Jail, Nursery, Reaper, Slots, Socket, Wrapper};
 
 /// Loading an artefact takes milliseconds; a machine under heavy load gets this much.
 const READY_WITHIN: Duration = Duration::from_secs(10);
@@ -195,11 +195,13 @@ impl Ordered {
     /// See [`StartError`].
     pub async fn ready(self) -> Result<Wrapper, StartError> {
         let Self { server, slot, ours } = self;
-        let socket = UnixStream::from_std(ours.into()).map_err(StartError::Connection)?;
-        let hello = match process::hello(socket.as_fd()) {
+        let hello = process::hello(ours.as_fd());
+        let socket = Socket::new(ours).map_err(StartError::Connection)?;
+        let hello = match hello {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                let hello = socket.async_io(Interest::READABLE, || process::hello(socket.as_fd()));
-                timeout(HELLO_WITHIN, hello).await.ok()
+                timeout(HELLO_WITHIN, socket.first(process::hello))
+                    .await
+                    .ok()
             }
             hello => Some(hello),
         };
