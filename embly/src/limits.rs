@@ -209,13 +209,26 @@ pub struct Parked {
     pub after: Option<Duration>,
 }
 
-impl Default for Parked {
-    fn default() -> Self {
+impl Parked {
+    /// What holds where nothing else is said. Processes that serve again wait between two
+    /// invocations, all that there are at once: one that finds no place ends, and another is forked
+    /// for the next request.
+    pub fn of(isolation: Isolation, concurrency: Option<u32>) -> Self {
+        let max = match isolation {
+            Isolation::Invocation => PARKED_MAX,
+            Isolation::Function(_) => concurrency.unwrap_or(CONCURRENCY).max(PARKED_MAX),
+        };
         Self {
             min: PARKED_MIN,
-            max: PARKED_MAX,
+            max,
             after: Some(PARKED_AFTER),
         }
+    }
+}
+
+impl Default for Parked {
+    fn default() -> Self {
+        Self::of(Isolation::Invocation, None)
     }
 }
 

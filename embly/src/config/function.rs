@@ -9,7 +9,7 @@ use super::fields::{Field, Fields};
 use super::machine::Machine;
 use super::problem::{Problem, Problems, quote};
 use super::{Function, Language, allow, limit, paths, schema, suggest};
-use crate::limits::Isolation;
+use crate::limits::{Isolation, Parked};
 
 /// What the values of a file are checked against.
 pub(super) struct World<'a> {
@@ -87,9 +87,11 @@ pub(super) fn read(
     };
     let env = env(fields, defaults, world, problems);
     let limits = limits(fields, defaults, world, problems).limits;
-    let parked = fields.get("parked");
-    let parked = parked.map(|field| limit::parked(field, world.machine, problems));
     let isolation = isolation(fields, world, problems);
+    let mut parked = Parked::of(isolation, limits.concurrency);
+    if let Some(field) = fields.get("parked") {
+        parked = limit::parked(field, parked, world.machine, problems);
+    }
     let allow = fields.get("allow");
     let allow = allow.map(|field| allow::read(field, functions, problems));
     let start = allow::start(fields, problems);
@@ -102,7 +104,7 @@ pub(super) fn read(
         env,
         limits,
         isolation,
-        parked: parked.unwrap_or_default(),
+        parked,
         allow: allow.unwrap_or_default(),
         start,
     })

@@ -68,9 +68,13 @@ pub(super) fn read(
     known
 }
 
-/// Reads `parked`; what is wrong stays as it is without it.
-pub(super) fn parked(field: Field<'_>, machine: &Machine, problems: &mut Problems) -> Parked {
-    let mut parked = Parked::default();
+/// Reads `parked`; what is wrong, or missing, is as in `parked`.
+pub(super) fn parked(
+    field: Field<'_>,
+    mut parked: Parked,
+    machine: &Machine,
+    problems: &mut Problems,
+) -> Parked {
     let mut whole = Limit {
         field,
         machine,

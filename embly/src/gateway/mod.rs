@@ -3,6 +3,7 @@
 
 pub mod http;
 mod listener;
+mod refusals;
 mod tcp;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -15,6 +16,7 @@ use crate::pool::Function;
 use crate::report::Often;
 use crate::switchboard::Switchboard;
 pub use listener::{BindError, Listener};
+use refusals::Refusals;
 
 /// What a gateway needs to serve.
 #[derive(Debug)]
@@ -33,6 +35,7 @@ pub struct Gateway {
     pub dev: bool,
     /// What is told of clients that were turned away without an answer.
     turned_away: Mutex<Often>,
+    refusals: Refusals,
 }
 
 impl Gateway {
@@ -52,6 +55,7 @@ impl Gateway {
             switchboard,
             dev,
             turned_away: Mutex::default(),
+            refusals: Refusals::default(),
         }
     }
 

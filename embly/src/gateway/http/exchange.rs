@@ -2,12 +2,14 @@
 //! and sent on.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use protos::{Ending, Reason};
+use tokio::time::sleep;
 
 use super::super::Gateway;
 use super::access::Access;
@@ -51,6 +53,10 @@ pub async fn handle(
             Ok(response.map(|()| Body::Answer(Box::new(answer))))
         }
         Err(Refusal { ending, status }) => {
+            if ending.reason == Reason::Overloaded {
+                // One that has left cancels this.
+                sleep(gateway.refusals.wait(Instant::now())).await;
+            }
             access.reason = Some(ending.reason);
             let status = status
                 .or_else(|| StatusCode::from_u16(ending.reason.http_status()?).ok())
