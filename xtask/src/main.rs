@@ -19,6 +19,7 @@ const USAGE: &str = "usage:
   cargo xtask bench spawn [ROUNDS]    from function to function, beside the bare kernel
   cargo xtask bench micro [FILTER]    the parts that every request passes, one by one
   cargo xtask bench jail [ROUNDS]     what each step of the jail costs
+  cargo xtask bench scale [PART]      how far one machine goes
   cargo xtask bench attacks [NAME]    how soon attackers are ended, and what others notice";
 
 fn main() -> Result<()> {
@@ -34,7 +35,7 @@ fn bench() -> Result<()> {
     let mut arguments = std::env::args().skip(2);
     let mut cargo = std::process::Command::new(env!("CARGO"));
     match arguments.next().as_deref() {
-        Some(name @ ("jail" | "spawn" | "micro")) => {
+        Some(name @ ("jail" | "micro" | "scale" | "spawn")) => {
             cargo.args(["bench", "--package", "embly", "--bench", name, "--"]);
             cargo.args(arguments);
         }

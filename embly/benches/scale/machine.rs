@@ -1,0 +1,85 @@
+//! What the machine has, and how much of it is in use: as the kernel counts it.
+
+use std::fs;
+use std::ops::Sub;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Memory of the whole machine, in bytes.
+#[derive(Clone, Copy)]
+pub struct Memory {
+    /// What nobody else can have, whoever uses it: the kernel's part counts.
+    pub used: u64,
+    /// Of it, private memory of processes.
+    pub anonymous: u64,
+    pub page_tables: u64,
+    pub kernel_stacks: u64,
+    /// Objects of the kernel that it cannot give back: processes, sockets, descriptors.
+    pub slab: u64,
+}
+
+impl Memory {
+    pub fn now() -> Self {
+        let of = |line| kibibytes("/proc/meminfo", line);
+        Self {
+            used: of("MemTotal:") - of("MemAvailable:"),
+            anonymous: of("AnonPages:"),
+            page_tables: of("PageTables:") + of("SecPageTables:"),
+            kernel_stacks: of("KernelStack:"),
+            slab: of("SUnreclaim:"),
+        }
+    }
+}
+
+impl Sub for Memory {
+    type Output = Self;
+
+    fn sub(self, before: Self) -> Self {
+        Self {
+            used: self.used.saturating_sub(before.used),
+            anonymous: self.anonymous.saturating_sub(before.anonymous),
+            page_tables: self.page_tables.saturating_sub(before.page_tables),
+            kernel_stacks: self.kernel_stacks.saturating_sub(before.kernel_stacks),
+            slab: self.slab.saturating_sub(before.slab),
+        }
+    }
+}
+
+/// A line of a file in `/proc` that counts in KiB, in bytes; 0 where there is none.
+pub fn kibibytes(file: &str, line: &str) -> u64 {
+    let text = fs::read_to_string(file).unwrap();
+    let found = text.lines().find_map(|it| it.strip_prefix(line));
+    let number = found.and_then(|it| it.trim().strip_suffix(" kB")?.parse::<u64>().ok());
+    number.unwrap_or(0) * 1024
+}
+
+/// In MiB, for people.
+pub fn mib(bytes: u64) -> u64 {
+    bytes >> 20
+}
+
+/// Has this process, and those that it starts, open so many files, where that is allowed; the limit
+/// that holds then.
+pub fn raise_open_files(wanted: u64) -> u64 {
+    let wanted = Rlimit {
+        current: Some(wanted),
+        maximum: Some(wanted),
+    };
+    // Only root may raise what is allowed at most.
+    let raised = setrlimit(Resource::Nofile, wanted);
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    if raised.is_err() {
+        let allowed = Rlimit {
+            current: maximum,
+            maximum,
+        };
+        setrlimit(Resource::Nofile, allowed).unwrap();
+    }
+    maximum.unwrap_or(u64::MAX)
+}
+
+/// Processes and threads that the machine can have at once.
+pub fn most_processes() -> usize {
+    let text = fs::read_to_string("/proc/sys/kernel/pid_max").unwrap();
+    text.trim().parse().unwrap()
+}
