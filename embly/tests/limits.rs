@@ -297,10 +297,34 @@ fn more_invocations_than_open_files_allow_are_refused() {
     let project = Project::new().guest_with("crowds", limits).guest("script");
     let embly = Embly::limited(&project.http("crowds"), "ulimit -n 60");
     let text = get(embly.at("crowds"), "/").text();
-    // The first of the 30 is the parent.
-    assert!(text.starts_with("29 "), "{text}");
+    // The first two of the 30 are the client and the parent.
+    assert!(text.starts_with("28 "), "{text}");
     let why = "refused (code 6): the machine has no room: its limit on open files allows 30";
     assert!(text.contains(why), "{text}");
+}
+
+#[test]
+fn more_clients_than_open_files_allow_are_told_so() {
+    let project = Project::unparked().guest("echo").guest("script");
+    let project = project.tcp("echo").http("script");
+    let embly = Embly::limited(&project, "ulimit -n 60");
+    // Each takes two of the 30, itself and its invocation.
+    let mut live: Vec<_> = (0..15)
+        .map(|_| {
+            let mut client = Connection::new(embly.at("echo"));
+            client.send("x");
+            assert_eq!(client.exactly(1), b"x");
+            client
+        })
+        .collect();
+    let (_, in_order) = Connection::new(embly.at("echo")).rest();
+    assert!(!in_order, "one more is reset");
+    let answer = get(embly.at("script"), "/");
+    assert_eq!((answer.status, answer.reason()), (503, "overloaded"));
+    live.pop();
+    eventually("a request fits again", || {
+        get(embly.at("script"), "/").status != 503
+    });
 }
 
 #[test]

@@ -8,7 +8,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 /// Memory of the whole machine, in bytes.
 #[derive(Clone, Copy)]
 pub struct Memory {
-    /// What nobody else can have, whoever uses it: the kernel's part counts.
+    /// All that is neither free nor a cache: the kernel's part counts.
     pub used: u64,
     /// Of it, private memory of processes.
     pub anonymous: u64,
@@ -22,7 +22,11 @@ impl Memory {
     pub fn now() -> Self {
         let of = |line| kibibytes("/proc/meminfo", line);
         Self {
-            used: of("MemTotal:") - of("MemAvailable:"),
+            used: of("MemTotal:")
+                - ["MemFree:", "Buffers:", "Cached:", "SReclaimable:"]
+                    .map(of)
+                    .iter()
+                    .sum::<u64>(),
             anonymous: of("AnonPages:"),
             page_tables: of("PageTables:") + of("SecPageTables:"),
             kernel_stacks: of("KernelStack:"),

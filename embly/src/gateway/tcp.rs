@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use bytes::BytesMut;
 use protos::Reason;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, Interest};
+use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
@@ -36,9 +36,10 @@ pub async fn serve(
         // is not held while nobody comes, and what runs then is the version of that moment.
         let next = async {
             drop(room(&gateway, &mut replaced).await);
-            listener.accept(&gateway.name, &reporter).await
+            let (stream, client) = listener.accept(&gateway.name, &reporter).await;
+            (stream, client, gateway.switchboard.client())
         };
-        let (stream, client) = tokio::select! {
+        let (stream, client, counted) = tokio::select! {
             next = next => next,
             () = closed(&mut closing) => break,
         };
@@ -47,7 +48,10 @@ pub async fn serve(
             () = closed(&mut closing) => break,
         };
         let connection = connection(Arc::clone(&gateway), function, permit, stream, client);
-        connections.spawn(connection);
+        connections.spawn(async move {
+            connection.await;
+            drop(counted);
+        });
     }
     drop(listener);
     connections.close();
@@ -170,18 +174,20 @@ async fn was_reset(writer: &OwnedWriteHalf) {
 }
 
 /// The client's bytes to the function, as far as it takes them.
-async fn upload(mut reader: OwnedReadHalf, mut sink: Sink) {
-    let mut buffer = BytesMut::new();
+async fn upload(reader: OwnedReadHalf, mut sink: Sink) {
     // Nothing is read that the function has no room for: the client is held back by TCP.
     while sink.ready().await.is_ok() {
-        buffer.reserve(READ_BYTES);
-        match reader.read_buf(&mut buffer).await {
+        // A client that says nothing for long has no buffer meanwhile. An error shows as it is read.
+        let _ = reader.readable().await;
+        let mut buffer = BytesMut::with_capacity(READ_BYTES);
+        match reader.try_read_buf(&mut buffer) {
             Ok(0) => return sink.finish(),
             Ok(_) => {
-                if sink.send(buffer.split().freeze()).await.is_err() {
+                if sink.send(buffer.freeze()).await.is_err() {
                     return;
                 }
             }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return sink.stop(Reason::ClientGone, "the client reset the connection"),
         }
     }

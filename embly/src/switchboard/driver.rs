@@ -280,6 +280,7 @@ impl Driver {
         if run.stopped.is_some() {
             reaper.kill(run.wrapper.pid);
         }
+        reaper.ends(run.wrapper.pid);
         let in_time = timeout(EXIT_WITHIN, &mut run.wrapper.reaped).await;
         let killed = in_time.is_err();
         let reaped = match in_time {
@@ -533,6 +534,10 @@ impl Driver {
                 }
                 Ok(None) => {
                     run.backlog = false;
+                    if run.incoming.is_empty() {
+                        // One that waits for long holds nothing meanwhile.
+                        run.incoming = BytesMut::new();
+                    }
                     return;
                 }
                 Err(error) => {

@@ -25,13 +25,14 @@ use crate::limits::WINDOW_MIN;
 use crate::pool::{Function, Functions, Processes};
 use crate::report::{Event, Left, Often, Reporter};
 use crate::router::{Budget, Effect, Router, SpawnLimits, initial_window};
+use crate::wrapper::{Count, Counted};
 pub use clock::Times;
 use driver::{Driver, Order};
 pub use exchange::{Ended, Exchange, ExchangeEvent, Sink, Source};
 use exchange::{Gate, Port};
 use record::Record;
 pub use record::{Finished, Origin};
-use room::Room;
+use room::{InUse, Room};
 
 /// Where the messages to one address go.
 #[derive(Debug)]
@@ -68,6 +69,8 @@ pub struct Switchboard {
     processes: Arc<Processes>,
     reporter: Reporter,
     room: Room,
+    /// Connections of clients.
+    clients: Arc<Count>,
     stopping: AtomicBool,
     /// Told each time an invocation has ended.
     ended: Notify,
@@ -87,6 +90,7 @@ impl Switchboard {
             processes,
             reporter,
             room: Room::here(),
+            clients: Arc::default(),
             stopping: AtomicBool::new(false),
             ended: Notify::new(),
         })
@@ -158,13 +162,18 @@ impl Switchboard {
         Ok(exchange)
     }
 
+    /// Counts a client as long as the result lives: its connection takes a descriptor.
+    pub fn client(&self) -> Counted {
+        self.clients.one()
+    }
+
     /// Whether one more fits where so many run; what only waits gives way.
     fn make_room(&self, running: usize) -> Result<(), String> {
         let parked = self.processes.parked.get();
-        match self.room.check(running + parked) {
+        match self.room.check(self.in_use(running, parked)) {
             Err(_) if parked > 0 => {
                 self.functions.shed();
-                self.room.check(running)
+                self.room.check(self.in_use(running, 0))
             }
             checked => checked,
         }
@@ -173,7 +182,15 @@ impl Switchboard {
     /// How many more wrappers may wait for requests.
     fn room_to_park(&self) -> usize {
         let running = self.lock().running;
-        self.room.to_park(running, self.processes.parked.get())
+        let parked = self.processes.parked.get();
+        self.room.to_park(self.in_use(running, parked), parked)
+    }
+
+    fn in_use(&self, running: usize, parked: usize) -> InUse {
+        InUse {
+            processes: running + parked,
+            descriptors: running + parked + self.clients.get(),
+        }
     }
 
     #[expect(

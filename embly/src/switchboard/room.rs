@@ -11,8 +11,8 @@ use crate::config::Machine;
 /// Of the processes that there can be, this part is left to others.
 const PROCESSES_LEFT: u64 = 16;
 
-/// Descriptors for listeners, fork servers, the runtime, and clients that are being answered;
-/// at most half of what there are.
+/// Descriptors for listeners, fork servers, the runtime, and clients that are told that there is
+/// no room; at most half of what there are.
 const DESCRIPTORS_LEFT: u64 = 64;
 
 /// Of the memory, this part has to be available …
@@ -28,18 +28,24 @@ const LOOK_EVERY: Duration = Duration::from_millis(100);
 /// many free.
 const PARKED: u64 = 8;
 
-/// A bound on how many invocations there can be.
+/// Of these, invocations and clients take one each.
+const OPEN_FILES: &str = "open files";
+
+/// What is in use of that of which there can be so many.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Ceiling {
-    invocations: u64,
-    /// What is used up.
-    what: &'static str,
+pub struct InUse {
+    /// Of invocations, and of wrappers that wait for one.
+    pub processes: usize,
+    /// Theirs, and those of clients.
+    pub descriptors: usize,
 }
 
 /// What the machine has room for; taken from it at the start.
 #[derive(Debug)]
 pub struct Room {
-    ceilings: Vec<Ceiling>,
+    /// How many there can be; `None` without limit.
+    processes: Option<u64>,
+    descriptors: Option<u64>,
     /// Bytes that have to be available.
     reserve: u64,
     memory: Arc<Memory>,
@@ -75,28 +81,36 @@ impl Room {
     }
 
     fn of(memory: Option<u64>, processes: Option<u64>, descriptors: Option<u64>) -> Self {
-        let processes = processes.map(|has| Ceiling {
-            invocations: (has - has / PROCESSES_LEFT).max(1),
-            what: "processes",
-        });
-        let descriptors = descriptors.map(|has| Ceiling {
-            invocations: (has - DESCRIPTORS_LEFT.min(has / 2)).max(1),
-            what: "open files",
-        });
+        let processes = processes.map(|has| (has - has / PROCESSES_LEFT).max(1));
+        let descriptors = descriptors.map(|has| (has - DESCRIPTORS_LEFT.min(has / 2)).max(1));
         let reserve = memory.map_or(0, |has| (has / MEMORY_LEFT).min(MEMORY_LEFT_AT_MOST));
         Self {
-            ceilings: processes.into_iter().chain(descriptors).collect(),
+            processes,
+            descriptors,
             reserve,
             memory: Arc::default(),
         }
     }
 
-    /// Whether one more fits where so many run; the error says why not.
-    pub fn check(&self, running: usize) -> Result<(), String> {
-        let full = |ceiling: &&Ceiling| running as u64 >= ceiling.invocations;
-        if let Some(Ceiling { invocations, what }) = self.ceilings.iter().find(full) {
+    /// Each ceiling, with how many are in use and what they are.
+    fn ceilings(&self, in_use: InUse) -> impl Iterator<Item = (u64, u64, &'static str)> {
+        let processes = (self.processes, in_use.processes, "processes");
+        let descriptors = (self.descriptors, in_use.descriptors, OPEN_FILES);
+        let known = |(most, used, what): (Option<u64>, usize, _)| Some((most?, used as u64, what));
+        [processes, descriptors].into_iter().filter_map(known)
+    }
+
+    /// Whether one more fits where so many are in use; the error says why not.
+    pub fn check(&self, in_use: InUse) -> Result<(), String> {
+        let full = |(most, used, _): &(u64, u64, _)| used >= most;
+        if let Some((most, _, what)) = self.ceilings(in_use).find(full) {
             return Err(format!(
-                "the machine has no room: its limit on {what} allows {invocations} invocations"
+                "the machine has no room: its limit on {what} allows {most} invocations{}",
+                if what == OPEN_FILES {
+                    " and clients together"
+                } else {
+                    ""
+                }
             ));
         }
         let mut available = self.memory.available();
@@ -114,8 +128,8 @@ impl Room {
         }
     }
 
-    /// How many more wrappers may wait for requests, where so many run and so many wait.
-    pub fn to_park(&self, running: usize, parked: usize) -> usize {
+    /// How many more wrappers may wait for requests, where so many are in use, of which so many wait.
+    pub fn to_park(&self, in_use: InUse, parked: usize) -> usize {
         if self
             .memory
             .available()
@@ -123,13 +137,13 @@ impl Room {
         {
             return 0;
         }
-        let (running, parked) = (running as u64, parked as u64);
-        let of = |ceiling: &Ceiling| {
-            let share = ceiling.invocations / PARKED;
-            let free = ceiling.invocations.saturating_sub(running + parked);
-            share.saturating_sub(parked).min(free.saturating_sub(share))
+        let of = |(most, used, _): (u64, u64, _)| {
+            let (share, free) = (most / PARKED, most.saturating_sub(used));
+            share
+                .saturating_sub(parked as u64)
+                .min(free.saturating_sub(share))
         };
-        let room = self.ceilings.iter().map(of).min();
+        let room = self.ceilings(in_use).map(of).min();
         room.map_or(usize::MAX, |room| {
             usize::try_from(room).unwrap_or(usize::MAX)
         })
@@ -180,34 +194,50 @@ impl Memory {
 mod tests {
     use super::*;
 
+    /// So many invocations, whose clients need no connection.
+    fn running(count: usize) -> InUse {
+        InUse {
+            processes: count,
+            descriptors: count,
+        }
+    }
+
     #[test]
     fn what_the_machine_cannot_hold_is_refused_with_the_reason() {
         let room = Room::of(None, Some(160), Some(1_000));
-        assert_eq!(room.check(149), Ok(()));
-        let why = room.check(150).unwrap_err();
+        assert_eq!(room.check(running(149)), Ok(()));
+        let why = room.check(running(150)).unwrap_err();
         assert!(why.contains("limit on processes allows 150"), "{why}");
         let room = Room::of(None, None, Some(40));
-        assert!(room.check(19).is_ok());
-        assert!(room.check(20).unwrap_err().contains("open files"));
-        assert_eq!(Room::of(None, Some(1), Some(1)).check(0), Ok(()));
+        assert!(room.check(running(19)).is_ok());
+        assert!(room.check(running(20)).unwrap_err().contains("open files"));
+        let full = InUse {
+            processes: 10,
+            descriptors: 20,
+        };
+        assert!(room.check(full).unwrap_err().contains("and clients"));
+        assert_eq!(Room::of(None, Some(1), Some(1)).check(running(0)), Ok(()));
     }
 
     #[test]
     fn those_that_wait_leave_room_for_those_that_run() {
         let room = Room::of(None, Some(170), None);
         // 160 in all, of which 20 may wait.
-        assert_eq!(room.to_park(0, 0), 20);
-        assert_eq!(room.to_park(0, 15), 5);
-        assert_eq!(room.to_park(130, 0), 10);
-        assert_eq!(room.to_park(130, 10), 0);
-        assert_eq!(room.to_park(160, 20), 0);
-        assert_eq!(Room::of(None, None, None).to_park(0, 0), usize::MAX);
+        assert_eq!(room.to_park(running(0), 0), 20);
+        assert_eq!(room.to_park(running(15), 15), 5);
+        assert_eq!(room.to_park(running(130), 0), 10);
+        assert_eq!(room.to_park(running(140), 10), 0);
+        assert_eq!(room.to_park(running(180), 20), 0);
+        assert_eq!(
+            Room::of(None, None, None).to_park(running(0), 0),
+            usize::MAX
+        );
         let room = Room {
             reserve: 64 << 20,
             ..room
         };
         room.memory.lock().available = Some(127 << 20);
-        assert_eq!(room.to_park(0, 0), 0);
+        assert_eq!(room.to_park(running(0), 0), 0);
     }
 
     #[test]
@@ -218,9 +248,9 @@ mod tests {
         };
         let sees = |available: u64| room.memory.lock().available = Some(available);
         sees(64 << 20);
-        assert_eq!(room.check(0), Ok(()));
+        assert_eq!(room.check(running(0)), Ok(()));
         sees(63 << 20);
-        let why = room.check(0).unwrap_err();
+        let why = room.check(running(0)).unwrap_err();
         assert!(why.contains("63 MiB of memory are available"), "{why}");
     }
 }

@@ -1,4 +1,8 @@
-//! The end of processes: reaps them in batches by process group, with what they used.
+//! The end of processes: reaps them, with what they used.
+//!
+//! One whose driver knows that it ends is reaped by its number. All others, such as those that
+//! ended while they waited for a request, are looked for by process group; there the kernel passes
+//! all children each time, so where there are many it is done now and then.
 //!
 //! A number cannot be used again before its process is reaped, and killing and reaping hold
 //! the same lock, so that a kill never meets a stranger.
@@ -11,10 +15,20 @@ use std::time::{Duration, Instant};
 use embly_wrapper::process::{self, Reaped, Which};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, oneshot};
+use tokio::time::sleep_until;
 
 /// A process that ended before anybody had asked for it is remembered this long. Its wrapper's
 /// hello is then in the socket already, and its driver asks as soon as it has read it.
 const UNCLAIMED_KEPT: Duration = Duration::from_secs(2);
+
+/// With so many processes at most, those that ended are looked for at each signal.
+const FEW: usize = 128;
+
+/// With more, this long after it …
+const SWEEP_WITHIN: Duration = Duration::from_millis(100);
+
+/// … and so many times as long as the last time took: it takes a twentieth of the master at most.
+const SWEEP_REST: u32 = 19;
 
 /// Reaps the children of the master.
 #[derive(Debug, Default)]
@@ -28,6 +42,8 @@ pub struct Reaper {
 struct Inner {
     groups: HashSet<i32>,
     waiting: HashMap<i32, oneshot::Sender<Reaped>>,
+    /// Those of them that are about to end.
+    ending: HashSet<i32>,
     unclaimed: HashMap<i32, (Reaped, Instant)>,
 }
 
@@ -41,8 +57,24 @@ impl Reaper {
         let mut signals = signal(SignalKind::child())?;
         let task = Arc::clone(&reaper);
         tokio::spawn(async move {
-            while signals.recv().await.is_some() {
+            let mut rest = SWEEP_WITHIN;
+            let mut due = None;
+            loop {
+                tokio::select! {
+                    signal = signals.recv() => match signal {
+                        Some(()) if task.reap_ending() > FEW => {
+                            due.get_or_insert_with(|| Instant::now() + rest);
+                            continue;
+                        }
+                        Some(()) => {}
+                        None => return,
+                    },
+                    () = sleep_until(due.unwrap_or_else(Instant::now).into()), if due.is_some() => {}
+                }
+                let since = Instant::now();
                 task.reap();
+                rest = SWEEP_WITHIN.max(since.elapsed() * SWEEP_REST);
+                due = None;
             }
         });
         Ok(reaper)
@@ -73,6 +105,24 @@ impl Reaper {
             let _ = send.send(reaped);
         }
         receive
+    }
+
+    /// A process that is being watched ends by itself, or was killed: it is reaped as soon as it
+    /// has ended.
+    pub fn ends(&self, pid: i32) {
+        let mut inner = self.lock();
+        if inner.waiting.contains_key(&pid) && inner.reap(pid) {
+            inner.ending.insert(pid);
+        }
+    }
+
+    /// Reaps those of which it is known that they end; how many processes there may be.
+    fn reap_ending(&self) -> usize {
+        let mut inner = self.lock();
+        let mut ending = std::mem::take(&mut inner.ending);
+        ending.retain(|pid| inner.reap(*pid));
+        inner.ending = ending;
+        inner.groups.len() + inner.waiting.len()
     }
 
     /// Kills a process that is being watched and was not reaped.
@@ -157,11 +207,7 @@ impl Reaper {
                 let reaped = process::reap(Which::Group(leader))
                     .or_else(|_| process::reap(Which::Process(leader)));
                 match reaped {
-                    Ok(Some(reaped)) => match inner.waiting.remove(&reaped.pid) {
-                        // A driver that has gone does not want to know.
-                        Some(driver) => drop(driver.send(reaped)),
-                        None => drop(inner.unclaimed.insert(reaped.pid, (reaped, now))),
-                    },
+                    Ok(Some(reaped)) => inner.take(reaped, now),
                     Ok(None) => break,
                     // Neither the leader nor any of its group is left.
                     Err(_) => {
@@ -173,5 +219,28 @@ impl Reaper {
         }
         drop(inner);
         self.reaped.notify_waiters();
+    }
+}
+
+impl Inner {
+    /// Reaps this process if it has ended; whether it has not.
+    fn reap(&mut self, pid: i32) -> bool {
+        match process::reap(Which::Process(pid)) {
+            Ok(Some(reaped)) => self.take(reaped, Instant::now()),
+            Ok(None) => return true,
+            // Somebody has looked for all in the meantime.
+            Err(_) => {}
+        }
+        false
+    }
+
+    /// Tells whoever waits for it.
+    fn take(&mut self, reaped: Reaped, now: Instant) {
+        self.ending.remove(&reaped.pid);
+        match self.waiting.remove(&reaped.pid) {
+            // A driver that has gone does not want to know.
+            Some(driver) => drop(driver.send(reaped)),
+            None => drop(self.unclaimed.insert(reaped.pid, (reaped, now))),
+        }
     }
 }

@@ -232,7 +232,9 @@ impl End {
     /// An end by the jail is told: a fork server needs a call that it is not allowed, and so will
     /// the next one. Of others the next start tells more.
     async fn tell(self) {
-        let reaped = timeout(END_SHOWS_WITHIN, self.reaper.watch(self.pid)).await;
+        let reaped = self.reaper.watch(self.pid);
+        self.reaper.ends(self.pid);
+        let reaped = timeout(END_SHOWS_WITHIN, reaped).await;
         if reaped.is_ok_and(|reaped| reaped.is_ok_and(|reaped| reaped.status.by_the_jail())) {
             self.jail.stopped(&self.function);
         }

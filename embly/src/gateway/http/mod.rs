@@ -27,8 +27,12 @@ pub async fn serve(
     loop {
         tokio::select! {
             (stream, client) = listener.accept(&gateway.name, &reporter) => {
+                let counted = gateway.switchboard.client();
                 let task = connection::serve(Arc::clone(&gateway), stream, client, closing.clone());
-                connections.spawn(task);
+                connections.spawn(async move {
+                    task.await;
+                    drop(counted);
+                });
             }
             () = closed(&mut closing) => break,
         }
