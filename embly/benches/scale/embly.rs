@@ -161,10 +161,21 @@ impl Embly {
 
     /// Waits until it is again what it was.
     pub fn wait_until(&self, before: Outside) {
+        self.wait_to_be(before, |now| now == before);
+    }
+
+    /// Waits until there is no more of it than there was.
+    pub fn wait_until_at_most(&self, before: Outside) {
+        self.wait_to_be(before, |now| {
+            now.processes <= before.processes && now.descriptors <= before.descriptors
+        });
+    }
+
+    fn wait_to_be(&self, before: Outside, is: impl Fn(Outside) -> bool) {
         let since = Instant::now();
         loop {
             let now = self.outside();
-            if now == before {
+            if is(now) {
                 return;
             }
             assert!(

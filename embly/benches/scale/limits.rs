@@ -43,6 +43,7 @@ pub fn measure() {
 
 /// What lives, and what was said to those that do not.
 struct Filled {
+    what: &'static str,
     live: usize,
     others: String,
     _held: Box<dyn std::any::Any>,
@@ -56,6 +57,7 @@ fn connections(embly: &Embly, count: usize) -> Filled {
         opened.turned_away, opened.ignored
     );
     Filled {
+        what: "connections",
         live: opened.there.len(),
         others,
         _held: Box::new((opened, runtime)),
@@ -67,6 +69,7 @@ fn children(embly: &Embly, count: usize) -> Filled {
     let tree = runtime.block_on(Tree::grow(embly.at("spawns"), count));
     let others = format!("{} refused, errno {}", tree.refused, tree.code);
     Filled {
+        what: "children",
         // The function that starts them as well.
         live: tree.there + 1,
         others,
@@ -80,17 +83,19 @@ fn row(name: &str, limit: Option<&str>, count: usize, fill: impl FnOnce(&Embly, 
     let filled = fill(&embly, count);
     let answer = clients::ask(embly.at("hello")).unwrap_or_else(|error| error.to_string());
     let Filled {
+        what,
         live,
         others,
         _held,
     } = filled;
     drop(_held);
+    embly.wait_until_at_most(outside);
     // What waited for requests has given way, and comes back after one.
     let after = clients::ask(embly.at("hello")).unwrap_or_else(|error| error.to_string());
     embly.wait_until(outside);
-    println!("| {name} | {count} | {live} | {others} | {answer} | {after} |");
+    println!("| {name} | {count} {what} | {live} | {others} | {answer} | {after} |");
     eprintln!("{name}: {}", embly.endings());
-    for warning in embly.warnings().iter().take(8) {
+    for warning in embly.warnings().iter().take(2) {
         eprintln!("  {warning}");
     }
     embly.stop();

@@ -59,7 +59,7 @@ pub fn measure() {
     // A connection takes two in the master.
     let allowed = raise_open_files(3 * LIVE as u64);
     println!(
-        "| that wait | started in | memory in all | of processes | slab | page tables | kernel stacks | master | request before: p50 | p99 | meanwhile: p50 | p99 | ended in |\n\
+        "| what waits | started in | memory in all | of processes | slab | page tables | kernel stacks | master | request before: p50 | p99 | meanwhile: p50 | p99 | ended in |\n\
          |---|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|--:|"
     );
     let connections = LIVE.min(allowed as usize * OPEN_FILES / 100 / 2);

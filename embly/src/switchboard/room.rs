@@ -4,7 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::process::{Resource, getrlimit, getuid};
+use rustix::process::{Resource, getrlimit};
 
 use crate::config::Machine;
 
@@ -67,9 +67,8 @@ impl Room {
     /// On this machine, or in this container.
     pub fn here() -> Self {
         let machine = Machine::here();
+        // It counts for root as well, whose functions run as another user.
         let own = getrlimit(Resource::Nproc).current;
-        // The kernel does not count those of root.
-        let own = own.filter(|_| !getuid().is_root());
         let processes = machine.processes.into_iter().chain(own).min();
         let room = Self::of(
             machine.memory,
