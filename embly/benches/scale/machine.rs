@@ -26,7 +26,8 @@ impl Memory {
                 - ["MemFree:", "Buffers:", "Cached:", "SReclaimable:"]
                     .map(of)
                     .iter()
-                    .sum::<u64>(),
+                    .sum::<u64>()
+                - free_at_processors(),
             anonymous: of("AnonPages:"),
             page_tables: of("PageTables:") + of("SecPageTables:"),
             kernel_stacks: of("KernelStack:"),
@@ -47,6 +48,17 @@ impl Sub for Memory {
             slab: self.slab.saturating_sub(before.slab),
         }
     }
+}
+
+/// Free pages that each processor keeps for itself, in bytes: hundreds of MiB after many processes
+/// have ended, and `MemFree` does not have them.
+fn free_at_processors() -> u64 {
+    let zones = fs::read_to_string("/proc/zoneinfo").unwrap();
+    let counts = zones
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("count:"));
+    let pages = counts.map(|count| count.trim().parse::<u64>().unwrap());
+    pages.sum::<u64>() * rustix::param::page_size() as u64
 }
 
 /// A line of a file in `/proc` that counts in KiB, in bytes; 0 where there is none.
