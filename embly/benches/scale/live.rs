@@ -79,7 +79,12 @@ fn row<T>(name: &str, count: usize, begin: impl FnOnce(&Embly) -> T) {
     let folder = tempfile::tempdir().unwrap();
     let (embly, outside) = start(folder.path(), None);
     let load = || {
-        let load = clients::runtime().block_on(load::paced(embly.at("hello"), PACE, LOAD));
+        let load = clients::runtime().block_on(load::paced(
+            embly.at("hello"),
+            &load::Exchange::hello(),
+            PACE,
+            LOAD,
+        ));
         assert_eq!(load.errors, 0);
         load
     };
