@@ -126,7 +126,11 @@ impl Reporter {
         let theirs = Arc::clone(&waiting);
         let writer = thread::Builder::new()
             .name("report".to_owned())
-            .spawn(move || write(&inbox, &theirs))?;
+            .spawn(move || {
+                // Otherwise it may be woken at the end of each process, only to wake another thread.
+                let _ = embly_wrapper::process::block_child_signals();
+                write(&inbox, &theirs);
+            })?;
         let shared = Shared {
             options,
             lines: Mutex::new(Some(lines)),
