@@ -146,10 +146,11 @@ fn prepare(
 
 /// The module, and the descriptor that the engine has kept of its artefact.
 fn load(artefact: File) -> wasmtime::Result<(Engine, Module, RawFd)> {
-    let engine = engine::for_one_instance()?;
     let again = artefact.try_clone()?;
     let kept = artefact.as_raw_fd();
-    if let Ok(module) = sys::module::load(&engine, artefact) {
+    let fits = engine::for_one_instance()
+        .and_then(|engine| Ok((sys::module::load(&engine, artefact)?, engine)));
+    if let Ok((module, engine)) = fits {
         return Ok((engine, module, kept));
     }
     // It does not fit. What is wrong with it otherwise is wrong here as well.

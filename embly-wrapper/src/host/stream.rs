@@ -116,19 +116,17 @@ pub fn events(
     if non_blocking != 0 || invocation.streams.has_events() {
         invocation.channel.take_in(&mut invocation.streams)?;
     }
-    if invocation.streams.owes_much() {
-        pay_owed(invocation)?;
-    }
-    for visitor in invocation.streams.take_left() {
-        invocation.send(Some(visitor), Body::HalfClose)?;
-    }
+    pay(invocation)?;
     while non_blocking == 0 && !invocation.streams.has_events() {
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         if left.is_some_and(|left| left.is_zero()) {
+            // However short the time was: what has arrived by now counts.
+            invocation.channel.take_in(&mut invocation.streams)?;
             break;
         }
         invocation.channel.wait(left, &mut invocation.streams)?;
     }
+    pay(invocation)?;
     let room = memory::slice_mut(memory, ids, bytes)?;
     let mut places = room.as_chunks_mut::<4>().0.iter_mut();
     let count = invocation.streams.take_events(
@@ -141,6 +139,17 @@ pub fn events(
     );
     memory::put(memory, n, (count as u32).to_le_bytes())?;
     Ok(errno(Ok(())))
+}
+
+/// Gives back credit where much is owed, and says goodbye to visitors that have left.
+fn pay(invocation: &mut super::Invocation) -> wasmtime::Result<()> {
+    if invocation.streams.owes_much() {
+        pay_owed(invocation)?;
+    }
+    for visitor in invocation.streams.take_left() {
+        invocation.send(Some(visitor), Body::HalfClose)?;
+    }
+    Ok(())
 }
 
 /// `_status(id, *reason, *code, buf, len, *n)`: how the other side ended. The text is cut to

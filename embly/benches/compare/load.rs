@@ -75,6 +75,11 @@ impl Load {
         self.times.len() as f64 / self.seconds
     }
 
+    /// How many processors the system has used.
+    pub fn processors(&self) -> f64 {
+        self.cpu.as_secs_f64() / self.seconds
+    }
+
     /// In microseconds.
     pub fn cpu_per_request(&self) -> f64 {
         self.cpu.as_secs_f64() * 1e6 / self.times.len().max(1) as f64

@@ -92,7 +92,7 @@ fn table(text: &mut String, name: &str, peak: &Load, steps: &[Step]) {
             100.0 * refused.rate() / sent,
             millis(refused, Load::p50),
             millis(refused, Load::p99),
-            good.cpu.as_secs_f64() / LOAD.as_secs_f64(),
+            good.processors(),
             refused.errors,
         )
         .unwrap();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use protos::Reason;
 use tokio::io::{AsyncWriteExt, Interest};
 use tokio::net::TcpStream;
@@ -183,7 +183,12 @@ async fn upload(reader: OwnedReadHalf, mut sink: Sink) {
         match reader.try_read_buf(&mut buffer) {
             Ok(0) => return sink.finish(),
             Ok(_) => {
-                if sink.send(buffer.freeze()).await.is_err() {
+                // A small piece does not hold a whole buffer while it waits.
+                let bytes = match buffer.len() {
+                    small if small <= READ_BYTES / 4 => Bytes::copy_from_slice(&buffer),
+                    _ => buffer.freeze(),
+                };
+                if sink.send(bytes).await.is_err() {
                     return;
                 }
             }

@@ -211,6 +211,7 @@ impl Function {
                 Who::Ordered(ordered) if ordered.has_gone() => {}
                 Who::Ordered(ordered) => {
                     if let Ok(wrapper) = ordered.ready().await {
+                        processes.processors.place(wrapper.pid);
                         self.health.server_lives();
                         return Ok(wrapper);
                     }
@@ -291,23 +292,24 @@ impl Function {
         }
     }
 
-    /// An invocation has ended and had used so much CPU time. Whether it was one too many: from now
-    /// on the function is confined to a part of the processors, until it has behaved for
-    /// [`offences::WINDOW`].
+    /// An invocation has ended after this time and had used so much CPU time. `Some` where it was one
+    /// too many: from now on the function is confined to a part of the processors, until it has
+    /// behaved for [`offences::WINDOW`]; or that cannot be done.
     pub fn ended(
         self: &Arc<Self>,
         ending: &Ending,
-        cpu: Duration,
+        (cpu, after): (Duration, Duration),
         processes: &Arc<Processes>,
-    ) -> bool {
-        if processes.start == Start::Exec || !self.offences.ended(ending, cpu, Instant::now()) {
-            return false;
+    ) -> Option<bool> {
+        let now = Instant::now();
+        if processes.start == Start::Exec || !self.offences.ended(ending, cpu, after, now) {
+            return None;
         }
         // One that is being started is confined when it is there.
         let server = self.server.try_lock();
         let server = server.ok().and_then(|it| Some(it.as_ref()?.pid));
         let number = self.number();
-        processes.processors.confine(number, server);
+        let confined = processes.processors.confine(number, server);
         let (function, processes) = (Arc::downgrade(self), Arc::clone(processes));
         let forgiven = move || function.upgrade()?.offences.forgiven(Instant::now());
         tokio::spawn(async move {
@@ -316,7 +318,7 @@ impl Function {
             }
             processes.processors.release(number);
         });
-        true
+        Some(confined)
     }
 
     /// One that no other version has that is there.

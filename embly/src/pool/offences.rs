@@ -16,8 +16,9 @@ pub const WINDOW: Duration = Duration::from_secs(10);
 /// scheduler.
 const NOTICED: Duration = Duration::from_millis(4);
 
-/// The offences of one function version. One is an invocation that was ended by its limit `cpu`,
-/// `wall` or `memory` and had kept a processor busy until then.
+/// The offences of one function version. One is an invocation that was ended by a limit on its time
+/// or memory and had kept a processor busy for at least half of the time that it ran: not one that
+/// waited, whatever its clients and what it calls did meanwhile.
 #[derive(Debug, Default)]
 pub struct Offences(Mutex<State>);
 
@@ -33,11 +34,11 @@ impl Offences {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// An invocation has ended and had used so much CPU time. Whether the function is to be
-    /// confined from now on; said once, until [`Offences::forgiven`].
-    pub fn ended(&self, ending: &Ending, cpu: Duration, now: Instant) -> bool {
+    /// An invocation has ended, `after` so long a run, and had used so much CPU time. Whether the
+    /// function is to be confined from now on; said once, until [`Offences::forgiven`].
+    pub fn ended(&self, ending: &Ending, cpu: Duration, after: Duration, now: Instant) -> bool {
         let by_limit = matches!(ending.reason, Reason::Cpu | Reason::Wall | Reason::Memory);
-        if !by_limit || cpu < NOTICED {
+        if !by_limit || cpu < NOTICED || cpu * 2 < after {
             return false;
         }
         let mut state = self.lock();
@@ -95,29 +96,31 @@ mod tests {
         let at = |seconds| start + Duration::from_secs(seconds);
         let cpu = by(Reason::Cpu);
         // The first is forgotten when the third comes.
-        assert!(!offences.ended(&cpu, LONG, at(0)));
-        assert!(!offences.ended(&by(Reason::Wall), LONG, at(5)));
-        assert!(!offences.ended(&by(Reason::Memory), LONG, at(11)));
+        assert!(!offences.ended(&cpu, LONG, LONG, at(0)));
+        assert!(!offences.ended(&by(Reason::Wall), LONG, LONG, at(5)));
+        assert!(!offences.ended(&by(Reason::Memory), LONG, LONG, at(11)));
         assert!(!offences.is_confined());
-        assert!(offences.ended(&cpu, LONG, at(12)));
+        assert!(offences.ended(&cpu, LONG, LONG, at(12)));
         assert!(offences.is_confined());
         // Said once; each one puts off the end.
-        assert!(!offences.ended(&cpu, LONG, at(13)));
+        assert!(!offences.ended(&cpu, LONG, LONG, at(13)));
         assert_eq!(offences.forgiven(at(20)), Some(Duration::from_secs(3)));
         assert!(offences.is_confined());
         assert_eq!(offences.forgiven(at(23)), None);
         assert!(!offences.is_confined());
-        assert!(!offences.ended(&cpu, LONG, at(24)));
+        assert!(!offences.ended(&cpu, LONG, LONG, at(24)));
     }
 
     #[test]
     fn who_waits_or_fails_or_ends_by_itself_does_not_offend() {
         let offences = Offences::default();
         let now = Instant::now();
+        let waits = |cpu, after| offences.ended(&by(Reason::Wall), cpu, after, now);
         for _ in 0..10 {
-            assert!(!offences.ended(&by(Reason::Wall), Duration::from_millis(1), now));
-            assert!(!offences.ended(&by(Reason::Trap), LONG, now));
-            assert!(!offences.ended(&by(Reason::Ok), LONG, now));
+            assert!(!waits(Duration::from_millis(1), Duration::from_millis(1)));
+            assert!(!waits(LONG, LONG * 3));
+            assert!(!offences.ended(&by(Reason::Trap), LONG, LONG, now));
+            assert!(!offences.ended(&by(Reason::Ok), LONG, LONG, now));
         }
         assert!(!offences.is_confined());
     }

@@ -107,6 +107,7 @@ struct Run {
 impl Driver {
     /// Runs to the end.
     pub async fn run(mut self) {
+        let limited = self.options.as_ref().is_some_and(|it| it.limits.is_some());
         let altered = self.options.as_ref().is_some_and(|options| {
             !options.args.is_empty() || !options.env.is_empty() || options.limits.is_some()
         });
@@ -121,7 +122,10 @@ impl Driver {
             let turn = health.ended(&ending, self.record.bytes_out > 0, after);
             self.report(turn, Some(&ending));
         }
-        self.judge(&ending);
+        // Who spawns it could have it ended as soon as it likes.
+        if let Some(after) = after.filter(|_| !limited) {
+            self.judge(&ending, after);
+        }
         // That was for us alone.
         ending.early = false;
         let finished = Finished::new(ending, self.record, self.switchboard.reporter.clone());
@@ -129,7 +133,7 @@ impl Driver {
     }
 
     /// Looks whether the function keeps processors busy until it is ended for it, again and again.
-    fn judge(&self, ending: &Ending) {
+    fn judge(&self, ending: &Ending, after: Duration) {
         let Self {
             switchboard,
             function,
@@ -139,13 +143,21 @@ impl Driver {
         let Some((its, all)) = processes.processors.halves() else {
             return;
         };
-        if function.ended(ending, self.record.cpu, processes) {
-            switchboard.reporter.warn(format!(
-                "function `{}` was ended by its limits three times in 10 s, busy until then ({}): it                  has {its} of {all} processors, everybody else the others, until it was quiet for 10 s",
-                function.name,
-                describe(ending),
-            ));
-        }
+        let Some(confined) = function.ended(ending, (self.record.cpu, after), processes) else {
+            return;
+        };
+        let now = if confined {
+            format!(
+                "it has {its} of {all} processors, everybody else the others, until it was quiet for 10 s"
+            )
+        } else {
+            "it cannot be confined to some of the processors: that takes CAP_SYS_NICE".to_owned()
+        };
+        switchboard.reporter.warn(format!(
+            "function `{}` was ended by its limits three times in 10 s, busy until then ({}): {now}",
+            function.name,
+            describe(ending),
+        ));
     }
 
     /// Says that the function crashes in a loop, or does no more.
@@ -377,7 +389,11 @@ impl Driver {
                 ready = run.wrapper.socket.ready(interest.unwrap_or(Interest::WRITABLE)),
                     if interest.is_some() =>
                 {
-                    let readable = ready.is_ok_and(|ready| ready.is_readable() || ready.is_read_closed());
+                    // It cannot be watched any more: nothing else would ever come of it.
+                    let Ok(ready) = ready else {
+                        return;
+                    };
+                    let readable = ready.is_readable() || ready.is_read_closed();
                     if listens && readable && !self.read(run) {
                         return;
                     }

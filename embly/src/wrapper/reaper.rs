@@ -30,6 +30,9 @@ const SWEEP_WITHIN: Duration = Duration::from_millis(100);
 /// … and so many times as long as the last time took: it takes a twentieth of the master at most.
 const SWEEP_REST: u32 = 19;
 
+/// In any case after this time: others may wait for the end of a fork server.
+const SWEEP_AT_LEAST: Duration = Duration::from_secs(1);
+
 /// Reaps the children of the master.
 #[derive(Debug, Default)]
 pub struct Reaper {
@@ -73,7 +76,7 @@ impl Reaper {
                 }
                 let since = Instant::now();
                 task.reap();
-                rest = SWEEP_WITHIN.max(since.elapsed() * SWEEP_REST);
+                rest = (since.elapsed() * SWEEP_REST).clamp(SWEEP_WITHIN, SWEEP_AT_LEAST);
                 due = None;
             }
         });
@@ -87,9 +90,12 @@ impl Reaper {
 
     /// Reaps the process `pid` and the group that it leads, from now on.
     pub fn add_group(&self, pid: i32) {
-        self.lock().groups.insert(pid);
+        let mut inner = self.lock();
+        inner.groups.insert(pid);
         // It may have ended before anybody looked for it.
-        self.reap();
+        inner.sweep(pid, Instant::now());
+        drop(inner);
+        self.reaped.notify_waiters();
     }
 
     /// How `pid`, a wrapper that has said hello, ends.
@@ -202,20 +208,7 @@ impl Reaper {
             .unclaimed
             .retain(|_, (_, since)| now.duration_since(*since) < UNCLAIMED_KEPT);
         for leader in inner.groups.clone() {
-            loop {
-                // A fork server that died before it led a group is reaped by its own number.
-                let reaped = process::reap(Which::Group(leader))
-                    .or_else(|_| process::reap(Which::Process(leader)));
-                match reaped {
-                    Ok(Some(reaped)) => inner.take(reaped, now),
-                    Ok(None) => break,
-                    // Neither the leader nor any of its group is left.
-                    Err(_) => {
-                        inner.groups.remove(&leader);
-                        break;
-                    }
-                }
-            }
+            inner.sweep(leader, now);
         }
         drop(inner);
         self.reaped.notify_waiters();
@@ -223,10 +216,35 @@ impl Reaper {
 }
 
 impl Inner {
+    /// Reaps all that have ended of a group, and forgets it where nobody is left.
+    fn sweep(&mut self, leader: i32, now: Instant) {
+        loop {
+            // A fork server that died before it led a group is reaped by its own number.
+            let reaped = process::reap(Which::Group(leader))
+                .or_else(|_| process::reap(Which::Process(leader)));
+            match reaped {
+                Ok(Some(reaped)) => self.take(reaped, now),
+                Ok(None) => return,
+                // Neither the leader nor any of its group is left.
+                Err(_) => {
+                    self.groups.remove(&leader);
+                    return;
+                }
+            }
+        }
+    }
+
     /// Reaps this process if it has ended; whether it has not.
     fn reap(&mut self, pid: i32) -> bool {
         match process::reap(Which::Process(pid)) {
-            Ok(Some(reaped)) => self.take(reaped, Instant::now()),
+            Ok(Some(reaped)) => {
+                let now = Instant::now();
+                self.take(reaped, now);
+                if self.groups.contains(&pid) {
+                    // Its number is free for others now, unless some of its group are left.
+                    self.sweep(pid, now);
+                }
+            }
             Ok(None) => return true,
             // Somebody has looked for all in the meantime.
             Err(_) => {}

@@ -54,8 +54,13 @@ pub async fn handle(
         }
         Err(Refusal { ending, status }) => {
             if ending.reason == Reason::Overloaded {
-                // One that has left cancels this.
-                sleep(gateway.refusals.wait(Instant::now())).await;
+                let wait = gateway.refusals.wait(Instant::now());
+                if !wait.is_zero() {
+                    tokio::select! {
+                        () = sleep(wait) => {}
+                        () = client.reset() => return Err(NoAnswer),
+                    }
+                }
             }
             access.reason = Some(ending.reason);
             let status = status
