@@ -154,7 +154,7 @@ impl Driver {
             "it cannot be confined to some of the processors: that takes CAP_SYS_NICE".to_owned()
         };
         switchboard.reporter.warn(format!(
-            "function `{}` was ended by its limits three times in 10 s, busy until then ({}): {now}",
+            "function `{}` has failed three times in 10 s, busy until then ({}): {now}",
             function.name,
             describe(ending),
         ));
