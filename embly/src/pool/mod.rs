@@ -294,7 +294,7 @@ impl Function {
 
     /// An invocation has ended after this time and had used so much CPU time. `Some` where it was one
     /// too many: from now on the function is confined to a part of the processors, until it has
-    /// behaved for [`offences::WINDOW`]; or that cannot be done.
+    /// behaved for 10 s; or that cannot be done.
     pub fn ended(
         self: &Arc<Self>,
         ending: &Ending,

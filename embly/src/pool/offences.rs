@@ -9,7 +9,7 @@ use protos::{Ending, Reason};
 const OFFENCES: u32 = 3;
 
 /// What counts as recent; an offender that behaves for so long is none any more.
-pub const WINDOW: Duration = Duration::from_secs(10);
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// CPU time below which nobody else can have noticed them: about one turn of the kernel's scheduler
 /// for each.
