@@ -37,7 +37,7 @@ pub fn engine() -> wasmtime::Result<Engine> {
     Engine::new(&config())
 }
 
-/// An engine for a fork server.
+/// An engine for a fork server whose processes serve several invocations.
 ///
 /// The memory and the table of its one instance are reserved beforehand, so that a process that
 /// serves again empties them, instead of mapping others. Modules of several memories or tables, or

@@ -42,6 +42,8 @@ pub struct Spec {
     pub entry: String,
     /// Its limit of memory, in bytes.
     pub memory: Option<u64>,
+    /// A process may serve several invocations.
+    pub reuse: bool,
 }
 
 impl Spec {
@@ -49,7 +51,8 @@ impl Spec {
         let mut command = jailed_command(role, policy);
         command
             .args(["--function", &self.function, "--entry", &self.entry])
-            .args([OsStr::new("--artefact"), self.artefact.as_os_str()]);
+            .args([OsStr::new("--artefact"), self.artefact.as_os_str()])
+            .args(["--reuse", if self.reuse { "yes" } else { "no" }]);
         if let Some(memory) = self.memory {
             command.args(["--memory", &memory.to_string()]);
         }

@@ -98,6 +98,7 @@ impl<'a> Flags<'a> {
                 Ok(memory) => Some(memory.parse()?),
                 Err(_) => None,
             },
+            reuse: self.text("--reuse")? == "yes",
             policy: self.policy()?,
         })
     }

@@ -32,6 +32,8 @@ pub struct Options {
     pub entry: String,
     /// Its limit of memory, in bytes.
     pub memory: Option<u64>,
+    /// A process may serve several invocations.
+    pub reuse: bool,
     /// How it is jailed.
     pub policy: Policy,
 }
@@ -134,7 +136,7 @@ fn prepare(
     let steps = (program.steps)(&options.function);
     // A compiler that was taken over may have made it.
     let mut confined = jail::confine(&options.policy, steps, options.master)?;
-    let (engine, module, artefact) = load(file)?;
+    let (engine, module, artefact) = load(file, options.reuse)?;
     let prepared = Prepared::new(engine, &module, &options.entry, has_start)?;
     match confined.threads() {
         1 => {}
@@ -144,20 +146,20 @@ fn prepare(
     Ok((prepared, artefact, missing))
 }
 
-/// The module, and the descriptor that the engine has kept of its artefact.
-fn load(artefact: File) -> wasmtime::Result<(Engine, Module, RawFd)> {
-    let again = artefact.try_clone()?;
-    let kept = artefact.as_raw_fd();
-    let fits = engine::for_one_instance()
-        .and_then(|engine| Ok((sys::module::load(&engine, artefact)?, engine)));
-    if let Ok((module, engine)) = fits {
-        return Ok((engine, module, kept));
+/// The module, and the descriptor that the engine has kept of its artefact. With `reuse` there is room
+/// for its instances beforehand, where it fits.
+fn load(artefact: File, reuse: bool) -> wasmtime::Result<(Engine, Module, RawFd)> {
+    let load = |engine: Engine, artefact: File| {
+        let kept = artefact.as_raw_fd();
+        sys::module::load(&engine, artefact).map(|module| (engine, module, kept))
+    };
+    if reuse {
+        let copy = artefact.try_clone()?;
+        let fits = engine::for_one_instance().and_then(|engine| load(engine, artefact));
+        // What is wrong with it otherwise is wrong here as well.
+        return fits.or_else(|_| load(engine::engine()?, copy));
     }
-    // It does not fit. What is wrong with it otherwise is wrong here as well.
-    let engine = engine::engine()?;
-    let kept = again.as_raw_fd();
-    let module = sys::module::load(&engine, again)?;
-    Ok((engine, module, kept))
+    load(engine::engine()?, artefact)
 }
 
 /// Enters the jail, says what it lacks here, and ends: for a master that starts, and for

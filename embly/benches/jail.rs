@@ -120,6 +120,7 @@ fn measure(rounds: usize) -> io::Result<()> {
         artefact: compiled.artefact.clone(),
         entry: "_start".to_owned(),
         memory: Some(128 << 20),
+        reuse: false,
     };
     let mut figures: Vec<Figures> = ADDED.iter().map(|_| Figures::default()).collect();
     for _ in 0..rounds {

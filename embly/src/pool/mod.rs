@@ -124,6 +124,7 @@ impl Function {
                 artefact,
                 entry,
                 memory: limits.memory,
+                reuse: matches!(isolation, Isolation::Function(_)),
             },
             env,
             limits,

@@ -17,7 +17,7 @@ const NOTICED: Duration = Duration::from_millis(12);
 
 /// And such a part of one processor, from the start of the first to the end of the last: who waits
 /// uses less, whatever its clients and what it calls do meanwhile.
-const BUSY: u32 = 4;
+const BUSY: u32 = 10;
 
 /// The offences of one function version: invocations that were ended by a limit on time or memory, or
 /// trapped. What they used counts, and what those used that ended with a parent.
