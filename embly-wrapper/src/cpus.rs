@@ -38,8 +38,8 @@ impl Cpus {
     }
 }
 
-/// Keeps a child that was not reaped yet, or this thread, to these processors; what it starts
-/// inherits it.
+/// Keeps a child that was not reaped yet, or a thread of this process, to these processors; `None` is
+/// the thread that calls. What it starts inherits it.
 ///
 /// # Errors
 /// That of `sched_setaffinity`.

@@ -4,11 +4,13 @@
 //! the executable has no such choice. All variants are measured in one run, in turns, so that a
 //! machine that is slower for a while is so for all. Shown are medians over the rounds.
 
+mod own;
+
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::os::fd::AsFd;
 use std::path::Path;
-use std::process::{Child, Command, ExitCode, Stdio};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use embly_wrapper::compile::compile;
@@ -16,6 +18,7 @@ use embly_wrapper::control::Reply;
 use embly_wrapper::jail::{Policy, Step};
 use embly_wrapper::process::{self, ForkServer, Spec, Which};
 use embly_wrapper::server::Program;
+use own::Own;
 use protos::Slot;
 use rustix::event::{PollFd, PollFlags, poll};
 
@@ -147,7 +150,7 @@ fn measure(rounds: usize) -> io::Result<()> {
             figures.batch.push(began.elapsed() / forks);
         }
     }
-    let master = Master::start(folder.path())?;
+    let master = master(folder.path())?;
     let mut clients = master
         .at
         .iter()
@@ -267,57 +270,18 @@ fn wait(fd: std::os::fd::BorrowedFd<'_>) -> io::Result<()> {
 }
 
 /// A master with a function for each variant.
-struct Master {
-    child: Child,
-    at: Vec<SocketAddr>,
-}
-
-impl Master {
-    fn start(folder: &Path) -> io::Result<Self> {
-        let mut text = "functions:\n".to_owned();
-        for variant in 0..ADDED.len() {
-            text += &format!("  - {{name: {NAME}{variant}, path: ./hello.wat, language: wasm}}\n");
-        }
-        text += "gateways:\n";
-        for variant in 0..ADDED.len() {
-            let name = format!("{NAME}{variant}");
-            text += &format!("  - {{name: {name}, type: http, port: 0, function: {name}}}\n");
-        }
-        std::fs::write(folder.join("embly-project.yml"), text)?;
-        let mut child = Command::new("/proc/self/exe")
-            .arg("run")
-            .arg(folder)
-            .args(["--format", "json", "--quiet"])
-            .env("XDG_CACHE_HOME", folder)
-            .env("XDG_RUNTIME_DIR", folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut at = Vec::new();
-        if let Some(out) = child.stdout.take() {
-            let mut lines = io::BufRead::lines(io::BufReader::new(out));
-            while at.len() < ADDED.len() {
-                let line = lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
-                let event: serde_json::Value = serde_json::from_str(&line)?;
-                if let Some(url) = event["url"].as_str()
-                    && let Some((_, address)) = url.split_once("://")
-                {
-                    at.push(address.parse().map_err(io::Error::other)?);
-                }
-            }
-            // Somebody has to take what it says.
-            std::thread::spawn(move || lines.for_each(drop));
-        }
-        Ok(Self { child, at })
+fn master(folder: &Path) -> io::Result<Own> {
+    let mut text = "functions:\n".to_owned();
+    for variant in 0..ADDED.len() {
+        text += &format!("  - {{name: {NAME}{variant}, path: ./hello.wat, language: wasm}}\n");
     }
-}
-
-impl Drop for Master {
-    fn drop(&mut self) {
-        // What it has started ends with it.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+    text += "gateways:\n";
+    for variant in 0..ADDED.len() {
+        let name = format!("{NAME}{variant}");
+        text += &format!("  - {{name: {name}, type: http, port: 0, function: {name}}}\n");
     }
+    std::fs::write(folder.join("embly-project.yml"), text)?;
+    Own::start(folder, ADDED.len())
 }
 
 struct Client(TcpStream);

@@ -226,12 +226,6 @@ impl Parked {
     }
 }
 
-impl Default for Parked {
-    fn default() -> Self {
-        Self::of(Isolation::Invocation, None)
-    }
-}
-
 /// Whether a process serves one invocation or several, one after the other.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Isolation {

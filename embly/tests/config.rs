@@ -131,7 +131,7 @@ gateways:
         entry: "_start".to_owned(),
         env: BTreeMap::new(),
         isolation: Isolation::Invocation,
-        parked: Parked::default(),
+        parked: Parked::of(Isolation::Invocation, None),
         limits: Limits::default(),
         allow: Allow::default(),
         start: None,

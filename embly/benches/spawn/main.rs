@@ -8,6 +8,8 @@
 
 mod floor;
 mod master;
+#[path = "../own/mod.rs"]
+mod own;
 
 use std::process::ExitCode;
 use std::time::Duration;

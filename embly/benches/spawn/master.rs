@@ -1,11 +1,12 @@
 //! A master with the functions of `functions.wat`, and what is asked of them.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::time::Duration;
+
+use crate::own::Own;
 
 const MODULE: &str = include_str!("functions.wat");
 
@@ -81,41 +82,18 @@ impl<'a> Order<'a> {
 }
 
 /// A master that runs.
-pub struct Master {
-    process: Child,
-    at: SocketAddr,
-}
+pub struct Master(Own);
 
 impl Master {
     pub fn start(folder: &Path) -> io::Result<Self> {
         fs::write(folder.join("functions.wat"), MODULE)?;
         fs::write(folder.join("embly-project.yml"), PROJECT)?;
-        let mut process = Command::new("/proc/self/exe")
-            .arg("run")
-            .arg(folder)
-            .args(["--format", "json", "--quiet"])
-            .env("XDG_CACHE_HOME", folder)
-            .env("XDG_RUNTIME_DIR", folder)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let mut lines = BufReader::new(process.stdout.take().unwrap()).lines();
-        let at = loop {
-            let line = lines.next().ok_or(io::ErrorKind::UnexpectedEof)??;
-            let event: serde_json::Value = serde_json::from_str(&line)?;
-            let url = event["url"].as_str().and_then(|url| url.split_once("://"));
-            if let Some((_, address)) = url {
-                break address.parse().map_err(io::Error::other)?;
-            }
-        };
-        // Somebody has to take what it says.
-        std::thread::spawn(move || lines.for_each(drop));
-        Ok(Self { process, at })
+        Own::start(folder, 1).map(Self)
     }
 
     /// What each took, in nanoseconds.
     pub fn ask(&self, order: &Order) -> Vec<u64> {
-        let mut stream = TcpStream::connect(self.at).unwrap();
+        let mut stream = TcpStream::connect(self.0.at[0]).unwrap();
         stream.write_all(&order.encode()).unwrap();
         let mut times = Vec::new();
         stream.read_to_end(&mut times).unwrap();
@@ -127,13 +105,5 @@ impl Master {
             .collect();
         assert_eq!(times.len(), order.count as usize, "the parent has failed");
         times
-    }
-}
-
-impl Drop for Master {
-    fn drop(&mut self) {
-        // What it has started ends with it.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
     }
 }

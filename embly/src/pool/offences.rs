@@ -51,21 +51,21 @@ impl Offences {
         }
         let began = now.checked_sub(after).unwrap_or(now);
         let mut state = self.lock();
-        match &mut state.recent {
-            Some((first, last)) if now.saturating_duration_since(*first) < WINDOW + after => {
-                *first = began.min(*first);
-                *last = if offends { now } else { *last };
+        let (first, last) = match state.recent {
+            Some((first, last)) if now.saturating_duration_since(first) < WINDOW + after => {
+                (began.min(first), if offends { now } else { last })
             }
             // What was before does not count any more.
             _ if offends => {
                 (state.offences, state.cpu) = (0, Duration::ZERO);
-                state.recent = Some((began, now));
+                (began, now)
             }
             _ => return false,
-        }
+        };
+        state.recent = Some((first, last));
         state.offences += u32::from(offends);
         state.cpu += cpu;
-        let busy = state.cpu >= NOTICED && state.cpu * BUSY >= now - state.first(now);
+        let busy = state.cpu >= NOTICED && state.cpu * BUSY >= now - first;
         let begins = state.offences >= OFFENCES && busy && !state.confined;
         state.confined |= begins;
         begins
@@ -89,12 +89,6 @@ impl Offences {
             return None;
         }
         Some(left)
-    }
-}
-
-impl State {
-    fn first(&self, now: Instant) -> Instant {
-        self.recent.map_or(now, |(first, _)| first)
     }
 }
 

@@ -25,8 +25,7 @@ use super::options::apply;
 use super::pace::{BYTES_A_TURN, FRAMES_A_TURN, LogGate, Pace};
 use super::{Finished, Record, Switchboard, spawn_limits};
 use crate::limits::CPU_WINDOW;
-use crate::pool::{Function, Turn, backoff};
-use crate::report::describe;
+use crate::pool::{Function, backoff};
 use crate::wrapper::{Found, StartError, Wrapper};
 
 /// Reads in a row before all others have their turn. The first is for what had woken us; where a
@@ -107,10 +106,10 @@ struct Run {
 impl Driver {
     /// Runs to the end.
     pub async fn run(mut self) {
-        let limited = self.options.as_ref().is_some_and(|it| it.limits.is_some());
-        let altered = self.options.as_ref().is_some_and(|options| {
-            !options.args.is_empty() || !options.env.is_empty() || options.limits.is_some()
-        });
+        let options = self.options.as_ref();
+        let limited = options.is_some_and(|options| options.limits.is_some());
+        let altered = limited
+            || options.is_some_and(|options| !options.args.is_empty() || !options.env.is_empty());
         let mut ending = match self.wrapper().await {
             Ok(wrapper) => self.with(wrapper).await,
             Err(ending) => ending,
@@ -130,54 +129,6 @@ impl Driver {
         ending.early = false;
         let finished = Finished::new(ending, self.record, self.switchboard.reporter.clone());
         self.switchboard.ended(finished);
-    }
-
-    /// Looks whether the function keeps processors busy until it is ended for it, again and again.
-    fn judge(&self, ending: &Ending, after: Duration) {
-        let Self {
-            switchboard,
-            function,
-            ..
-        } = self;
-        let processes = switchboard.processes();
-        let Some((its, all)) = processes.processors.halves() else {
-            return;
-        };
-        let Some(confined) = function.ended(ending, (self.record.cpu, after), processes) else {
-            return;
-        };
-        let now = if confined {
-            format!(
-                "it has {its} of {all} processors, everybody else the others, until it was quiet for 10 s"
-            )
-        } else {
-            "it cannot be confined to some of the processors: that takes CAP_SYS_NICE".to_owned()
-        };
-        switchboard.reporter.warn(format!(
-            "function `{}` has failed three times in 10 s, busy until then ({}): {now}",
-            function.name,
-            describe(ending),
-        ));
-    }
-
-    /// Says that the function crashes in a loop, or does no more.
-    fn report(&self, turn: Option<Turn>, ending: Option<&Ending>) {
-        let (reporter, name) = (&self.switchboard.reporter, &self.function.name);
-        match turn {
-            Some(Turn::Crashes(times, pause)) => {
-                let why = ending.map(describe).unwrap_or_default();
-                reporter.warn(format!(
-                    "function `{name}` crashes at its start, {times} times in a row ({why}); \
-                     it is started again in {pause:?}"
-                ));
-            }
-            Some(Turn::Recovered) => {
-                reporter.info(format!(
-                    "function `{name}` does not crash at its start any more"
-                ));
-            }
-            None => {}
-        }
     }
 
     /// A wrapper, unless the invocation is stopped or runs out of time before there is one.

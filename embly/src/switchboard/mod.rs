@@ -13,6 +13,7 @@ mod options;
 mod pace;
 mod record;
 mod room;
+mod verdict;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};

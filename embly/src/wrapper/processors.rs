@@ -7,7 +7,7 @@
 use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use embly_wrapper::cpus::{Cpus, keep_to};
 use embly_wrapper::process;
@@ -21,14 +21,16 @@ pub struct Processors {
     shared: Arc<Shared>,
 }
 
+/// Who is confined, and the fork servers that each has, or had.
+type Confined = HashMap<usize, HashSet<i32>>;
+
 #[derive(Debug)]
 struct Shared {
     all: Cpus,
     /// For everybody else, and for those that are confined; `None` with one processor.
     halves: Option<(Cpus, Cpus)>,
     reaper: Arc<Reaper>,
-    /// Who is confined, and the fork servers that each has, or had.
-    confined: Mutex<HashMap<usize, HashSet<i32>>>,
+    confined: Mutex<Confined>,
     /// Somebody is confined, or was.
     changed: AtomicBool,
     /// The kernel does not let this master: it is root without CAP_SYS_NICE, say.
@@ -110,12 +112,12 @@ impl Processors {
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<usize, HashSet<i32>>> {
+    fn lock(&self) -> MutexGuard<'_, Confined> {
         // Nothing in here panics.
         self.confined.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn others(&self, confined: &HashMap<usize, HashSet<i32>>) -> &Cpus {
+    fn others(&self, confined: &Confined) -> &Cpus {
         match &self.halves {
             Some((ours, _)) if !confined.is_empty() => ours,
             _ => &self.all,
@@ -123,7 +125,7 @@ impl Shared {
     }
 
     /// What cannot be set stays as it was: somebody waits for a tick, and nothing else happens.
-    fn place(&self, leader: i32, pid: i32, confined: &HashMap<usize, HashSet<i32>>) {
+    fn place(&self, leader: i32, pid: i32, confined: &Confined) {
         let is_confined = confined.values().any(|its| its.contains(&leader));
         let to = match &self.halves {
             Some((_, theirs)) if is_confined => theirs,
