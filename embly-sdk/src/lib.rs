@@ -36,6 +36,11 @@
 //! - [`spawn_function`], [`spawn_with`], [`kill`]: start another function of the project, and end it.
 //! - [`register`], [`accept`], [`lookup`], [`monitor`]: be found by name, and find others.
 //! - [`join!`], [`join_all`], [`sleep`], [`block_on`]: several things at once.
+//! - [`kv`]: keys and values that outlive an invocation.
+//! - `tcp`: connections to other servers, with the cargo feature of that name.
+//! - `http::client`: ask others over HTTP; with the feature `http-client` of this crate.
+//! - [`secret()`]: a value that the project file gives to this function and that is not shown.
+//! - `sql`: SQL databases, with the cargo feature `sql`.
 //! - [`on_warning`], [`warning()`], [`warned`]: when a limit is nearly reached.
 //! - [`Error`], [`Exit`], [`Reason`]: what went wrong, and how the other side ended.
 //! - [`mock`]: the same without Embly, for `cargo test`.
@@ -48,14 +53,28 @@
 
 pub mod error;
 pub mod http;
+pub mod kv;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod mock;
 pub mod prelude;
+#[cfg(feature = "sql")]
+pub mod sql;
+#[cfg(feature = "tcp")]
+pub mod tcp;
 
 mod entry;
 mod names;
 mod options;
+#[cfg(any(
+    feature = "http-client",
+    feature = "kv",
+    feature = "sql",
+    feature = "tcp"
+))]
+mod proto;
 mod reason;
+mod secret;
+mod service;
 mod spawn;
 mod stream;
 mod sys;
@@ -67,6 +86,7 @@ pub use error::Error;
 pub use names::{Accept, Monitor, accept, lookup, monitor, register, unregister};
 pub use options::SpawnOptions;
 pub use reason::{Exit, Reason};
+pub use secret::{Secret, secret};
 pub use spawn::{kill, spawn_and_send, spawn_function, spawn_with};
 pub use stream::{Conn, Sending};
 pub use task::{Join, Sleep, block_on, join_all, sleep};

@@ -33,6 +33,9 @@ pub struct SpawnOptions {
     cpu: u64,
     children: u64,
     levels: Option<u64>,
+    wall: u64,
+    idle: u64,
+    total: u64,
 }
 
 impl SpawnOptions {
@@ -76,7 +79,25 @@ impl SpawnOptions {
 
     /// At most so much CPU time in any 60 s. 0 leaves the limit as it is.
     pub fn cpu(mut self, time: Duration) -> Self {
-        self.cpu = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+        self.cpu = micros(time);
+        self
+    }
+
+    /// At most so long from its start to its exit. Zero leaves the limit as it is.
+    pub fn wall(mut self, time: Duration) -> Self {
+        self.wall = micros(time);
+        self
+    }
+
+    /// At most so long without a byte either way. Zero leaves the limit as it is.
+    pub fn idle(mut self, time: Duration) -> Self {
+        self.idle = micros(time);
+        self
+    }
+
+    /// As [`wall`](Self::wall), whatever else prolongs its life. Zero leaves the limit as it is.
+    pub fn total(mut self, time: Duration) -> Self {
+        self.total = micros(time);
         self
     }
 
@@ -109,6 +130,9 @@ impl SpawnOptions {
         number(&mut limits, 4, self.children);
         // One more than the levels, since 0 is no limit.
         number(&mut limits, 5, self.levels.map_or(0, |levels| levels + 1));
+        number(&mut limits, 6, self.wall);
+        number(&mut limits, 7, self.idle);
+        number(&mut limits, 8, self.total);
         if !limits.is_empty() {
             bytes(&mut out, 5, &limits);
         }
@@ -133,6 +157,10 @@ impl SpawnOptions {
         }
         Some((name, detached))
     }
+}
+
+fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
 }
 
 /// A field that is a length and bytes.

@@ -44,12 +44,16 @@ table! {
     INTR = 27;
     /// A value out of range.
     INVAL = 28;
+    /// It could not be read or written.
+    IO = 29;
     /// A text that is not UTF-8.
     ILSEQ = 25;
     /// A name that is too long.
     NAMETOOLONG = 37;
     /// Nothing of that name.
     NOENT = 44;
+    /// No room left on what it is kept on.
+    NOSPC = 51;
     /// Embly does not offer this call.
     NOSYS = 52;
     /// Not supported by this descriptor.

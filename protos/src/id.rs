@@ -76,6 +76,12 @@ impl Slot {
 /// The most characters of a name: a label of a host name has at most as many.
 pub const LONGEST_NAME: usize = 63;
 
+/// Whether what has this name is a service, which the host provides: a function has no slash in
+/// its name.
+pub fn is_service(name: &str) -> bool {
+    name.contains('/')
+}
+
 /// Whether functions, and invocations, can have this name: `[a-z][a-z0-9-]*`.
 pub fn is_name(name: &str) -> bool {
     name.len() <= LONGEST_NAME

@@ -9,7 +9,8 @@
 //! - [`credit`]: how many bytes may be under way, and the constants behind it;
 //! - [`reason`]: why an invocation ended, one table for logs, HTTP and events;
 //! - [`errno`]: the WASI error numbers that both sides use;
-//! - [`comms`]: the types made from `proto/comms.proto`.
+//! - [`comms`]: the types made from `proto/comms.proto`;
+//! - [`services`]: what functions and services say to each other.
 
 #![forbid(unsafe_code)]
 
@@ -26,11 +27,22 @@ pub mod id;
 pub mod message;
 pub mod meter;
 pub mod reason;
+#[expect(
+    missing_docs,
+    reason = "generated from proto/services, which documents each field"
+)]
+#[rustfmt::skip]
+pub mod services {
+    pub mod http;
+    pub mod kv;
+    pub mod sql;
+    pub mod tcp;
+}
 pub mod warning;
 
 pub use comms::{Limits, SpawnOptions, Startup, Warning};
 pub use errno::Errno;
-pub use id::{Address, LONGEST_NAME, Slot, is_name};
+pub use id::{Address, LONGEST_NAME, Slot, is_name, is_service};
 pub use message::{Body, Ending, Malformed, Message};
 pub use reason::Reason;
 

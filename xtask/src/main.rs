@@ -17,6 +17,10 @@ const USAGE: &str = "usage:
   cargo xtask bench curve             Embly with few and many connections, small and large bodies
   cargo xtask bench overload          Embly with more requests than it can answer
   cargo xtask bench spawn [ROUNDS]    from function to function, beside the bare kernel
+  cargo xtask bench http-client [ROUNDS]
+                                      asking others over HTTP, beside the same in one process
+  cargo xtask bench kv [ROUNDS]       keys and values, beside SQLite used directly
+  cargo xtask bench sql [ROUNDS]      SQL of a function, beside the library called directly
   cargo xtask bench micro [FILTER]    the parts that every request passes, one by one
   cargo xtask bench jail [ROUNDS]     what each step of the jail costs
   cargo xtask bench scale [PART]      how far one machine goes
@@ -35,7 +39,7 @@ fn bench() -> Result<()> {
     let mut arguments = std::env::args().skip(2);
     let mut cargo = std::process::Command::new(env!("CARGO"));
     match arguments.next().as_deref() {
-        Some(name @ ("jail" | "micro" | "scale" | "spawn")) => {
+        Some(name @ ("http-client" | "jail" | "kv" | "micro" | "scale" | "spawn" | "sql")) => {
             cargo.args(["bench", "--package", "embly", "--bench", name, "--"]);
             cargo.args(arguments);
         }

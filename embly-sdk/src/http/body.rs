@@ -13,7 +13,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-/// The body of a request.
+/// The body of a request, or of a response to one of ours.
 ///
 /// It is a stream: nothing holds the whole of it unless you ask for [`bytes`](Self::bytes), and
 /// a client that sends faster than it is read waits. A body that breaks off is an error, it never
@@ -31,6 +31,9 @@ pub struct Body {
 enum Rest {
     Length(u64),
     Chunked(Decoder),
+    /// Up to the end of the stream with the HTTP client; what is left of our request goes there.
+    #[cfg(feature = "http-client")]
+    Called(Box<super::client::Exchange>),
     Done(HeaderMap),
 }
 
@@ -51,6 +54,17 @@ impl Body {
         Self {
             conn,
             rest,
+            ready: Vec::new(),
+            start: 0,
+        }
+    }
+
+    /// What the HTTP client hands on.
+    #[cfg(feature = "http-client")]
+    pub(super) fn called(exchange: super::client::Exchange) -> Self {
+        Self {
+            conn: exchange.conn(),
+            rest: Rest::Called(Box::new(exchange)),
             ready: Vec::new(),
             start: 0,
         }
@@ -110,6 +124,14 @@ impl Body {
             if let Rest::Done(_) = self.rest {
                 return Poll::Ready(Ok(false));
             }
+            #[cfg(feature = "http-client")]
+            if let Rest::Called(exchange) = &mut self.rest {
+                match ready!(exchange.poll_news(cx))? {
+                    Found::News => self.decode()?,
+                    Found::End => self.rest = Rest::Done(HeaderMap::new()),
+                }
+                continue;
+            }
             match ready!(self.conn.poll_news(cx))? {
                 Found::News => self.decode()?,
                 Found::End => return Poll::Ready(Err(cut())),
@@ -143,6 +165,11 @@ impl Body {
                 if decoder.is_done() {
                     self.rest = Rest::Done(std::mem::take(&mut decoder.trailers));
                 }
+            }
+            #[cfg(feature = "http-client")]
+            Rest::Called(_) => {
+                self.ready = arrived;
+                rest = Vec::new();
             }
             Rest::Done(_) => rest = arrived,
         }

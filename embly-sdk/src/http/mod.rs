@@ -28,6 +28,8 @@
 
 mod body;
 mod chunked;
+#[cfg(feature = "http-client")]
+pub mod client;
 mod head;
 mod response;
 mod run;

@@ -56,13 +56,28 @@
 //! says who waits. There are no limits on time and memory (but [`warn`] says that one is near), `static` variables are shared between
 //! functions, and `std::process::exit` ends the whole test (use [`end`]).
 //!
+//! The services of the host have stand-ins of their own: keys and values are kept in memory ([`kv`]), and are
+//! gone with the test; who is asked over HTTP is a handler of the test (`mock::http_client`, with the
+//! feature `http-client`), and so is who is connected to (`mock::tcp`, feature `tcp`). For
+//! SQL the test says which statement gets which answer (`mock::Sql`, feature `sql`). What the project file
+//! allows is not looked at there either.
+//!
 //! Each test thread has a mock of its own. Tests that run one after the other in one thread
 //! (`--test-threads=1`) share it; where that matters, begin with [`reset`].
 
 mod response;
+mod services;
 
 pub use crate::sys::mock::world::Calls;
 pub use response::Response;
+pub(crate) use services::all as services;
+#[cfg(feature = "http-client")]
+pub use services::http as http_client;
+pub use services::kv;
+#[cfg(feature = "sql")]
+pub use services::sql::{Answer, Sql};
+#[cfg(feature = "tcp")]
+pub use services::tcp;
 
 use crate::{
     entry::{self, Outcome},
@@ -85,6 +100,11 @@ where
     R: Outcome<Kind>,
 {
     guest::me().world.register(name, start(handler));
+}
+
+/// Gives a secret to all functions of the test; until [`reset`].
+pub fn secret(name: &str, value: &str) {
+    guest::me().world.set_secret(name, value);
 }
 
 /// Starts a handler as a child of the test; what the test writes to the connection is what it
@@ -195,7 +215,7 @@ pub fn reset() {
     warning::reset();
 }
 
-fn start<H, R, Kind>(handler: H) -> Start
+pub(crate) fn start<H, R, Kind>(handler: H) -> Start
 where
     H: Fn(Conn) -> R + Send + Sync + 'static,
     R: Outcome<Kind>,

@@ -168,7 +168,6 @@ impl Conn {
     }
 
     /// What has arrived, without waiting for anything.
-    #[cfg(not(target_arch = "wasm32"))]
     pub(crate) fn now(self) -> Vec<u8> {
         input::take_all(self.id)
     }

@@ -28,7 +28,7 @@ impl Conn {
         Poll::Ready(if n > 0 { Ok(n) } else { self.end().map(|()| 0) })
     }
 
-    pub(super) fn poll_write_some(
+    pub(crate) fn poll_write_some(
         self,
         cx: &mut Context<'_>,
         bytes: &[u8],

@@ -91,7 +91,11 @@ impl Me {
         state.guests[self.guest]
             .ends
             .insert(id, End::new(Some(theirs)));
-        state.guests[child].ends.insert(1, End::new(Some(ours)));
+        let mut end = End::new(Some(ours));
+        if name.contains('/') {
+            end.widen();
+        }
+        state.guests[child].ends.insert(1, end);
         state.queue.push_back(child);
         let it = Me {
             world: self.world.clone(),

@@ -54,6 +54,11 @@ impl End {
         }
     }
 
+    /// We are a service: a whole request fits from the beginning.
+    pub fn widen(&mut self) {
+        self.window = MAX_WINDOW;
+    }
+
     /// Takes what has arrived. `None`: nothing yet; 0: the end.
     pub fn take(&mut self, buf: &mut [u8]) -> Option<usize> {
         let n = buf.len().min(self.inbox.len());

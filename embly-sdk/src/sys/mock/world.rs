@@ -2,6 +2,11 @@
 
 use super::pipe::End;
 use crate::reason::{Exit, Reason};
+#[cfg(feature = "http-client")]
+use std::{
+    any::{Any, TypeId},
+    collections::HashMap,
+};
 use std::{
     collections::{BTreeMap, VecDeque},
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
@@ -80,12 +85,18 @@ impl Guest {
 
 /// All that one test has.
 #[derive(Default)]
-pub(crate) struct World(Mutex<State>);
+pub(crate) struct World {
+    state: Mutex<State>,
+    /// What the stand-ins for key-value stores keep.
+    pub kv: Mutex<crate::mock::kv::Stores>,
+}
 
 #[derive(Default)]
 pub(super) struct State {
     pub guests: Vec<Guest>,
     pub functions: BTreeMap<String, Start>,
+    /// What functions get that list it.
+    pub secrets: BTreeMap<String, String>,
     /// Who has which name.
     pub names: BTreeMap<String, usize>,
     pub calls: Calls,
@@ -95,22 +106,52 @@ pub(super) struct State {
     pub queue: VecDeque<usize>,
     /// The test is over.
     pub over: bool,
+    /// What stand-ins keep, one value of each type.
+    #[cfg(feature = "http-client")]
+    kept: HashMap<TypeId, Arc<dyn Any + Send + Sync>>,
 }
 
 impl World {
     pub fn new() -> Arc<Self> {
         let world = Self::default();
         world.lock().guests.push(Guest::new("the test"));
+        for (name, start) in crate::mock::services() {
+            world.register(name, start);
+        }
         Arc::new(world)
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
         // A panic while it was locked is a bug here, and is seen where it happened.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn register(&self, name: &str, start: Start) {
         self.lock().functions.insert(name.to_owned(), start);
+    }
+
+    /// What starts the function of this name, if there is one.
+    #[cfg(feature = "tcp")]
+    pub(crate) fn registered(&self, name: &str) -> Option<Start> {
+        self.lock().functions.get(name).cloned()
+    }
+
+    /// The value of this type that stand-ins and the test share.
+    #[cfg(feature = "http-client")]
+    pub(crate) fn kept<T: Any + Default + Send + Sync>(&self) -> Arc<T> {
+        let mut state = self.lock();
+        let kept = state.kept.entry(TypeId::of::<T>());
+        let kept = Arc::clone(kept.or_insert_with(|| Arc::new(T::default())));
+        kept.downcast().expect("it is kept by its type")
+    }
+
+    pub(crate) fn set_secret(&self, name: &str, value: &str) {
+        let mut state = self.lock();
+        state.secrets.insert(name.to_owned(), value.to_owned());
+    }
+
+    pub(crate) fn secret(&self, name: &str) -> Option<String> {
+        self.lock().secrets.get(name).cloned()
     }
 
     pub(crate) fn calls(&self) -> Calls {
@@ -119,6 +160,14 @@ impl World {
 
     pub(crate) fn now(&self) -> Duration {
         self.lock().now
+    }
+
+    /// Has a guest look at the stream of its parent, as if something had changed there.
+    pub(crate) fn poke(&self, guest: usize) {
+        let mut state = self.lock();
+        if state.guests[guest].phase != Phase::Ended {
+            state.notify(guest, 1);
+        }
     }
 
     /// Ends everybody, because the test is over.
