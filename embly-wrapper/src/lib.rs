@@ -10,7 +10,8 @@
 //! - [`server`], [`jail`]: the fork server, one per function version, and what it gives up;
 //! - [`child`], [`channel`]: a wrapper, from hello to the report of its end;
 //! - [`instance`], [`link`], [`host`]: the guest, and what it can call;
-//! - [`streams`], [`limits`], [`exit`]: what it has, what it may use, how it ended.
+//! - [`streams`], [`limits`], [`exit`]: what it has, what it may use, how it ended;
+//! - [`sql`]: a process of another kind, which runs the SQL of functions on one database.
 //!
 //! This crate is the only one that knows the engine, and `unsafe` stands in its `sys` modules
 //! only. The executable calls [`main`] for `embly wrapper …` before it has any thread.
@@ -34,6 +35,7 @@ pub mod preflight;
 pub mod process;
 mod roles;
 pub mod server;
+pub mod sql;
 pub mod streams;
 #[expect(unsafe_code, reason = "the one place for it")]
 mod sys;

@@ -11,10 +11,10 @@ use crate::instance::Prepared;
 use crate::jail::Policy;
 use crate::jail::compiler::Limits;
 use crate::server::{self, Options, Program};
-use crate::{artefact, child, compile, engine, sys};
+use crate::{artefact, child, compile, engine, sql, sys};
 
 const USAGE: &str =
-    "usage: embly wrapper compile|serve|connect|probe|exec (started by `embly`, not by hand)";
+    "usage: embly wrapper compile|serve|connect|probe|sql|exec (started by `embly`, not by hand)";
 
 /// Runs the role that the arguments (after `wrapper`) name. Exit codes: 0, 1 for what is wrong
 /// with the function, 2 for what is wrong with the call.
@@ -35,6 +35,7 @@ pub fn main_as(program: &Program, arguments: impl IntoIterator<Item = OsString>)
         (Some("serve"), rest) => serve(program, &Flags(rest)),
         (Some("connect"), rest) => connect(program, &Flags(rest)),
         (Some("probe"), rest) => probe(&Flags(rest)),
+        (Some("sql"), rest) => sql(&Flags(rest)),
         (Some("exec"), []) => exec(),
         _ => Err(USAGE.into()),
     };
@@ -124,6 +125,25 @@ fn serve(program: &Program, flags: &Flags<'_>) -> RoleResult {
 fn connect(program: &Program, flags: &Flags<'_>) -> RoleResult {
     let slot = Slot(flags.text("--slot")?.parse()?);
     server::connect(&flags.options()?, program, flags.path("--socket")?, slot)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn sql(flags: &Flags<'_>) -> RoleResult {
+    let number = |name: &str| -> Result<u64, Box<dyn Error>> { Ok(flags.text(name)?.parse()?) };
+    let optional = |name: &str| match number(name)? {
+        0 => Ok::<_, Box<dyn Error>>(None),
+        some => Ok(Some(some)),
+    };
+    let options = sql::Options {
+        database: flags.path("--database")?.to_owned(),
+        access: flags.text("--access")?.parse()?,
+        full: flags.text("--durability")? == "full",
+        size: number("--size")?,
+        memory: number("--memory")?,
+        time: optional("--time")?.map(std::time::Duration::from_micros),
+        rows: optional("--rows")?,
+    };
+    sql::role(flags.text("--master")?.parse()?, &options)?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::{Buf, Bytes};
-use protos::credit::{self, INITIAL_WINDOW, Taken};
+use protos::credit::{self, INITIAL_WINDOW, MAX_WINDOW, Taken};
 use protos::{Address, Body, Ending, Errno, Message, Reason};
 
 /// Warnings that may wait for the guest; each limit warns once, or now and then.
@@ -54,6 +54,8 @@ pub struct Streams {
     pub touched: bool,
     /// The credit that each stream begins with.
     first_credit: u32,
+    /// The credit that a stream to a service begins with: all that it can have.
+    service_credit: u32,
     /// Limits that are nearly reached, and what they would end with.
     warnings: VecDeque<(Reason, String)>,
 }
@@ -142,12 +144,13 @@ impl Streams {
     /// The streams of an invocation that begins: one, to its parent. `window` is its limit of
     /// that name; 0 for none of its own.
     pub fn new(parent: Address, window: u32) -> Self {
-        let first_credit = match window {
-            0 => INITIAL_WINDOW,
-            window => window.min(INITIAL_WINDOW),
+        let (first_credit, service_credit) = match window {
+            0 => (INITIAL_WINDOW, MAX_WINDOW),
+            window => (window.min(INITIAL_WINDOW), window),
         };
         Self {
             first_credit,
+            service_credit,
             streams: BTreeMap::from([(PARENT, Stream::new(parent, Peer::Parent, first_credit))]),
             ids: BTreeMap::from([(parent, PARENT)]),
             next_id: PARENT + 1,
@@ -192,6 +195,18 @@ impl Streams {
     pub fn open(&mut self, address: Address) -> Result<u32, Errno> {
         let id = self.add(address, Peer::Child)?;
         self.live_children += 1;
+        Ok(id)
+    }
+
+    /// Adds the stream to a service that is being called: a whole request fits from the beginning.
+    ///
+    /// # Errors
+    /// As [`Streams::open`].
+    pub fn open_to_service(&mut self, address: Address) -> Result<u32, Errno> {
+        let id = self.open(address)?;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.credit = self.service_credit;
+        }
         Ok(id)
     }
 

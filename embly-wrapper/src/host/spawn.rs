@@ -2,7 +2,7 @@
 
 use prost::Message as _;
 use protos::message::{MAX_SPAWN_NAME, MAX_SPAWN_OPTIONS};
-use protos::{Address, Body, Errno, SpawnOptions};
+use protos::{Address, Body, Errno, SpawnOptions, is_service};
 
 use super::{Guest, HostResult, Invocation, errno, memory, random};
 
@@ -52,12 +52,18 @@ fn start(
     name: &str,
     options: Option<Box<SpawnOptions>>,
 ) -> wasmtime::Result<Result<u32, Errno>> {
-    if let Err(error) = check(invocation, name) {
+    let service = is_service(name);
+    if let Err(error) = check(invocation, name, service) {
         return Ok(Err(error));
     }
     pay_owed(invocation)?;
     let address = pick_address(invocation);
-    let id = match invocation.streams.open(address) {
+    let opened = if service {
+        invocation.streams.open_to_service(address)
+    } else {
+        invocation.streams.open(address)
+    };
+    let id = match opened {
         Ok(id) => id,
         Err(error) => return Ok(Err(error)),
     };
@@ -80,7 +86,7 @@ pub(super) fn pay_owed(invocation: &mut Invocation) -> wasmtime::Result<()> {
     Ok(())
 }
 
-fn check(invocation: &Invocation, name: &str) -> Result<(), Errno> {
+fn check(invocation: &Invocation, name: &str, service: bool) -> Result<(), Errno> {
     let limits = &invocation.limits;
     if name.is_empty() || name.bytes().any(|byte| byte <= b' ' || byte == 0x7f) {
         return Err(Errno::INVAL);
@@ -88,7 +94,8 @@ fn check(invocation: &Invocation, name: &str) -> Result<(), Errno> {
     if name.len() > MAX_SPAWN_NAME {
         return Err(Errno::NAMETOOLONG);
     }
-    if limits.depth_left == 1 {
+    // A service starts nobody.
+    if !service && limits.depth_left == 1 {
         return Err(Errno::PERM);
     }
     if limits.children != 0 && invocation.streams.live_children() >= limits.children {

@@ -23,6 +23,10 @@ pub const COMPILER_MEMORY: u64 = 4 << 30;
 /// CPU time of a compiler, all its threads together, in seconds. A module of 60 MB took 22.
 pub const COMPILER_CPU: u64 = 300;
 
+/// Descriptors of a process that runs SQL: the three files of a database, its socket, and some to
+/// spare.
+const SQL_DESCRIPTORS: u64 = 32;
+
 /// Of a fork server and its wrappers. `memory` is the limit of the function, `status` is
 /// `/proc/self/status`.
 ///
@@ -69,6 +73,17 @@ pub fn compiler(memory: u64, cpu: u64) -> io::Result<()> {
     // At the first the kernel sends a signal of its own, by which the end is told from others.
     let (current, maximum) = (Some(cpu), Some(cpu + 1));
     Ok(setrlimit(Resource::Cpu, Rlimit { current, maximum })?)
+}
+
+/// Of a process that runs SQL: bytes of memory, and of each file that it writes.
+///
+/// # Errors
+/// That of `setrlimit`.
+pub fn sql(memory: u64, file: u64) -> io::Result<()> {
+    nothing_of_what_nobody_needs()?;
+    set(Resource::Data, memory)?;
+    set(Resource::Fsize, file)?;
+    set(Resource::Nofile, SQL_DESCRIPTORS)
 }
 
 /// In a wrapper: it cannot start a process or a thread.

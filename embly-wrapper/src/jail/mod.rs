@@ -14,6 +14,7 @@ mod filter;
 mod landlock;
 mod limits;
 mod namespaces;
+pub mod sql;
 mod step;
 
 use std::ffi::CString;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::names::Ask;
-use protos::credit::MIN_COST;
+use protos::credit::{MIN_COST, MIN_WINDOW};
 
 fn address(n: u64) -> Address {
     Address::new(n).unwrap()
@@ -262,4 +262,20 @@ fn what_is_said_by_somebody_unknown_is_dropped() {
     streams.receive(from(77, Body::Data("x".into())));
     streams.receive(from(77, Body::Ending(Ending::exit(0))));
     assert!(!streams.has_events());
+}
+
+#[test]
+fn a_whole_request_to_a_service_is_one_frame() {
+    for (window, fits) in [
+        (0, MAX_WINDOW),
+        (100_000, 100_000),
+        (MIN_WINDOW, MIN_WINDOW),
+    ] {
+        let mut streams = Streams::new(address(9), window);
+        let id = streams.open_to_service(address(50)).unwrap();
+        let fits = fits as usize;
+        assert_eq!(streams.write(id, fits), Ok((address(50), fits)));
+        assert_eq!(streams.write(id, 1), Err(Errno::AGAIN));
+        assert_eq!(streams.live_children(), 1);
+    }
 }

@@ -24,6 +24,14 @@ pub fn ignore_terminal() -> io::Result<()> {
     Ok(())
 }
 
+/// Makes a write beyond the limit on the size of files an error, `EFBIG`, instead of the end.
+///
+/// # Errors
+/// That of `sigaction`.
+pub fn ignore_large_files() -> io::Result<()> {
+    install(libc::SIGXFSZ, libc::SIG_IGN)
+}
+
 /// The engine whose epoch the CPU timer advances. Set once, before the handler exists.
 static ENGINE: OnceLock<Engine> = OnceLock::new();
 
