@@ -1,6 +1,14 @@
 //! What a function may do to the others of its project: `allow` of the project file.
 
+mod host;
+pub mod http;
+mod tcp;
+
 use std::collections::BTreeSet;
+
+pub use host::{Host, HostError, HostPort};
+use http::HttpGrant;
+pub use tcp::{Hosts, TcpGrant};
 
 /// The lists of one function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -11,6 +19,34 @@ pub struct Allow {
     pub register: BTreeSet<String>,
     /// Names that it may look up.
     pub reach: BTreeSet<String>,
+    /// Key-value stores, or parts of them.
+    pub kv: Vec<KvGrant>,
+    /// Whom it may connect to.
+    pub tcp: Vec<TcpGrant>,
+    /// What may be asked of others over HTTP.
+    pub http: Vec<HttpGrant>,
+    /// SQL stores.
+    pub sql: Vec<SqlGrant>,
+}
+
+/// Keys of a store that a function may use: those that begin with `prefix`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KvGrant {
+    /// Name of the store.
+    pub store: String,
+    /// What the keys begin with; empty for all.
+    pub prefix: String,
+    /// Whether it may also change them.
+    pub write: bool,
+}
+
+/// An SQL store that a function may use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SqlGrant {
+    /// Name of the store.
+    pub store: String,
+    /// Whether it may also change it.
+    pub write: bool,
 }
 
 /// One of the lists.

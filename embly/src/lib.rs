@@ -13,13 +13,18 @@
 //! 6. [`switchboard`]: gives the invocation an address and a task that drives it, and carries
 //!    messages between addresses, as [`router`] decides: who may talk to whom, with how much
 //!    credit, in which state.
+//!    A name with a slash is a [`service`]: what the host provides, and keeps in the [`state`]
+//!    folder.
 //! 7. [`pool`]: finds the function's version and asks for a wrapper; [`backoff`] says when, where
 //!    it crashes again and again.
 //! 8. [`wrapper`]: the version's fork server forks one; it says hello, gets `startup`, runs
 //!    (crate `embly_wrapper`), and is reaped.
 //! 9. Back through the switchboard to the gateway, which checks the response while it passes.
 //!
-//! [`report`] tells people and programs what happens on the way.
+//! Beside a running master, [`store`] copies what it keeps.
+//!
+//! [`report`] tells people and programs what happens on the way, without the [`secrets`] that it
+//! meets.
 //!
 //! Modules know those that come after them, never those before: what the wrapper's side has to
 //! say travels up through channels that were handed down.
@@ -37,7 +42,12 @@ pub mod master;
 pub mod pool;
 pub mod report;
 pub mod router;
+pub mod routes;
 pub mod scaffold;
+pub mod secrets;
+pub mod service;
+pub mod state;
+pub mod store;
 pub mod supervisor;
 pub mod switchboard;
 pub mod wrapper;

@@ -85,6 +85,70 @@ pub const LOG_LINE_MAX: u64 = 256 * KIB;
 /// Time after a response is complete: for a last line of the log, or a word to a child.
 pub const BACKGROUND: Duration = Duration::from_secs(10);
 
+/// Entries of a store of type `kv`, with 64 bytes for each: what a small machine has room for beside
+/// everything else.
+pub const KV_SIZE: u64 = 1024 * MIB;
+
+/// The smallest size of a store that can be set: one entry of any size fits.
+pub const STORE_SIZE_MIN: u64 = MIB;
+
+/// Writes, and checks, of one batch: the others of the store wait for it.
+pub const KV_BATCH: u32 = 1000;
+
+/// The most that can be set: a message has no room for many more.
+pub const KV_BATCH_MAX: u32 = 10_000;
+
+/// Entries of one page of a list.
+pub const KV_PAGE: u32 = 1000;
+
+/// The most that can be set: others wait for the thread that reads it.
+pub const KV_PAGE_MAX: u32 = 10_000;
+
+/// Watches of one stream: each looks at every change of the store.
+pub const KV_WATCHES: u32 = 16;
+
+/// The most that can be set.
+pub const KV_WATCHES_MAX: u32 = 128;
+
+/// Changes of one stream that wait to be durable: what a group commit needs of one that has much
+/// to write.
+pub const KV_PENDING: u32 = 64;
+
+/// The most that can be set.
+pub const KV_PENDING_MAX: u32 = 1024;
+
+/// Memory of SQLite for a statement: a sort of some 100,000 rows fits.
+pub const SQL_MEMORY: u32 = 64 * MIB as u32;
+
+/// Smallest memory of SQLite that can be set: below it a schema of some size does not fit.
+pub const SQL_MEMORY_MIN: u64 = 8 * MIB;
+
+/// Largest memory of SQLite that can be set: each statement that runs is a process of its own.
+pub const SQL_MEMORY_MAX: u64 = 2048 * MIB;
+
+/// Time that a statement works: longer than a person waits, and a hundred times what one on an
+/// index takes.
+pub const SQL_TIME: Duration = Duration::from_secs(5);
+
+/// Time in which others cannot write: half of [`SQL_WAIT`], so that who waits has its turn.
+pub const SQL_TRANSACTION: Duration = Duration::from_secs(5);
+
+/// Time that an old state of a store is kept for who reads it: what is changed meanwhile takes
+/// space beside it.
+pub const SQL_READ: Duration = Duration::from_secs(60);
+
+/// Time until its turn to write comes, or a process is free.
+pub const SQL_WAIT: Duration = Duration::from_secs(10);
+
+/// Processes of a function for each store: on few processors more are not faster.
+pub const SQL_CONNECTIONS: u32 = 8;
+
+/// The most that can be set.
+pub const SQL_CONNECTIONS_MAX: u32 = 64;
+
+/// Bytes of a SQL store: no disk is filled by mistake.
+pub const SQL_SIZE: u64 = 4096 * MIB;
+
 /// Parked wrappers of a function that is called now and then: its next request does not wait for
 /// a fork.
 pub const PARKED_MIN: u32 = 1;
@@ -104,6 +168,48 @@ pub const REUSE_INVOCATIONS: u32 = 10_000;
 /// How long such a process lives: whatever might go wrong in one does not last.
 pub const REUSE_AGE: Duration = Duration::from_secs(10 * 60);
 
+/// Until a connection to another server stands, with the look-up of its name and TLS: three tries of
+/// a lost packet, and a person still waits.
+pub const TCP_CONNECT: Duration = Duration::from_secs(10);
+
+/// Time without a byte either way on a connection to another server: less than the 350 s after
+/// which gateways of clouds forget it without a word.
+pub const TCP_IDLE: Duration = Duration::from_secs(5 * 60);
+
+/// Connections of one function to other servers, all its invocations together: one for each that
+/// there can be by default.
+pub const TCP_CONNECTIONS: u32 = CONCURRENCY;
+/// Until a connection to another server stands, with the look-up of its name and TLS: three of the
+/// retries of a lost packet, and a person still waits.
+pub const HTTP_CONNECT: Duration = Duration::from_secs(10);
+
+/// From a request that was sent to the head of the response: as long as a client of ours waits for
+/// its own, see [`WALL_HTTP`].
+pub const HTTP_HEAD: Duration = Duration::from_secs(30);
+
+/// Bodies of requests to other servers, and of their responses: some documents and pictures pass,
+/// a download of a disk is a decision of the project.
+pub const HTTP_BODY: u64 = 100 * MIB;
+
+/// Head of a response, with the interim ones before it: as much as clients may send us.
+pub const HTTP_HEAD_SIZE: u32 = REQUEST_HEAD;
+
+/// Smallest that can be set: what the library that reads heads can be told.
+pub const HTTP_HEAD_MIN: u64 = 8 * KIB;
+
+/// Largest that can be set.
+pub const HTTP_HEAD_MAX: u64 = MIB;
+
+/// Redirects that are followed: half of what browsers do, and more than any honest chain has.
+pub const HTTP_REDIRECTS: u32 = 10;
+
+/// The most that can be set: a chain that is longer is a loop.
+pub const HTTP_REDIRECTS_MAX: u32 = 50;
+
+/// Connections of one function to other servers, those that wait in the pool with them: a quarter
+/// of the invocations that there can be by default, of which few ask at the same moment.
+pub const HTTP_CONNECTIONS: u32 = 64;
+
 /// Longest time that can be set. Adding it to any clock reading cannot overflow.
 pub const TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -112,7 +218,13 @@ const _: () = assert!(REQUEST_HEAD as u64 >= REQUEST_HEAD_MIN);
 const _: () = assert!(REQUEST_HEAD as u64 <= REQUEST_HEAD_MAX);
 const _: () = assert!(LOG_LINE as u64 >= LOG_LINE_MIN && LOG_LINE as u64 <= LOG_LINE_MAX);
 const _: () = assert!(LOG_LINE_MAX < protos::frame::MAX_MESSAGE_BYTES as u64 - KIB);
+const _: () = assert!(HTTP_HEAD_SIZE as u64 >= HTTP_HEAD_MIN);
+const _: () = assert!(HTTP_HEAD_SIZE as u64 <= HTTP_HEAD_MAX);
+const _: () = assert!(HTTP_REDIRECTS <= HTTP_REDIRECTS_MAX);
 const _: () = assert!(CPU.as_secs() <= CPU_WINDOW.as_secs());
+const _: () = assert!(SQL_MEMORY as u64 >= SQL_MEMORY_MIN && SQL_MEMORY as u64 <= SQL_MEMORY_MAX);
+const _: () = assert!(SQL_TRANSACTION.as_secs() < SQL_WAIT.as_secs());
+const _: () = assert!(SQL_CONNECTIONS <= SQL_CONNECTIONS_MAX);
 
 /// The limits of one function. `None` lifts a limit.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -149,6 +261,120 @@ pub struct Limits {
     pub log: Log,
     /// Time after the response is complete.
     pub background: Option<Duration>,
+    /// Its connections to others.
+    pub tcp: TcpLimits,
+    /// What it asks of others over HTTP.
+    pub http: HttpLimits,
+    /// What it may ask of key-value stores.
+    pub kv: Kv,
+    /// What it may use of SQL stores.
+    pub sql: Sql,
+}
+
+/// What a function may use of the service `embly/tcp`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TcpLimits {
+    /// Time until a connection stands.
+    pub connect: Option<Duration>,
+    /// Time without a byte either way.
+    pub idle: Option<Duration>,
+    /// Connections of all its invocations together.
+    pub connections: Option<u32>,
+}
+
+/// What a function may use of the service `embly/http`. Each but the last is for one call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HttpLimits {
+    /// Time until a connection stands.
+    pub connect: Option<Duration>,
+    /// Time from a request that was sent to the head of its response.
+    pub head: Option<Duration>,
+    /// Time for all of a call.
+    pub time: Option<Duration>,
+    /// Time without a byte of either body.
+    pub idle: Option<Duration>,
+    /// Bytes of a request's body.
+    pub request_body: Option<u64>,
+    /// Bytes of the head of a response.
+    pub response_head: u32,
+    /// Bytes of a response's body, after it was decompressed.
+    pub response_body: Option<u64>,
+    /// Redirects that are followed.
+    pub redirects: u32,
+    /// Connections of all its invocations together.
+    pub connections: Option<u32>,
+}
+
+impl Default for TcpLimits {
+    fn default() -> Self {
+        Self {
+            connect: Some(TCP_CONNECT),
+            idle: Some(TCP_IDLE),
+            connections: Some(TCP_CONNECTIONS),
+        }
+    }
+}
+
+impl Default for HttpLimits {
+    fn default() -> Self {
+        Self {
+            connect: Some(HTTP_CONNECT),
+            head: Some(HTTP_HEAD),
+            time: None,
+            idle: Some(IDLE),
+            request_body: Some(HTTP_BODY),
+            response_head: HTTP_HEAD_SIZE,
+            response_body: Some(HTTP_BODY),
+            redirects: HTTP_REDIRECTS,
+            connections: Some(HTTP_CONNECTIONS),
+        }
+    }
+}
+
+/// What a function may ask of key-value stores, on each stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kv {
+    /// Writes and checks of a batch.
+    pub batch: u32,
+    /// Entries of a page.
+    pub page: u32,
+    /// Watches at the same time.
+    pub watches: u32,
+    /// Changes without an answer.
+    pub pending: u32,
+}
+
+/// What a function may use of each SQL store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sql {
+    /// Bytes of memory of SQLite for a statement. Always limited: a process takes it.
+    pub memory: u32,
+    /// Time that a statement may work.
+    pub time: Option<Duration>,
+    /// Time that a transaction may be open in which others cannot write.
+    pub transaction: Option<Duration>,
+    /// Time that any other transaction may be open, and the rows of a statement may take.
+    pub read: Option<Duration>,
+    /// Time that it waits for others that write, or for a process.
+    pub wait: Option<Duration>,
+    /// Rows that a statement may give.
+    pub rows: Option<u32>,
+    /// Statements and transactions of all its invocations together, at the same time.
+    pub connections: u32,
+}
+
+impl Default for Sql {
+    fn default() -> Self {
+        Self {
+            memory: SQL_MEMORY,
+            time: Some(SQL_TIME),
+            transaction: Some(SQL_TRANSACTION),
+            read: Some(SQL_READ),
+            wait: Some(SQL_WAIT),
+            rows: None,
+            connections: SQL_CONNECTIONS,
+        }
+    }
 }
 
 /// Requests that wait for room.
@@ -167,6 +393,18 @@ pub struct Log {
     pub lines: Option<u32>,
     /// Bytes of one line; longer ones are cut in pieces.
     pub line: u32,
+}
+
+impl Limits {
+    /// These, and what a connection needs so that requests of either may come on it.
+    pub fn widest_connection(mut self, other: &Self) -> Self {
+        self.request_head = self.request_head.max(other.request_head);
+        self.idle = match (self.idle.or(Some(IDLE)), other.idle.or(Some(IDLE))) {
+            (Some(a), Some(b)) => Span::Of(a.max(b)),
+            _ => Span::None,
+        };
+        self
+    }
 }
 
 impl Default for Limits {
@@ -194,6 +432,15 @@ impl Default for Limits {
                 line: LOG_LINE,
             },
             background: Some(BACKGROUND),
+            tcp: TcpLimits::default(),
+            http: HttpLimits::default(),
+            kv: Kv {
+                batch: KV_BATCH,
+                page: KV_PAGE,
+                watches: KV_WATCHES,
+                pending: KV_PENDING,
+            },
+            sql: Sql::default(),
         }
     }
 }

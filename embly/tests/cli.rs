@@ -392,7 +392,10 @@ fn events_are_an_object_a_line_with_the_fields_of_the_reference() {
     assert_eq!(embly.event("stopped", |_| true)["reason"], "signal");
 
     let listening = embly.event("listening", |_| true);
-    assert_keys(&listening, &["gateway", "url", "address", "function"]);
+    assert_keys(
+        &listening,
+        &["gateway", "url", "address", "function", "routes"],
+    );
     assert_address(&listening, "address");
     assert_eq!(
         (&listening["gateway"], &listening["function"]),

@@ -32,6 +32,19 @@ fn folder(name: &str) -> PathBuf {
     fs::write(project.join("add.wat"), "(module)").unwrap();
     fs::write(project.join("add.wasm"), "\0asm\x01\0\0\0").unwrap();
     fs::write(project.join("notes.txt"), "").unwrap();
+    for migration in [
+        "migrations/001-first.sql",
+        "migrations/002_second.sql",
+        "migrations/.hidden",
+        "gaps/001-first.sql",
+        "gaps/003-third.sql",
+        "gaps/3-again.sql",
+        "gaps/README.md",
+    ] {
+        let file = project.join(migration);
+        fs::create_dir_all(file.parent().unwrap()).unwrap();
+        fs::write(file, "SELECT 1;").unwrap();
+    }
     project.canonicalize().unwrap()
 }
 
@@ -100,10 +113,48 @@ fn each_file_is_answered_as_expected() {
     assert!(different.is_empty(), "{}", different.join("\n"));
 
     // What no text file can show has tests of its own below.
-    seen.extend(["E101", "E102", "E107", "E153"]);
+    seen.extend(["E101", "E102", "E107", "E153", "E182"]);
     let all: BTreeSet<_> = config::CODES.iter().map(|code| code.id).collect();
     let missing: Vec<_> = all.difference(&seen).collect();
     assert!(missing.is_empty(), "no test for {missing:?}");
+}
+
+#[test]
+fn secrets_that_cannot_be_read_are_one_problem_and_those_that_are_kept_need_no_variable() {
+    let yml = "functions:
+  - {name: listener, path: ./listener, language: rust, secrets: [HOME_PAGE, KEPT]}
+  - {name: hello, path: ./hello, language: rust, secrets: [KEPT]}
+";
+    let folder = folder("secrets-kept");
+    let file = folder.join(config::FILE_NAME);
+    fs::write(&file, yml).unwrap();
+    let load = |secrets| {
+        let environment = environment().with_secrets(secrets);
+        config::load_for(&file, &environment, &MACHINE)
+    };
+    let unreadable = |_: &str| Err("the file is broken".to_owned());
+    let problems = load(config::Secrets::Kept(Box::new(unreadable))).unwrap_err();
+    assert_eq!(places(&problems), [("E182", 2, 66, 9)]);
+    assert!(
+        problems.to_string().contains("the file is broken"),
+        "{problems}"
+    );
+    let kept = |name: &str| Ok(name == "KEPT");
+    let project = load(config::Secrets::Kept(Box::new(kept))).unwrap();
+    let secrets: Vec<_> = project.secrets.iter().collect();
+    assert_eq!(secrets.len(), 2);
+    assert_eq!(
+        secrets[0].1.as_ref().unwrap().expose(),
+        "https://example.org"
+    );
+    assert_eq!(secrets[1], (&"KEPT".to_owned(), &None));
+    assert!(!format!("{project:?}").contains("example.org"));
+    assert_eq!(
+        project.functions[1].secrets,
+        BTreeSet::from(["KEPT".to_owned()])
+    );
+    // Who only builds needs none.
+    assert!(load(config::Secrets::Unneeded).is_ok());
 }
 
 #[test]
@@ -130,6 +181,7 @@ gateways:
         language: config::Language::Rust,
         entry: "_start".to_owned(),
         env: BTreeMap::new(),
+        secrets: BTreeSet::new(),
         isolation: Isolation::Invocation,
         parked: Parked::of(Isolation::Invocation, None),
         limits: Limits::default(),
@@ -142,7 +194,9 @@ gateways:
         kind: config::GatewayKind::Http,
         bind: "127.0.0.1".parse().unwrap(),
         port: 8082,
-        function: "listener".to_owned(),
+        hosts: Vec::new(),
+        function: Some("listener".to_owned()),
+        routes: Vec::new(),
     };
     assert_eq!(project.gateways, [gateway]);
 }
@@ -178,6 +232,11 @@ fn every_key_is_read() {
       window: 4KiB
       log: {lines: 5/s, line: 1KiB}
       background: none
+      tcp: {connect: 3s, idle: none, connections: 7}
+      http: {connect: 3s, head: none, time: 1m, idle: 2s, request_body: 1KiB, response_head: 8KiB,
+             response_body: none, redirects: 0, connections: 5}
+      kv: {batch: 10, page: 20, watches: 1, pending: 1024}
+      sql: {time: none, rows: 9}
   - {name: add, path: add.wat, language: wasm}
 gateways:
   - {name: a, type: tcp, bind: '::1', port: 0, function: add}
@@ -220,6 +279,33 @@ gateways:
             line: 1024,
         },
         background: None,
+        tcp: limits::TcpLimits {
+            connect: Some(Duration::from_secs(3)),
+            idle: None,
+            connections: Some(7),
+        },
+        http: limits::HttpLimits {
+            connect: Some(Duration::from_secs(3)),
+            head: None,
+            time: Some(Duration::from_secs(60)),
+            idle: Some(Duration::from_secs(2)),
+            request_body: Some(1024),
+            response_head: 8192,
+            response_body: None,
+            redirects: 0,
+            connections: Some(5),
+        },
+        kv: limits::Kv {
+            batch: 10,
+            page: 20,
+            watches: 1,
+            pending: 1024,
+        },
+        sql: limits::Sql {
+            time: None,
+            rows: Some(9),
+            ..limits::Sql::default()
+        },
     };
     assert_eq!(function.limits, limits);
     assert_eq!(project.functions[1].path, folder.join("add.wat"));
@@ -244,6 +330,24 @@ fn the_defaults_are_as_documented() {
     assert_eq!(limits.concurrency, Some(256));
     assert_eq!((limits.children, limits.depth), (Some(64), Some(16)));
     assert_eq!((limits.total, limits.response_body), (None, None));
+    let tcp = limits::TcpLimits {
+        connect: Some(Duration::from_secs(10)),
+        idle: Some(Duration::from_secs(300)),
+        connections: Some(256),
+    };
+    assert_eq!(limits.tcp, tcp);
+    let http = limits::HttpLimits {
+        connect: Some(Duration::from_secs(10)),
+        head: Some(Duration::from_secs(30)),
+        time: None,
+        idle: Some(Duration::from_secs(60)),
+        request_body: Some(100 << 20),
+        response_head: 65536,
+        response_body: Some(100 << 20),
+        redirects: 10,
+        connections: Some(64),
+    };
+    assert_eq!(limits.http, http);
     let queue = limits.queue;
     assert_eq!(
         (queue.length, queue.wait),
@@ -252,6 +356,12 @@ fn the_defaults_are_as_documented() {
     assert_eq!((limits.tree, limits.window), (Some(1000), 256 << 10));
     assert_eq!((limits.log.lines, limits.log.line), (Some(1000), 16 << 10));
     assert_eq!(limits.background, Some(Duration::from_secs(10)));
+    assert_eq!(limits.sql.memory, 64 << 20);
+    assert_eq!(limits.sql.time, Some(Duration::from_secs(5)));
+    assert_eq!(limits.sql.transaction, Some(Duration::from_secs(5)));
+    assert_eq!(limits.sql.read, Some(Duration::from_secs(60)));
+    assert_eq!(limits.sql.wait, Some(Duration::from_secs(10)));
+    assert_eq!((limits.sql.rows, limits.sql.connections), (None, 8));
 }
 
 #[test]

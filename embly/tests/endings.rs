@@ -67,11 +67,11 @@ fn each_reason_that_a_child_can_have_reaches_its_parent_with_code_and_detail() {
         ("sleeps-on", "", "idle", 0, "limit `idle` reached: 300ms"),
         ("nobody", "", "refused", 44, "there is no function `nobody`"),
         (
-            "embly/kv",
+            "embly/none",
             "",
             "refused",
             44,
-            "there is no service `embly/kv`",
+            "there is no service `embly/none`",
         ),
     ] {
         let found = status(&embly, child, steps);

@@ -25,24 +25,54 @@ struct Example {
     embly: Embly,
 }
 
+/// The folder of an example.
+fn folder(name: &str) -> PathBuf {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples");
+    examples.join(name)
+}
+
 impl Example {
     fn start(name: &str) -> Self {
+        Self::start_in(name, &folder(name))
+    }
+
+    /// With another project file than its own, in a folder `there`: each of the texts is replaced.
+    fn start_with(name: &str, there: &Path, replace: &[(&str, &str)]) -> Self {
+        let example = folder(name).canonicalize().unwrap();
+        let file = fs::read_to_string(example.join("embly-project.yml")).unwrap();
+        let context = format!("    context: {}\n    path: ", example.display());
+        let file = replace.iter().fold(file, |file, (what, with)| {
+            assert!(file.contains(what), "{what} is not in {file}");
+            file.replace(what, with)
+        });
+        let file = file.replace("    path: ", &context);
+        fs::write(there.join("embly-project.yml"), file).unwrap();
+        support::project::guest();
+        // Compiling all that it needs may take longer than a test waits for anything.
+        let (code, _, stderr) = support::output(&["build", there.to_str().unwrap()]);
+        assert_eq!(code, 0, "{stderr}");
+        Self::start_in(name, there)
+    }
+
+    fn start_in(name: &str, folder: &Path) -> Self {
         // What cargo needs to compile for wasm is in the cache from now on.
         support::project::guest();
-        let folder: PathBuf = Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../examples")
-            .join(name);
         let file = folder.join("embly-project.yml");
         let project = config::load(&file, &Environment::of_process()).unwrap();
         let runtime = tempfile::tempdir().unwrap();
         let mut command = support::environment(Command::new(EMBLY), runtime.path());
-        command.args(support::arguments("dev", &folder));
+        command.args(support::arguments("dev", folder));
+        // What one run keeps is not there in the next.
+        command.arg("--state").arg(runtime.path().join("data"));
         let embly = Embly::spawn(command, runtime, project.gateways.len());
         let ports = project.gateways.iter();
         let ports = ports
             .map(|gateway| (gateway.port, embly.at(&gateway.name)))
             .collect();
-        let readme = fs::read_to_string(folder.join("README.md")).unwrap();
+        // Where it says something else than in the repository, that counts.
+        let readme = fs::read_to_string(folder.join("README.md"))
+            .or_else(|_| fs::read_to_string(self::folder(name).join("README.md")))
+            .unwrap();
         Self {
             readme,
             ports,
@@ -59,8 +89,9 @@ impl Example {
                 .filter(|program| !exists(program))
                 .collect();
             if !missing.is_empty() {
+                // The steps that follow may build on this one.
                 support::skipped(&missing.join(", "));
-                continue;
+                return;
             }
             assert_eq!(
                 run(&self.with_real_ports(&command)).trim_end(),
@@ -139,6 +170,74 @@ fn hello_world() {
 }
 
 #[test]
+fn redis() {
+    let Some(redis) = support::servers::redis() else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let at = format!("127.0.0.1:{}", redis.port);
+    let example = Example::start_with("redis", folder.path(), &[("127.0.0.1:6379", &at)]);
+    example.assert_readme();
+    // Many at once, each with a connection of its own.
+    let http = example.at("index");
+    let visits: Vec<_> = (0..40)
+        .map(|_| thread::spawn(move || support::get(http, "/many").text()))
+        .collect();
+    let counts = visits.into_iter().map(|visit| visit.join().unwrap());
+    let counts: BTreeSet<String> = counts
+        .map(|text| text.lines().next().unwrap().to_owned())
+        .collect();
+    let expected = (1..=40).map(|count| format!("many: {count}"));
+    assert_eq!(counts, expected.collect());
+    drop(redis);
+    assert_eq!(support::get(http, "/milk").status, 500);
+}
+
+#[test]
+fn postgres() {
+    let password = "only an example";
+    let authority = support::outbound::Authority::new();
+    let certificate = authority.sign_pem(&["127.0.0.1"], 2999);
+    let Some(postgres) = support::servers::postgres(password, Some(certificate)) else {
+        return;
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let at = format!("127.0.0.1:{}", postgres.port);
+    let address = ("127.0.0.1:5432", at.as_str());
+    let example = Example::start_with("postgres", folder.path(), &[address]);
+    example.assert_readme();
+    drop(example);
+    let wrong = [address, (password, "a wrong one")];
+    let example = Example::start_with("postgres", folder.path(), &wrong);
+    assert_eq!(support::get(example.at("index"), "/").status, 500);
+    let failed = example
+        .embly
+        .event("log", |event| event["stream"] == "stderr");
+    let line = failed["line"].as_str().unwrap();
+    assert!(line.contains("password authentication failed"), "{line}");
+    drop(example);
+
+    // With TLS, which begins after a question and its answer.
+    fs::write(folder.path().join("ca.pem"), &authority.pem).unwrap();
+    let entry = format!("[{{address: \"{at}\", ca: ./ca.pem}}]");
+    let with_tls = [
+        ("[\"127.0.0.1:5432\"]", entry.as_str()),
+        address,
+        ("POSTGRES_TLS: \"no\"", "POSTGRES_TLS: \"yes\""),
+    ];
+    let example = Example::start_with("postgres", folder.path(), &with_tls);
+    let notes = support::get(example.at("index"), "/").text();
+    assert!(notes.starts_with("1: buy milk\n2: "), "{notes}");
+    fs::write(
+        folder.path().join("ca.pem"),
+        support::outbound::Authority::new().pem,
+    )
+    .unwrap();
+    let example = Example::start_with("postgres", folder.path(), &with_tls);
+    assert_eq!(support::get(example.at("index"), "/").status, 500);
+}
+
+#[test]
 fn project() {
     let example = Example::start("project");
     example.assert_readme();
@@ -212,6 +311,19 @@ fn mjpeg() {
 }
 
 #[test]
+fn kv() {
+    // Each with a state folder of its own.
+    for _ in 0..2 {
+        let example = Example::start("kv");
+        for _ in ["what it sets", "what is there"] {
+            example.assert_readme();
+        }
+        let kept = example.embly.runtime.path().join("data/default.kv");
+        assert!(kept.exists());
+    }
+}
+
+#[test]
 fn fan_out() {
     Example::start("fan-out").assert_readme();
 }
@@ -265,6 +377,107 @@ fn board() {
     assert_eq!(last.text(), "");
 }
 
+/// A copy of an example in which text was replaced, and that depends on the SDK where it is.
+fn changed(name: &str, replace: &[(&str, &str)]) -> tempfile::TempDir {
+    let sdk = folder("../embly-sdk").canonicalize().unwrap();
+    let copy = tempfile::tempdir().unwrap();
+    let mut folders = vec![PathBuf::new()];
+    while let Some(inner) = folders.pop() {
+        fs::create_dir_all(copy.path().join(&inner)).unwrap();
+        for entry in fs::read_dir(folder(name).join(&inner)).unwrap() {
+            let entry = entry.unwrap();
+            let path = inner.join(entry.file_name());
+            match entry.file_type().unwrap().is_dir() {
+                // What builds leave.
+                true if entry.file_name() == ".embly" || entry.file_name() == "target" => {}
+                true => folders.push(path),
+                false => {
+                    let text = fs::read_to_string(entry.path()).unwrap();
+                    let text = text.replace("../../../embly-sdk", sdk.to_str().unwrap());
+                    let text = replace
+                        .iter()
+                        .fold(text, |text, (old, new)| text.replace(old, new));
+                    fs::write(copy.path().join(path), text).unwrap();
+                }
+            }
+        }
+    }
+    copy
+}
+
+#[test]
+fn proxy() {
+    if !exists("python3") {
+        return support::skipped("python3");
+    }
+    let proxied = tempfile::tempdir().unwrap();
+    fs::create_dir(proxied.path().join("files")).unwrap();
+    fs::write(proxied.path().join("files/hello.txt"), "hello\n").unwrap();
+    let long: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
+    fs::write(proxied.path().join("files/long"), &long).unwrap();
+    // As its README says, on a free port.
+    let mut server = Command::new("python3")
+        .args([
+            "-u",
+            "-m",
+            "http.server",
+            "--bind",
+            "127.0.0.1",
+            "--directory",
+        ])
+        .arg(proxied.path())
+        .arg("0")
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut line = String::new();
+    let said = server.stdout.take().unwrap();
+    BufReader::new(said).read_line(&mut line).unwrap();
+    let port = line
+        .split("port ")
+        .nth(1)
+        .unwrap()
+        .split(' ')
+        .next()
+        .unwrap();
+    let here = format!("127.0.0.1:{port}");
+    let copy = changed("proxy", &[("127.0.0.1:8091", &here)]);
+    // A folder that was never built: no matter how long that takes.
+    support::project::guest();
+    let (code, _, said) = support::output(&["build", copy.path().to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    let example = Example::start_in("proxy", copy.path());
+    example.assert_readme();
+    let answer = support::get(example.at("index"), "/files/long");
+    assert!(answer.complete && answer.body == long);
+    for path in ["/elsewhere/hello.txt", "/files/..%2Felsewhere/hello.txt"] {
+        let url = format!("http://{here}{path}");
+        example.embly.event("log", |event| {
+            let line = event["line"].as_str().unwrap();
+            line.contains(&format!("may not ask for `{url}`"))
+        });
+    }
+    let _ = server.kill();
+    let _ = server.wait();
+}
+
+#[test]
+fn guestbook() {
+    let example = Example::start("guestbook");
+    example.assert_readme();
+    let at = example.at("index");
+    let hostile = b"name=%3Cimg+src%3Dx%3E&message=%27%29%3B+DROP+TABLE+entries%3B--";
+    assert_eq!(support::client::post(at, "/", hostile).status, 303);
+    let page = support::get(at, "/").text();
+    assert!(
+        page.contains("<strong>&lt;img src=x&gt;</strong>"),
+        "{page}"
+    );
+    assert!(page.contains("&#39;); DROP TABLE entries;--"), "{page}");
+    assert!(page.contains("<strong>Ada</strong>"), "{page}");
+}
+
 #[test]
 fn upload() {
     const MILLION: usize = 1_000_000;
@@ -296,7 +509,8 @@ fn upload() {
     let function = example.embly.event("invocation_ended", ended)["memory_bytes"]
         .as_u64()
         .unwrap();
-    let master = peak_memory(example.embly.pid()) - before;
+    // The kernel counts about: it may be a little less than before.
+    let master = peak_memory(example.embly.pid()).saturating_sub(before);
     eprintln!("function {function} bytes, master {master} more than before");
     assert!(function < 16 << 20, "the function took {function} bytes");
     assert!(master < 8 << 20, "the master took {master} bytes more");

@@ -102,7 +102,7 @@ fn a_download_of_100_mb_passes_in_bounded_memory() {
         received += chunk.len() as u64;
     }
     assert_eq!(received, BYTES);
-    let more = peak_memory(embly.pid()) - before;
+    let more = peak_memory(embly.pid()).saturating_sub(before);
     assert!(more < PASSING_MEMORY, "{more} bytes more");
 }
 
@@ -124,7 +124,7 @@ fn an_upload_of_100_mb_passes_in_bounded_memory() {
         connection.send(&block);
     }
     assert_eq!(connection.response().text(), BYTES.to_string());
-    let more = peak_memory(embly.pid()) - before;
+    let more = peak_memory(embly.pid()).saturating_sub(before);
     assert!(more < PASSING_MEMORY, "{more} bytes more");
     let ending = embly.nth_event("invocation_ended", 1, |_| true);
     assert!(
@@ -142,7 +142,7 @@ fn a_client_that_does_not_read_holds_the_function_back() {
         .write_all(b"GET /?1000000000 HTTP/1.1\r\nhost: x\r\n\r\n")
         .unwrap();
     pause(500, "for a function that is not held back to go far");
-    let more = peak_memory(embly.pid()) - before;
+    let more = peak_memory(embly.pid()).saturating_sub(before);
     assert!(more < PASSING_MEMORY, "{more} bytes more");
     let mut first = [0; 4096];
     stream.read_exact(&mut first).unwrap();
@@ -174,7 +174,7 @@ fn a_function_that_does_not_read_holds_the_client_back() {
         sent += bytes as u64;
         assert!(sent < 100 << 20, "nothing holds the client back");
     }
-    let more = peak_memory(embly.pid()) - before;
+    let more = peak_memory(embly.pid()).saturating_sub(before);
     assert!(more < PASSING_MEMORY, "{more} bytes more");
 }
 

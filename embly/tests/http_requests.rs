@@ -40,7 +40,15 @@ fn a_function_sees_http_1_1_without_what_is_for_the_next_hop() {
     assert_eq!(lines.remove(0), "GET /a%20b?c=d HTTP/1.1");
     lines.sort();
     let id = format!("x-request-id: {id}");
-    let expected = ["host: example.org", "x-one: 1", &id, "x-two: a", "x-two: b"];
+    let expected = [
+        "embly-client: 127.0.0.1",
+        "embly-scheme: http",
+        "host: example.org",
+        "x-one: 1",
+        &id,
+        "x-two: a",
+        "x-two: b",
+    ];
     assert_eq!(lines, expected);
     assert_eq!(body, "");
 }

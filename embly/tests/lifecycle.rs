@@ -397,3 +397,26 @@ fn descendants(pid: i32) -> Vec<Process> {
     }
     found
 }
+
+#[test]
+fn a_signal_to_stop_is_heard_while_a_migration_takes_long() {
+    let project = Project::unparked()
+        .wat("old", &says("old"))
+        .gateway("index", "http", "old");
+    project.write(
+        "migrations/001-endless.sql",
+        "CREATE TABLE t AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) \
+         SELECT count(*) AS c FROM n;",
+    );
+    let mut embly = Embly::start_detached("run", &project);
+    let store = "stores:\n  - {name: main, type: sql, migrations: ./migrations}\ngateways:";
+    project.edit("gateways:", store);
+    embly.signal(Signal::HUP);
+    let database = project.folder().join("data/main.db");
+    eventually("the migration", || database.exists());
+    // What was served before is served meanwhile.
+    assert_eq!(get(embly.at("index"), "/").text(), "old");
+    embly.signal(Signal::TERM);
+    assert_eq!(embly.wait().code(), Some(0));
+    assert_eq!(embly.event("stopped", |_| true)["reason"], "signal");
+}

@@ -121,7 +121,8 @@ impl Build<'_> {
         }
         let mut say = |line: &str| self.reporter.info(line);
         let (root, cache) = (&project.root, self.cache);
-        let toolchain = toolchain::ensure(root, cache, self.install, self.cancel, &mut say)?;
+        let mut toolchain = toolchain::ensure(root, cache, self.install, self.cancel, &mut say)?;
+        toolchain.hidden = project.secrets.keys().cloned().collect();
         let build = RustBuild {
             project: root,
             toolchain: &toolchain,

@@ -2,18 +2,20 @@
 
 use std::sync::Mutex;
 
+use super::context::{self, Need};
 use super::serve::{self, Signals};
-use super::{Exit, Project, context};
+use super::{Exit, Project};
 use crate::build::{Build, Built, Cancel};
 use crate::config;
 use crate::report::Reporter;
 
 /// Builds the project.
 pub fn run(options: &Project, reporter: &Reporter) -> Exit {
-    let project = match context::project(&options.place.path, false, reporter) {
+    let project = match context::project(&options.place.path, false, Need::Nothing, reporter) {
         Ok(project) => project,
         Err(exit) => return exit,
     };
+    reporter.masks().only(&project.secrets);
     match serve::runtime(reporter) {
         Ok(runtime) => runtime.block_on(until_signal(project, !options.no_install, reporter)),
         Err(exit) => exit,

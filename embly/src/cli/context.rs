@@ -1,5 +1,6 @@
 //! What most commands begin with: the project file, the cache, a runtime.
 
+use std::cell::OnceCell;
 use std::fs::{self, DirBuilder};
 use std::io::{self, IsTerminal};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -8,20 +9,49 @@ use std::path::{Path, PathBuf};
 use super::Exit;
 use crate::config::{self, Environment, Problems, Project};
 use crate::report::{Format, Reporter};
+use crate::secrets::{Stored, Vault};
+use crate::state;
 
-/// Finds and reads the project file. All its problems are said.
-pub fn project(path: &Path, dev: bool, reporter: &Reporter) -> Result<Project, Exit> {
-    let file = config::find(path).map_err(|error| {
+/// What a command needs beside the project file.
+#[derive(Debug, Clone, Copy)]
+pub enum Need<'a> {
+    /// Nothing: it does not matter whether secrets are there.
+    Nothing,
+    /// The secrets that functions list; with the state folder, if somebody named one.
+    Secrets(Option<&'a Path>),
+}
+
+/// Finds the project file.
+pub fn find(path: &Path, reporter: &Reporter) -> Result<PathBuf, Exit> {
+    config::find(path).map_err(|error| {
         reporter.error(error.to_string());
         Exit::Usage
-    })?;
-    let project = load(&file, dev, reporter)?;
+    })
+}
+
+/// The state folder of a project, unless somebody named another.
+pub fn state(file: &Path, named: Option<&Path>) -> PathBuf {
+    match named {
+        Some(folder) => folder.to_owned(),
+        None => file.with_file_name(state::FOLDER),
+    }
+}
+
+/// Finds and reads the project file. All its problems are said.
+pub fn project(
+    path: &Path,
+    dev: bool,
+    need: Need<'_>,
+    reporter: &Reporter,
+) -> Result<Project, Exit> {
+    let file = find(path, reporter)?;
+    let project = load(&file, dev, need, reporter)?;
     reporter.info(format!("project {}", shown(&project.file)));
     Ok(project)
 }
 
 /// Reads a project file that was found.
-pub fn load(file: &Path, dev: bool, reporter: &Reporter) -> Result<Project, Exit> {
+pub fn load(file: &Path, dev: bool, need: Need<'_>, reporter: &Reporter) -> Result<Project, Exit> {
     let wrong = |problems: Problems| {
         show(&problems, reporter);
         Exit::Usage
@@ -31,6 +61,20 @@ pub fn load(file: &Path, dev: bool, reporter: &Reporter) -> Result<Project, Exit
         let more = config::dotenv(&folder.join(config::DOTENV)).map_err(wrong)?;
         environment = environment.or(more);
     }
+    let environment = environment.with_secrets(match need {
+        Need::Nothing => config::Secrets::Unneeded,
+        Need::Secrets(folder) => {
+            let vault = Vault::new(&state(file, folder));
+            // Read when a function lists one, and once.
+            let stored = OnceCell::new();
+            config::Secrets::Kept(Box::new(move |name| {
+                let read = || vault.read().map_err(|error| error.to_string());
+                let stored: &Result<Stored, String> = stored.get_or_init(read);
+                let stored = stored.as_ref().map_err(String::clone)?;
+                Ok(stored.contains_key(name))
+            }))
+        }
+    });
     let project = config::load(file, &environment).map_err(wrong)?;
     if !project.warnings.is_empty() {
         show(&project.warnings, reporter);

@@ -6,8 +6,9 @@ use std::time::SystemTime;
 use embly_wrapper::jail::Policy;
 use tokio::sync::mpsc;
 
+use super::context::{self, Need};
 use super::serve::{self, Asked, Signals};
-use super::{Exit, Serve, build, context};
+use super::{Exit, Serve, build};
 use crate::build::Built;
 use crate::build::watch::Watcher;
 use crate::config::{DOTENV, Function, Project};
@@ -16,7 +17,8 @@ use crate::report::Reporter;
 
 /// Builds, serves and watches.
 pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
-    let project = match context::project(&options.project.place.path, true, reporter) {
+    let need = Need::Secrets(options.state.as_deref());
+    let project = match context::project(&options.project.place.path, true, need, reporter) {
         Ok(project) => project,
         Err(exit) => return exit,
     };
@@ -25,7 +27,7 @@ pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
         Err(exit) => return exit,
     };
     match serve::runtime(reporter) {
-        Ok(runtime) => runtime.block_on(develop(options, policy, project, reporter)),
+        Ok(runtime) => serve::block_on(runtime, develop(options, policy, project, reporter)),
         Err(exit) => exit,
     }
 }
@@ -41,6 +43,8 @@ struct Dev<'a> {
     /// The project file has mistakes.
     wrong: bool,
     install: bool,
+    /// The state folder, if somebody named one.
+    state: Option<&'a Path>,
     reporter: &'a Reporter,
 }
 
@@ -50,6 +54,7 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
         Err(exit) => return exit,
     };
     let jail = serve::check_jail(policy, reporter);
+    let secrets = serve::secrets(options, &project, reporter);
     let (changes, mut changed) = mpsc::unbounded_channel();
     let watcher = Watcher::new(move |paths| {
         // The receiver lives as long as this command.
@@ -72,7 +77,18 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
         Err(serve::Unbuilt::Failed(exit)) => return exit,
     };
     let built_at = SystemTime::now();
-    let master = match serve::start(options, jail, &project, &built, true, reporter).await {
+    let master = match serve::start(
+        options,
+        jail,
+        secrets,
+        &project,
+        &built,
+        true,
+        &mut signals,
+        reporter,
+    )
+    .await
+    {
         Ok(master) => master,
         Err(exit) => return exit,
     };
@@ -84,6 +100,7 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
         built_at,
         wrong: false,
         install,
+        state: options.state.as_deref(),
         reporter,
     };
     dev.watch(since);
@@ -118,7 +135,8 @@ impl Dev<'_> {
             .iter()
             .any(|path| *path == self.project.file || *path == dotenv)
         {
-            let Ok(project) = context::load(&self.project.file, true, self.reporter) else {
+            let need = Need::Secrets(self.state);
+            let Ok(project) = context::load(&self.project.file, true, need, self.reporter) else {
                 self.reporter.warn("the project is served as it was");
                 self.wrong = true;
                 return Ok(());
@@ -128,6 +146,7 @@ impl Dev<'_> {
             }
             let new = project.functions.iter().filter(|new| !self.is_built(new));
             touched.extend(new.map(|function| function.name.clone()));
+            self.master.prepare(&project).await;
             self.project = project;
             self.built.keep_only(&self.project);
         }
@@ -160,11 +179,8 @@ impl Dev<'_> {
                     .warn(format!("{failed}: served as before, if it was"));
             }
         }
-        if let Err(error) = self
-            .master
-            .serve(&self.project, &self.built.artefacts)
-            .await
-        {
+        let served = serve::serve(&self.master, &self.project, &self.built, signals).await;
+        if let Err(error) = served.map_err(|serve::Stopped| Exit::Done)? {
             self.reporter
                 .error(format!("{error}; the project is served as it was"));
         }

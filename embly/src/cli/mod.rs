@@ -6,8 +6,11 @@ mod context;
 mod dev;
 mod doctor;
 mod new;
+mod output;
 mod run;
+mod secrets;
 mod serve;
+mod store;
 mod toolchain;
 
 use std::net::IpAddr;
@@ -51,7 +54,17 @@ enum Command {
     /// Build
     Build(Project),
     /// See whether the project file is right, and nothing else
-    Check(Where),
+    Check(Kept),
+    /// What only the functions get that list it
+    Secrets {
+        #[command(subcommand)]
+        command: secrets::Command,
+    },
+    /// What functions keep
+    Store {
+        #[command(subcommand)]
+        command: store::Command,
+    },
     /// Say what is there, what is missing, and what to type
     Doctor,
     /// The compiler for functions
@@ -74,6 +87,16 @@ struct Where {
     path: PathBuf,
 }
 
+/// A project, and what it keeps.
+#[derive(Debug, Args)]
+struct Kept {
+    #[command(flatten)]
+    place: Where,
+    /// Folder of what is kept: stores, secrets [default: data, in the project]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
 #[derive(Debug, Args)]
 struct Project {
     #[command(flatten)]
@@ -90,6 +113,9 @@ struct Serve {
     /// Listen there instead of where the project file says; port 0 is any free one
     #[arg(long, value_name = "ADDR|ADDR:0|:0", value_parser = parse_bind)]
     bind: Option<BindOverride>,
+    /// Folder of what is kept: stores, secrets [default: data, in the project]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// Path of the socket for wrappers that Embly did not fork
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -177,7 +203,9 @@ pub fn main() -> ExitCode {
         Command::Dev(serve) => dev::run(&serve, &reporter),
         Command::Run(serve) => run::run(&serve, &reporter),
         Command::Build(project) => build::run(&project, &reporter),
-        Command::Check(place) => check::run(&place, &reporter),
+        Command::Check(kept) => check::run(&kept, &reporter),
+        Command::Store { command } => store::run(&command, &reporter),
+        Command::Secrets { command } => secrets::run(&command, &reporter),
         Command::Doctor => doctor::run(&reporter),
         Command::Toolchain {
             command: Toolchain::Install,

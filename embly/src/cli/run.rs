@@ -2,8 +2,9 @@
 
 use embly_wrapper::jail::Policy;
 
-use super::serve::{self, Asked, Signals, Unbuilt};
-use super::{Exit, Serve, build, context};
+use super::context::{self, Need};
+use super::serve::{self, Asked, Signals, Stopped, Unbuilt};
+use super::{Exit, Serve, build};
 use crate::build::Built;
 use crate::config::Project;
 use crate::master::Master;
@@ -11,7 +12,8 @@ use crate::report::Reporter;
 
 /// Builds and serves.
 pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
-    let project = match context::project(&options.project.place.path, false, reporter) {
+    let need = Need::Secrets(options.state.as_deref());
+    let project = match context::project(&options.project.place.path, false, need, reporter) {
         Ok(project) => project,
         Err(exit) => return exit,
     };
@@ -20,7 +22,10 @@ pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
         Err(exit) => return exit,
     };
     match serve::runtime(reporter) {
-        Ok(runtime) => runtime.block_on(serve_until_stopped(options, policy, project, reporter)),
+        Ok(runtime) => {
+            let command = serve_until_stopped(options, policy, project, reporter);
+            serve::block_on(runtime, command)
+        }
         Err(exit) => exit,
     }
 }
@@ -36,18 +41,30 @@ async fn serve_until_stopped(
         Err(exit) => return exit,
     };
     let jail = serve::check_jail(policy, reporter);
+    let secrets = serve::secrets(options, &project, reporter);
     let install = !options.project.no_install;
     let built = match built(&mut signals, &project, install, reporter).await {
         Ok(built) => built,
         Err(Unbuilt::Stopped) => return Exit::Done,
         Err(Unbuilt::Failed(exit)) => return exit,
     };
-    let master = match serve::start(options, jail, &project, &built, false, reporter).await {
+    let master = match serve::start(
+        options,
+        jail,
+        secrets,
+        &project,
+        &built,
+        false,
+        &mut signals,
+        reporter,
+    )
+    .await
+    {
         Ok(master) => master,
         Err(exit) => return exit,
     };
     while signals.next().await == Asked::Reload {
-        if reload(&master, &mut signals, &project, install, reporter).await == Err(Stopped) {
+        if reload(&master, &mut signals, &project, options, reporter).await == Err(Stopped) {
             break;
         }
     }
@@ -71,24 +88,23 @@ async fn built(
     }
 }
 
-/// A signal to stop came while something else was done.
-#[derive(Debug, PartialEq, Eq)]
-struct Stopped;
-
 async fn reload(
     master: &Master,
     signals: &mut Signals,
     old: &Project,
-    install: bool,
+    options: &Serve,
     reporter: &Reporter,
 ) -> Result<(), Stopped> {
     const AS_IT_WAS: &str = "the project is served as it was";
-    let Ok(project) = context::load(&old.file, false, reporter) else {
+    let need = Need::Secrets(options.state.as_deref());
+    let Ok(project) = context::load(&old.file, false, need, reporter) else {
         reporter.warn(AS_IT_WAS);
         return Ok(());
     };
+    master.prepare(&project).await;
+    let install = !options.project.no_install;
     match built(signals, &project, install, reporter).await {
-        Ok(built) => match master.serve(&project, &built.artefacts).await {
+        Ok(built) => match serve::serve(master, &project, &built, signals).await? {
             Ok(()) => reporter.info("reloaded"),
             Err(error) => reporter.error(format!("{error}; {AS_IT_WAS}")),
         },

@@ -8,12 +8,13 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use super::{Exit, Serve, Wrappers};
+use super::{Exit, Serve, Wrappers, context};
 use crate::build::{Built, Cancel};
 use crate::config::Project;
-use crate::master::{self, Incomplete, Jail, Master};
+use crate::master::{self, Incomplete, Jail, Master, ServeError};
 use crate::pool::Start;
 use crate::report::{Event, Reporter};
+use crate::secrets::{Secrets, Vault};
 
 /// The runtime of the master. One thread, this one, moves all bytes: the other cores are for
 /// functions, and nobody has to be woken for a task that another has made ready.
@@ -25,6 +26,14 @@ pub fn runtime(reporter: &Reporter) -> Result<Runtime, Exit> {
             reporter.error(format!("cannot start: {error}"));
             Exit::Failed
         })
+}
+
+/// Runs a command to its end. What it has begun on other threads, such as a long migration, is not
+/// waited for: the end of the process is the end of that as well.
+pub fn block_on(runtime: Runtime, command: impl Future<Output = Exit>) -> Exit {
+    let exit = runtime.block_on(command);
+    runtime.shutdown_background();
+    exit
 }
 
 /// The signals that a master knows.
@@ -132,13 +141,49 @@ pub fn check_jail(policy: Policy, reporter: &Reporter) -> JoinHandle<Result<Jail
     tokio::task::spawn_blocking(move || jail.check())
 }
 
+/// The secrets of a project: masked from now on, and given out by the master.
+pub fn secrets(options: &Serve, project: &Project, reporter: &Reporter) -> Arc<Secrets> {
+    if !project.secrets.is_empty() {
+        master::no_core_dumps();
+    }
+    let vault = Vault::new(&context::state(&project.file, options.state.as_deref()));
+    let (masks, to) = (Arc::clone(reporter.masks()), reporter.clone());
+    let secrets = Secrets::new(vault, masks, move |text| to.warn(text));
+    secrets.prepare(project.secrets.clone());
+    Arc::new(secrets)
+}
+
+/// A signal to stop came while something else was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stopped;
+
+/// Lets a master serve a project. To open its stores and to apply migrations may take long: a signal
+/// to stop ends the wait, and nothing has changed then.
+///
+/// # Errors
+/// [`Stopped`].
+pub async fn serve(
+    master: &Master,
+    project: &Project,
+    built: &Built,
+    signals: &mut Signals,
+) -> Result<Result<(), ServeError>, Stopped> {
+    tokio::select! {
+        served = master.serve(project, &built.artefacts) => Ok(served),
+        () = signals.stop() => Err(Stopped),
+    }
+}
+
 /// Starts a master and lets it serve a project that was built.
+#[expect(clippy::too_many_arguments, reason = "all that a master begins with")]
 pub async fn start(
     options: &Serve,
     jail: JoinHandle<Result<Jail, Incomplete>>,
+    secrets: Arc<Secrets>,
     project: &Project,
     built: &Built,
     dev: bool,
+    signals: &mut Signals,
     reporter: &Reporter,
 ) -> Result<Master, Exit> {
     let jail = match jail.await {
@@ -159,18 +204,24 @@ pub async fn start(
             Wrappers::Exec => Start::Exec,
         },
         dev,
+        state: context::state(&project.file, options.state.as_deref()),
+        secrets,
     };
     let master = Master::start(reporter.clone(), master_options)
         .map_err(|error| reporter.error(error.to_string()));
     let Ok(master) = master else {
         return Err(Exit::Failed);
     };
-    if let Err(error) = master.serve(project, &built.artefacts).await {
-        reporter.error(error.to_string());
-        master.stop(std::future::ready(())).await;
-        return Err(Exit::Failed);
-    }
-    Ok(master)
+    let exit = match serve(&master, project, built, signals).await {
+        Ok(Ok(())) => return Ok(master),
+        Ok(Err(error)) => {
+            reporter.error(error.to_string());
+            Exit::Failed
+        }
+        Err(Stopped) => Exit::Done,
+    };
+    master.stop(std::future::ready(())).await;
+    Err(exit)
 }
 
 /// Stops a master; a second signal does so at once.

@@ -2,15 +2,27 @@
 //! running.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use super::fields::{Field, Fields, wrong_type};
 use super::problem::{Problem, Problems, quote};
 use super::tree::{Node, Value};
-use super::{Restart, codes, names, schema, suggest};
+use super::{Restart, codes, http, names, schema, sql, store, suggest, tcp};
 use crate::allow::Allow;
 
-/// Reads the section. `functions` are those of the project, if all could be read.
-pub(super) fn read(field: Field<'_>, functions: Option<&[&str]>, problems: &mut Problems) -> Allow {
+/// What the lists are checked against; `None` where not all names could be read.
+#[derive(Clone, Copy)]
+pub(super) struct There<'a> {
+    /// The project folder.
+    pub root: &'a Path,
+    /// The functions of the project.
+    pub functions: Option<&'a [&'a str]>,
+    /// The stores of the project.
+    pub stores: Option<&'a store::Known<'a>>,
+}
+
+/// Reads the section.
+pub(super) fn read(field: Field<'_>, there: There<'_>, problems: &mut Problems) -> Allow {
     let mut allow = Allow::default();
     if field.entry.value.is_null() {
         return allow;
@@ -19,28 +31,39 @@ pub(super) fn read(field: Field<'_>, functions: Option<&[&str]>, problems: &mut 
         return allow;
     };
     for field in fields.iter() {
-        let list = field.list(problems);
-        let names = list.iter().filter_map(|item| text(item, field, problems));
-        let names: Vec<(&Node, &str)> = names.collect();
-        let mut read = BTreeSet::new();
-        for (node, name) in names {
-            let problem = match field.key.name {
-                "spawn" => unknown(node, name, functions),
-                _ => unusable(node, name),
-            };
-            if let Some(problem) = problem {
-                problems.push(problem);
-            }
-            read.insert(name.to_owned());
-        }
         match field.key.name {
-            "spawn" => allow.spawn = Some(read),
-            "register" => allow.register = read,
-            "reach" => allow.reach = read,
-            name => debug_assert!(false, "{name} is in the table but not read"),
+            "kv" => allow.kv = store::kv(field, there.stores, problems),
+            "tcp" => allow.tcp = tcp::grants(field, there.root, problems),
+            "http" => allow.http = http::grants(field, there.root, problems),
+            "sql" => allow.sql = sql::grants(field, there.stores, problems),
+            _ => names_of(field, there, &mut allow, problems),
         }
     }
     allow
+}
+
+/// Reads one of the lists of names.
+fn names_of(field: Field<'_>, there: There<'_>, allow: &mut Allow, problems: &mut Problems) {
+    let list = field.list(problems);
+    let names = list.iter().filter_map(|item| text(item, field, problems));
+    let names: Vec<(&Node, &str)> = names.collect();
+    let mut read = BTreeSet::new();
+    for (node, name) in names {
+        let problem = match field.key.name {
+            "spawn" => unknown(node, name, there.functions),
+            _ => unusable(node, name),
+        };
+        if let Some(problem) = problem {
+            problems.push(problem);
+        }
+        read.insert(name.to_owned());
+    }
+    match field.key.name {
+        "spawn" => allow.spawn = Some(read),
+        "register" => allow.register = read,
+        "reach" => allow.reach = read,
+        name => debug_assert!(false, "{name} is in the table but not read"),
+    }
 }
 
 fn text<'t>(

@@ -59,8 +59,8 @@ codes! {
         "The key does not exist at this place, so it would have no effect. It is misspelled, \
          stands in the wrong section, or belongs to another version of Embly."
     MISSING_KEY "E111" "a required key is missing"
-        "A function needs `name`, `path` and `language`; a gateway needs `name`, `type`, `port` \
-         and `function`."
+        "A function needs `name`, `path` and `language`; a gateway needs `name`, `type` and \
+         `port`, a route `path`."
     WRONG_TYPE "E112" "a value of the wrong type"
         "The key takes another kind of value: text, a number, a list or a map. In YAML a value in \
          quotes is text, `8082` is a number, lines that begin with `-` are a list, and lines \
@@ -101,8 +101,9 @@ codes! {
         "`bind` is an IPv4 or IPv6 address of this machine: `127.0.0.1` for this machine only, \
          `0.0.0.0` for everybody. Names are not looked up. The port has a key of its own."
     ADDRESS_TAKEN "E137" "two gateways at one address"
-        "Only one gateway can listen on a port of an address. `0.0.0.0` is all IPv4 addresses of \
-         the machine, `::` is all of both kinds. Port 0 never clashes."
+        "Only one gateway can listen on a port of an address, or several of type http that serve \
+         different `hosts`. `0.0.0.0` is all IPv4 addresses of the machine, `::` is all of both \
+         kinds. Port 0 never clashes."
     RESTART "E138" "not a way to restart"
         "`restart: never` runs the function once, `on-failure` starts it again after any ending \
          but exit 0, `always` after any ending."
@@ -140,6 +141,85 @@ codes! {
         "Lines of `.env` are `NAME=value`, with or without `export` in front. A value with \
          spaces or `#` stands in quotes, single ones keep everything as it is, double ones know \
          `\\n`, `\\t`, `\\\"`, `\\\\` and `\\$`. A `#` begins a comment."
+    HTTP_URL "E160" "a URL that cannot be allowed"
+        "An item of `allow: {http: …}` is the beginning of URLs: `https://` or `http://`, a host, \
+         perhaps a port and a path. It has no user, no query and no fragment."
+    HTTP_WILDCARD "E161" "a `*` that stands for too much or too little"
+        "`https://*.example.com/` covers all hosts below `example.com`, not itself. A `*` cannot \
+         stand anywhere else, and not for an address."
+    CA_FILE "E162" "a file of certificates that cannot be used"
+        "`ca` is a file with certificates in PEM form (`-----BEGIN CERTIFICATE-----`), relative to \
+         the folder of the project file. Servers whose certificate is signed by one of them are \
+         trusted, beside those that the system trusts."
+    TCP_ADDRESS "E163" "not an address to connect to"
+        "`allow: {tcp: …}` lists addresses as `HOST:PORT`, each once: a name, an IPv4 address of four \
+         decimal numbers, or an IPv6 address in brackets. `*.example.com:443` is all names below \
+         `example.com`. Other spellings of addresses, such as `127.1`, are refused everywhere."
+    STORE_TYPE "E170" "an unsupported type of store"
+        "`kv` keeps values by their keys, `sql` is an SQLite database."
+    STORE_PATH "E171" "a store that cannot be kept there"
+        "`path` is a file of its own in the state folder, `data/` in the project unless `--state` \
+         says otherwise. Without it the file is called as the store."
+    DURABILITY "E172" "not a kind of durability"
+        "With `full` a change is acknowledged when it is on the disk, with `relaxed` when the \
+         system has it: it then survives the end of the master, but not that of the machine."
+    UNKNOWN_STORE "E173" "a store that does not exist"
+        "`allow` names stores that the same project file lists under `stores`, each with a type of \
+         its own."
+    ACCESS "E174" "not a kind of access"
+        "`read` is to look, `read-write` also to change."
+    MIGRATIONS "E175" "a folder of migrations that cannot be read"
+        "`migrations` is a folder in the project, relative to the project file, and each of its files \
+         is a migration of the store. It must be there, and be inside of the project."
+    MIGRATION_NAME "E176" "a file that is not in the order of migrations"
+        "Migrations are called `001-name.sql` or `001_name.sql`, with the number in front. The \
+         numbers begin with 1 and have no gaps, and no two files have the same, so that there is one \
+         order in which they are applied."
+    STORE_KEY "E177" "a key of another type of store"
+        "`migrations` are for stores of the type `sql`; a `kv` store has nothing of the kind."
+    STORE_SIZE "E178" "not a size of a store"
+        "What a store may have: the bytes of a database, or the entries of a store of type `kv` with \
+         64 bytes for each beside key and value. Sizes are whole numbers with `KiB`, `MiB`, `GiB`; \
+         `none` leaves it to the disk."
+    SECRET_NAME "E180" "not a name of a secret"
+        "A secret is given to the function as an environment variable of its name, so that has \
+         letters, digits and `_`, begins with no digit, and has at most 128 characters."
+    SECRET_MISSING "E181" "a secret that is not there"
+        "`secrets` lists names; the values come from the file that `embly secrets set` writes, or \
+         else from the environment of `embly` when it starts. A missing one is an error, because an \
+         empty password is worse than none. `embly dev` also reads `.env`."
+    SECRETS_UNREADABLE "E182" "secrets that cannot be read"
+        "The file of secrets in the state folder is there, and cannot be read for the reason given. \
+         What it has wins over the environment, so nobody can tell which value is meant."
+    SECRET_VALUE "E183" "a value that cannot be a secret"
+        "A secret has 4 bytes at least: it is taken out of the log wherever it stands there, and \
+         shorter ones stand everywhere. It has at most 32 KiB, and no NUL character."
+    ROUTE_PATH "E190" "not a path of a route"
+        "A path begins with `/`. A segment is text, or `{name}` for anything that is not empty; \
+         `{name...}` at the end is all that follows, also nothing. Percent-encoding is compared \
+         decoded."
+    ROUTE_CLASH "E191" "two routes for the same requests"
+        "A literal segment beats a parameter, and a parameter beats the rest, so the order of \
+         routes never matters. Of these two neither is more special, so one of them could never be \
+         taken."
+    ROUTE_TARGET "E192" "a gateway or route without one thing behind it"
+        "A route leads to a `function`, is a `redirect`, or serves `files`: one of them. A gateway has a \
+         `function`, `routes`, or both: the function then takes what no route matches."
+    METHOD "E193" "not a method"
+        "Methods are written as HTTP has them: `GET`, `POST`, in capitals. Without `methods` a \
+         route takes all."
+    HOST "E194" "not a host"
+        "A host is a name as browsers send it, such as `example.test`, or `*.example.test` for all \
+         names below it; without a scheme, a port or a path."
+    REDIRECT "E195" "not a redirect"
+        "`to` is a path or a whole URL. `{name}` in it is a parameter of the route. `status` is \
+         301, 302, 303, 307 or 308."
+    HTTP_ONLY "E196" "a key for gateways of type http"
+        "`hosts` and `routes` look into HTTP requests. A gateway of type tcp sees none, so the key \
+         would have no effect."
+    FILES "E197" "files that cannot be served"
+        "`root` is a folder, relative to that of the project file. The path of the route ends with \
+         `{name...}`, which is the file's path below `root`. `not_found` is a file below it."
     MEMORY_SUM "W101" "limits that together exceed the machine"
         "`concurrency` invocations that each use all of `memory` would need more than the \
          machine has. That is fine while most of them use less; when they do not, invocations \

@@ -7,15 +7,44 @@ use super::fields::Field;
 use super::problem::{Problem, Problems, quote};
 use super::tree::{Node, Value};
 
-/// A source of environment variables; names that are not UTF-8 or not set are `None`.
-pub struct Environment<'a>(Box<Lookup<'a>>);
+/// A source of environment variables; names that are not UTF-8 or not set are `None`. And of the
+/// secrets that are kept elsewhere.
+pub struct Environment<'a> {
+    variables: Box<Lookup<'a>>,
+    secrets: Secrets<'a>,
+}
 
 type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
+
+type IsKept<'a> = dyn Fn(&str) -> Result<bool, String> + 'a;
+
+/// Where secrets are looked for.
+pub enum Secrets<'a> {
+    /// They are not needed now, so none is missing.
+    Unneeded,
+    /// In the environment alone.
+    Variables,
+    /// Whether there is one of this name, before the environment is asked; or why nobody can tell.
+    Kept(Box<IsKept<'a>>),
+}
 
 impl<'a> Environment<'a> {
     /// Asks `lookup` for each name.
     pub fn new(lookup: impl Fn(&str) -> Option<String> + 'a) -> Self {
-        Environment(Box::new(lookup))
+        Environment {
+            variables: Box::new(lookup),
+            secrets: Secrets::Variables,
+        }
+    }
+
+    /// The same, with secrets from there.
+    pub fn with_secrets(self, secrets: Secrets<'a>) -> Self {
+        Environment { secrets, ..self }
+    }
+
+    /// Where secrets are looked for.
+    pub(super) fn secrets(&self) -> &Secrets<'a> {
+        &self.secrets
     }
 
     /// The environment of this process.
@@ -33,7 +62,7 @@ impl<'a> Environment<'a> {
     pub fn get(&self, name: &str) -> Option<String> {
         // std panics on names that no variable can have.
         let possible = !name.is_empty() && !name.contains(['=', '\0']);
-        possible.then(|| (self.0)(name)).flatten()
+        possible.then(|| (self.variables)(name)).flatten()
     }
 }
 

@@ -1,5 +1,6 @@
 //! One function of the file.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -8,7 +9,7 @@ use super::environment::{self, Environment};
 use super::fields::{Field, Fields};
 use super::machine::Machine;
 use super::problem::{Problem, Problems, quote};
-use super::{Function, Language, allow, limit, paths, schema, suggest};
+use super::{Function, Language, allow, limit, paths, schema, secret, suggest};
 use crate::limits::{Isolation, Parked};
 
 /// What the values of a file are checked against.
@@ -17,6 +18,8 @@ pub(super) struct World<'a> {
     pub root: &'a Path,
     pub environment: &'a Environment<'a>,
     pub machine: &'a Machine,
+    /// The secrets that were listed so far.
+    pub secrets: RefCell<secret::Listed>,
 }
 
 /// What holds for all functions that do not say otherwise.
@@ -72,7 +75,7 @@ fn env(
 pub(super) fn read(
     fields: &Fields<'_>,
     name: Option<&str>,
-    functions: Option<&[&str]>,
+    there: allow::There<'_>,
     defaults: &Defaults,
     world: &World<'_>,
     problems: &mut Problems,
@@ -86,6 +89,8 @@ pub(super) fn read(
         None => Some("_start".to_owned()),
     };
     let env = env(fields, defaults, world, problems);
+    let secrets = fields.get("secrets");
+    let secrets = secrets.map(|field| secret::read(field, world, problems));
     let limits = limits(fields, defaults, world, problems).limits;
     let isolation = isolation(fields, world, problems);
     let mut parked = Parked::of(isolation, limits.concurrency);
@@ -93,7 +98,7 @@ pub(super) fn read(
         parked = limit::parked(field, parked, world.machine, problems);
     }
     let allow = fields.get("allow");
-    let allow = allow.map(|field| allow::read(field, functions, problems));
+    let allow = allow.map(|field| allow::read(field, there, problems));
     let start = allow::start(fields, problems);
     Some(Function {
         name: name?.to_owned(),
@@ -102,6 +107,7 @@ pub(super) fn read(
         language: language?,
         entry: entry?,
         env,
+        secrets: secrets.unwrap_or_default(),
         limits,
         isolation,
         parked,

@@ -6,22 +6,34 @@ use std::ops::Range;
 
 use super::codes;
 use super::fields::{Field, Fields};
+use super::function::World;
 use super::problem::{Problem, Problems, quote};
-use super::{Gateway, GatewayKind, suggest};
+use super::tree::Node;
+use super::{Gateway, GatewayKind, route, suggest};
+use crate::routes::HostPattern;
 
 /// Where a gateway listens if the file does not say: not reachable from other machines.
 const BIND: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Addresses that gateways took so far, by port, with the place of each port.
+/// Addresses that gateways took so far, by port.
 #[derive(Default)]
-pub(super) struct Taken(HashMap<u16, Vec<(IpAddr, Range<usize>)>>);
+pub(super) struct Taken(HashMap<u16, Vec<Place>>);
+
+/// Where a gateway listens, and for whom.
+struct Place {
+    bind: IpAddr,
+    span: Range<usize>,
+    kind: GatewayKind,
+    hosts: Vec<HostPattern>,
+}
 
 /// `None` if something is wrong, and reported. `functions` is `None` when their names are
 /// not known.
 pub(super) fn read(
-    fields: &Fields<'_>,
+    (item, fields): (&Node, &Fields<'_>),
     name: Option<&str>,
     functions: Option<&[&str]>,
+    world: &World<'_>,
     taken: &mut Taken,
     problems: &mut Problems,
 ) -> Option<Gateway> {
@@ -31,17 +43,53 @@ pub(super) fn read(
         None => Some(BIND),
     };
     let port = fields.get("port").and_then(|field| port(field, problems));
+    for key in ["hosts", "routes"] {
+        if let (Some(field), Some(GatewayKind::Tcp)) = (fields.get(key), kind) {
+            let message = format!("`{key}` has no effect on a gateway of type tcp");
+            let span = field.entry.key_span.clone();
+            let problem = Problem::new(&codes::HTTP_ONLY, span, message);
+            problems.push(problem.help("remove it, or write `type: http`"));
+        }
+    }
+    let hosts = fields.get("hosts");
+    let hosts = hosts.map_or_else(Vec::new, |field| route::hosts(field, problems));
     let function = fields.get("function");
-    let function = function.and_then(|field| function_name(field, functions, problems));
-    if let (Some(bind), Some(port), Some(field)) = (bind, port, fields.get("port")) {
-        taken.take(bind, port, field.span(), problems);
+    let beside = route::Beside {
+        functions,
+        world,
+        function: function.map(|field| field.entry.key_span.clone()),
+    };
+    let function = function.map(|field| function_name(field, functions, problems));
+    let routes = fields.get("routes");
+    let routes = routes.map(|field| route::routes(field, &beside, problems));
+    if function.is_none() && (routes.is_none() || kind == Some(GatewayKind::Tcp)) {
+        let title = name.map_or("a gateway".to_owned(), |name| format!("gateway `{name}`"));
+        let message = format!("{title} leads nowhere");
+        let problem = Problem::new(&codes::ROUTE_TARGET, item.span.clone(), message);
+        problems.push(problem.help("write `function: NAME`"));
+    }
+    if let (Some(bind), Some(port), Some(kind), Some(field)) =
+        (bind, port, kind, fields.get("port"))
+    {
+        let place = Place {
+            bind,
+            span: field.span(),
+            kind,
+            hosts: hosts.clone(),
+        };
+        taken.take(place, port, problems);
     }
     Some(Gateway {
         name: name?.to_owned(),
         kind: kind?,
         bind: bind?,
         port: port?,
-        function: function?,
+        hosts,
+        function: match function {
+            Some(function) => Some(function?),
+            None => None,
+        },
+        routes: routes.unwrap_or_default(),
     })
 }
 
@@ -95,7 +143,7 @@ fn port(field: Field<'_>, problems: &mut Problems) -> Option<u16> {
     port
 }
 
-fn function_name(
+pub(super) fn function_name(
     field: Field<'_>,
     functions: Option<&[&str]>,
     problems: &mut Problems,
@@ -119,13 +167,35 @@ fn function_name(
 }
 
 impl Taken {
-    fn take(&mut self, bind: IpAddr, port: u16, span: Range<usize>, problems: &mut Problems) {
+    fn take(&mut self, place: Place, port: u16, problems: &mut Problems) {
         if port == 0 {
             return;
         }
         let others = self.0.entry(port).or_default();
-        match others.iter().find(|(other, _)| clash(bind, *other)) {
-            Some((other, first)) => {
+        let near = |other: &&Place| clash(place.bind, other.bind) && !place.shares(other);
+        match others.iter().find(near) {
+            // At one socket, and for the same requests.
+            Some(other) if place.beside(other) => {
+                let same = place.hosts.iter().find(|host| other.hosts.contains(host));
+                let whose = match same {
+                    Some(host) => format!("serve `{host}`"),
+                    None => "have no `hosts`".to_owned(),
+                };
+                let at = shown(place.bind, port);
+                let message = format!("two gateways at {at} {whose}");
+                let problem = Problem::new(&codes::ADDRESS_TAKEN, place.span, message);
+                problems.push(
+                    problem
+                        .related(other.span.clone(), "the other gateway")
+                        .help("give them different `hosts`, or one of them another `port`"),
+                );
+            }
+            Some(Place {
+                bind: other,
+                span: first,
+                ..
+            }) => {
+                let (bind, span) = (place.bind, place.span);
                 // The wider one of the two is named first.
                 let swap = other.is_unspecified() && (other.is_ipv6() || !bind.is_unspecified());
                 let (all, one) = if swap { (*other, bind) } else { (bind, *other) };
@@ -140,8 +210,22 @@ impl Taken {
                         .help("give one of them another `port`"),
                 );
             }
-            None => others.push((bind, span)),
+            None => others.push(place),
         }
+    }
+}
+
+impl Place {
+    /// Whether both can be one socket.
+    fn beside(&self, other: &Self) -> bool {
+        self.bind == other.bind && [self.kind, other.kind] == [GatewayKind::Http; 2]
+    }
+
+    /// Whether both can be one socket and are told apart by the host of a request.
+    fn shares(&self, other: &Self) -> bool {
+        let both = self.hosts.iter().any(|host| other.hosts.contains(host));
+        let neither = self.hosts.is_empty() && other.hosts.is_empty();
+        self.beside(other) && !both && !neither
     }
 }
 

@@ -8,7 +8,9 @@ use super::machine::Machine;
 use super::problem::{Problem, Problems, quote};
 use super::schema::{self, Section};
 use super::units::{self, Parsed};
-use crate::limits::{self, Limits, Log, Parked, Queue, Reuse, Span};
+use crate::limits::{
+    self, HttpLimits, Kv, Limits, Log, Parked, Queue, Reuse, Span, Sql, TcpLimits,
+};
 
 /// Limits, and which of them the file itself says.
 #[derive(Clone, Debug, Default)]
@@ -57,6 +59,10 @@ pub(super) fn read(
             "window" => limits.window = limit.window().unwrap_or(limits.window),
             "log" => limit.log(&mut limits.log),
             "background" => set(&mut limits.background, limit.time()),
+            "tcp" => limit.tcp(&mut limits.tcp),
+            "http" => limit.http(&mut limits.http),
+            "kv" => limit.kv(&mut limits.kv),
+            "sql" => limit.sql(&mut limits.sql),
             name => debug_assert!(false, "{name} is in the table but not read"),
         }
     }
@@ -99,6 +105,20 @@ pub(super) fn parked(
         _ => {}
     }
     parked
+}
+
+/// Reads a time that stands alone; `None` is wrong, `Some(None)` is `none`.
+pub(super) fn time(
+    field: Field<'_>,
+    machine: &Machine,
+    problems: &mut Problems,
+) -> Option<Option<Duration>> {
+    let mut limit = Limit {
+        field,
+        machine,
+        problems,
+    };
+    limit.time()
 }
 
 /// Reads `reuse`; what is wrong stays as it is without it.
@@ -207,6 +227,96 @@ impl<'t> Limit<'t, '_> {
             }
             name => debug_assert!(false, "{name} is in the table but not read"),
         });
+    }
+
+    fn tcp(&mut self, tcp: &mut TcpLimits) {
+        self.inner(&schema::LIMITS_TCP, |limit| match limit.field.key.name {
+            "connect" => set(&mut tcp.connect, limit.time()),
+            "idle" => set(&mut tcp.idle, limit.time()),
+            "connections" => set(&mut tcp.connections, limit.count()),
+            name => debug_assert!(false, "{name} is in the table but not read"),
+        });
+    }
+
+    fn kv(&mut self, kv: &mut Kv) {
+        self.inner(&schema::KV, |limit| match limit.field.key.name {
+            "batch" => kv.batch = limit.within(limits::KV_BATCH_MAX).unwrap_or(kv.batch),
+            "page" => kv.page = limit.within(limits::KV_PAGE_MAX).unwrap_or(kv.page),
+            "watches" => kv.watches = limit.within(limits::KV_WATCHES_MAX).unwrap_or(kv.watches),
+            "pending" => kv.pending = limit.within(limits::KV_PENDING_MAX).unwrap_or(kv.pending),
+            name => debug_assert!(false, "{name} is in the table but not read"),
+        });
+    }
+
+    fn http(&mut self, http: &mut HttpLimits) {
+        self.inner(&schema::LIMITS_HTTP, |limit| match limit.field.key.name {
+            "connect" => set(&mut http.connect, limit.time()),
+            "head" => set(&mut http.head, limit.time()),
+            "time" => set(&mut http.time, limit.time()),
+            "idle" => set(&mut http.idle, limit.time()),
+            "request_body" => set(&mut http.request_body, limit.size()),
+            "response_head" => {
+                let (least, most) = (limits::HTTP_HEAD_MIN, limits::HTTP_HEAD_MAX);
+                let head = limit.held(least, most, "a head is held in memory");
+                http.response_head = head.unwrap_or(http.response_head);
+            }
+            "response_body" => set(&mut http.response_body, limit.size()),
+            "redirects" => http.redirects = limit.redirects().unwrap_or(http.redirects),
+            "connections" => set(&mut http.connections, limit.count()),
+            name => debug_assert!(false, "{name} is in the table but not read"),
+        });
+    }
+
+    fn sql(&mut self, sql: &mut Sql) {
+        self.inner(&schema::SQL, |limit| match limit.field.key.name {
+            "memory" => {
+                let (least, most) = (limits::SQL_MEMORY_MIN, limits::SQL_MEMORY_MAX);
+                let memory = limit.held(least, most, "it is that of a process");
+                sql.memory = memory.unwrap_or(sql.memory);
+            }
+            "time" => set(&mut sql.time, limit.time()),
+            "transaction" => set(&mut sql.transaction, limit.time()),
+            "read" => set(&mut sql.read, limit.time()),
+            "wait" => set(&mut sql.wait, limit.time()),
+            "rows" => set(&mut sql.rows, limit.count()),
+            "connections" => {
+                let most = limits::SQL_CONNECTIONS_MAX;
+                let help = format!("write at most `{most}`");
+                match limit.processes() {
+                    Some(Some(count)) if count <= most => sql.connections = count,
+                    Some(_) => {
+                        let why = "is too much, each is a process";
+                        let _: Option<()> = limit.wrong(&codes::LIMIT_VALUE, why, &help);
+                    }
+                    None => {}
+                }
+            }
+            name => debug_assert!(false, "{name} is in the table but not read"),
+        });
+    }
+
+    /// A count that may be 0, and is always limited.
+    fn redirects(&mut self) -> Option<u32> {
+        let most = limits::HTTP_REDIRECTS_MAX;
+        match self.parse(units::count, "a count")? {
+            Some(count) if count <= most.into() => u32::try_from(count).ok(),
+            _ => {
+                let help = format!("write `0` to `{most}`");
+                self.wrong(&codes::LIMIT_VALUE, "is too much", &help)
+            }
+        }
+    }
+
+    /// A count of what is held in memory.
+    fn within(&mut self, most: u32) -> Option<u32> {
+        let why = match self.parse(units::count, "a count")? {
+            Some(0) => "cannot be zero",
+            Some(count) if count <= most.into() => return u32::try_from(count).ok(),
+            Some(_) => "is too big",
+            None => "is not possible, it bounds what is held in memory",
+        };
+        let help = format!("write at most `{most}`");
+        self.wrong(&codes::LIMIT_VALUE, why, &help)
     }
 
     fn size(&mut self) -> Option<Option<u64>> {

@@ -3,8 +3,9 @@
 //! [`find`] looks for the file, [`load`] makes a [`Project`] of it or says all that is
 //! wrong with it. On the way: `read` (text), `yaml` (a `tree` in which everything knows its
 //! place), `fields` (the keys that `schema` knows), then `function` and `gateway` with
-//! `environment`, `limit`, `allow`, `paths` (values). What is wrong goes to [`Problems`] and the rest
-//! is read on; `codes` is the table of all that can be wrong.
+//! `route`, `environment`, `secret`, `limit`, `allow`, `http`, `tcp`, `store`, `paths` (values). What
+//! is wrong goes to [`Problems`] and the rest is read on; `codes` is the table of all that can be
+//! wrong.
 
 mod allow;
 mod codes;
@@ -14,6 +15,7 @@ mod fields;
 mod find;
 mod function;
 mod gateway;
+mod http;
 mod limit;
 mod machine;
 mod names;
@@ -22,26 +24,35 @@ mod problem;
 mod project;
 mod read;
 mod render;
+mod route;
 mod schema;
+mod secret;
+mod sql;
+mod store;
 mod suggest;
+mod tcp;
 mod tree;
 mod units;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 pub use codes::{ALL as CODES, Code};
 pub use dotenv::{DOTENV, dotenv};
-pub use environment::Environment;
+pub use environment::{Environment, Secrets};
 pub use find::{NotFound, find};
 pub use machine::Machine;
 pub use names::{LONGEST_NAME, usable as is_usable_name};
 pub use problem::{Problem, Problems, Record};
+pub use suggest::nearest;
 
 use crate::allow::Allow;
 use crate::limits::{Isolation, Limits, Parked};
+use crate::routes::{HostPattern, Pattern, Takes};
+use crate::secrets::Given;
 
 /// Name of the file that makes a folder a project.
 pub const FILE_NAME: &str = "embly-project.yml";
@@ -57,6 +68,10 @@ pub struct Project {
     pub functions: Vec<Function>,
     /// In the order of the file.
     pub gateways: Vec<Gateway>,
+    /// In the order of the file.
+    pub stores: Vec<Store>,
+    /// The secrets that functions list.
+    pub secrets: Given,
     /// What is allowed but hardly meant.
     pub warnings: Problems,
 }
@@ -76,6 +91,8 @@ pub struct Function {
     pub entry: String,
     /// Environment variables, `${NAME}` replaced.
     pub env: BTreeMap<String, String>,
+    /// Names of the secrets that it gets.
+    pub secrets: BTreeSet<String>,
     /// What each invocation may use.
     pub limits: Limits,
     /// What one process serves.
@@ -144,8 +161,67 @@ pub struct Gateway {
     pub bind: IpAddr,
     /// 0: any free one.
     pub port: u16,
-    /// Name of a function of the project.
-    pub function: String,
+    /// The hosts that it serves; none: all.
+    pub hosts: Vec<HostPattern>,
+    /// Name of a function of the project: what takes what no route matches.
+    pub function: Option<String>,
+    /// In the order of the file.
+    pub routes: Vec<Route>,
+}
+
+/// Some of the requests of a gateway, and what answers them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Route {
+    /// What the function is told; the path where the file does not say.
+    pub name: String,
+    /// Which paths.
+    pub path: Pattern,
+    /// Which methods.
+    pub methods: Takes,
+    /// What answers.
+    pub target: Target,
+    /// Variables on top of the function's own.
+    pub env: BTreeMap<String, String>,
+}
+
+/// What answers a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// The function of this name.
+    Function(String),
+    /// The gateway, with another place.
+    Redirect(Redirect),
+    /// The gateway, with files.
+    Files(Files),
+}
+
+/// A folder of static files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// Absolute and without links.
+    pub root: PathBuf,
+    /// What is answered for a file that is not there: a file below the folder, and a status.
+    pub not_found: Option<(String, u16)>,
+    /// How long browsers may keep one without asking; `None`: they ask each time.
+    pub cache: Option<Duration>,
+}
+
+/// Another place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Redirect {
+    /// A path or URL, in pieces.
+    pub to: Vec<Piece>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// A piece of where a redirect leads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// As it is.
+    Text(String),
+    /// The parameter of this name.
+    Parameter(String),
 }
 
 /// What a gateway speaks.
@@ -167,6 +243,59 @@ impl GatewayKind {
             GatewayKind::Tcp => "tcp",
         }
     }
+}
+
+/// Where functions keep data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Store {
+    /// Unique among the stores of the project.
+    pub name: String,
+    /// What it is.
+    pub kind: StoreKind,
+    /// Its file, relative to the state folder.
+    pub path: PathBuf,
+}
+
+/// What a store is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreKind {
+    /// Keys and values.
+    Kv {
+        /// When a change is acknowledged.
+        durability: Durability,
+        /// Bytes that its entries may have together; `None` for no limit.
+        size: Option<u64>,
+    },
+    /// An SQLite database.
+    Sql {
+        /// When a commit is acknowledged.
+        durability: Durability,
+        /// The most bytes that it may have.
+        size: Option<u64>,
+        /// In the order in which they are applied.
+        migrations: Vec<Migration>,
+    },
+}
+
+/// A file with statements that are applied once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Migration {
+    /// From 1, without gaps.
+    pub number: u32,
+    /// Name of the file.
+    pub name: String,
+    /// The file; absolute.
+    pub path: PathBuf,
+}
+
+/// When a change to a store is acknowledged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum Durability {
+    /// When it is on the disk: it survives the end of the master, and of the machine.
+    #[default]
+    Full,
+    /// When the system has it: it survives the end of the master.
+    Relaxed,
 }
 
 /// Reads and checks a project file. The error has every problem of the file.

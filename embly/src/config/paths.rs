@@ -1,5 +1,6 @@
 //! The folders and files that a function names.
 
+use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -27,6 +28,19 @@ pub(super) fn context(
         return None;
     }
     Some(context)
+}
+
+/// A folder that a key names, absolute; relative to the project's.
+pub(super) fn folder(field: Field<'_>, root: &Path, problems: &mut Problems) -> Option<PathBuf> {
+    let text = field.text(problems)?;
+    let folder = there(field, text, root, "the project folder", problems)?;
+    if !folder.is_dir() {
+        let message = format!("{} is not a folder", quote(text));
+        let problem = Problem::new(&codes::PATH_KIND, field.span(), message);
+        problems.push(problem.help(format!("write a folder, such as `{}`", field.key.example)));
+        return None;
+    }
+    Some(folder)
 }
 
 /// `path` of a function, absolute and of the kind that the language needs, if it is known.
@@ -89,6 +103,30 @@ fn kind(path: &Path, language: Language) -> Result<(), (&'static str, &'static s
             "write the path of the module, with its ending",
         )),
     }
+}
+
+/// What a file of certificates has in it.
+const CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----";
+
+/// A file of certificates in PEM, absolute.
+pub(super) fn certificates(
+    field: Field<'_>,
+    root: &Path,
+    problems: &mut Problems,
+) -> Option<PathBuf> {
+    let text = field.text(problems)?;
+    let path = root.join(text);
+    let why = match fs::read(&path) {
+        Ok(pem) if String::from_utf8_lossy(&pem).contains(CERTIFICATE) => return Some(path),
+        Ok(_) => format!("{} has no certificate in it", quote(text)),
+        Err(error) => format!("{} cannot be read: {error}", quote(text)),
+    };
+    let help = format!(
+        "`ca` is a PEM file, relative to the project folder, {}",
+        root.display()
+    );
+    problems.push(Problem::new(&codes::CA_FILE, field.span(), why).help(help));
+    None
 }
 
 /// The real path of `text`, which is relative to `base`; reported if there is nothing.

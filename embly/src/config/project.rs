@@ -1,5 +1,6 @@
 //! From the text of a project file to the [`Project`].
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use super::codes;
@@ -11,7 +12,7 @@ use super::machine::Machine;
 use super::names::Names;
 use super::problem::{Problem, Problems};
 use super::tree::Node;
-use super::{Function, Gateway, Project, schema, yaml};
+use super::{Function, Gateway, Project, Store, allow, schema, store, yaml};
 
 /// Checks everything, whatever is found on the way.
 pub(super) fn read(
@@ -36,8 +37,9 @@ pub(super) fn read(
         root: &root,
         environment,
         machine,
+        secrets: RefCell::default(),
     };
-    let (functions, gateways) = sections(&tree, &world, &mut problems);
+    let (functions, gateways, stores) = sections(&tree, &world, &mut problems);
     problems.sort();
     if problems.count().0 > 0 {
         return Err(problems);
@@ -47,6 +49,8 @@ pub(super) fn read(
         file: root.join(name),
         functions,
         gateways,
+        stores,
+        secrets: world.secrets.into_inner().given,
         warnings: problems,
         root,
     })
@@ -56,11 +60,12 @@ fn sections(
     tree: &Node,
     world: &World<'_>,
     problems: &mut Problems,
-) -> (Vec<Function>, Vec<Gateway>) {
+) -> (Vec<Function>, Vec<Gateway>, Vec<Store>) {
     let (mut functions, mut gateways) = (Vec::new(), Vec::new());
     let Some(project) = Fields::read(tree, &schema::PROJECT, problems) else {
-        return (functions, gateways);
+        return (functions, gateways, Vec::new());
     };
+    let (stores, known_stores) = store::read(project.get("stores"), world.root, problems);
 
     let defaults = project.get("defaults");
     let defaults = defaults
@@ -96,9 +101,13 @@ fn sections(
             read.push((fields, name));
         }
         let known = names.all();
-        let known = all_named.then_some(known.as_slice());
+        let there = allow::There {
+            root: world.root,
+            functions: all_named.then_some(known.as_slice()),
+            stores: known_stores.as_ref(),
+        };
         for (fields, name) in read {
-            let function = function::read(&fields, name, known, &defaults, world, problems);
+            let function = function::read(&fields, name, there, &defaults, world, problems);
             functions.extend(function);
         }
     }
@@ -114,7 +123,14 @@ fn sections(
         };
         let name = fields.get("name");
         let name = name.and_then(|field| names.take(field, "gateways", problems));
-        gateways.extend(gateway::read(&fields, name, known, &mut taken, problems));
+        gateways.extend(gateway::read(
+            (item, &fields),
+            name,
+            known,
+            world,
+            &mut taken,
+            problems,
+        ));
     }
-    (functions, gateways)
+    (functions, gateways, stores)
 }

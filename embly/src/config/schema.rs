@@ -48,6 +48,11 @@ pub(super) static PROJECT: Section = Section {
             &["default", "common", "global"],
         ),
         optional("gateways", "gateways:", &["listeners", "servers"]),
+        optional(
+            "stores",
+            "stores: [{name: default, type: kv}]",
+            &["databases", "storage"],
+        ),
     ],
 };
 
@@ -72,6 +77,7 @@ pub(super) static FUNCTION: Section = Section {
             "env: {KEY: value}",
             &["environment", "variables", "vars"],
         ),
+        optional("secrets", "secrets: [STRIPE_KEY]", &["secret"]),
         optional("limits", "limits: {memory: 128MiB}", &["resources"]),
         optional(
             "isolation",
@@ -104,6 +110,78 @@ pub(super) static ALLOW: Section = Section {
         optional("spawn", "spawn: [hello]", &["call", "functions"]),
         optional("register", "register: [board]", &["names"]),
         optional("reach", "reach: [board]", &["lookup", "talk_to"]),
+        optional(
+            "kv",
+            "kv: [{store: default, access: read-write}]",
+            &["key_value", "keys"],
+        ),
+        optional(
+            "tcp",
+            "tcp: [\"db.example.com:5432\"]",
+            &["connect", "sockets", "network", "net"],
+        ),
+        optional(
+            "http",
+            "http: [\"https://api.example.com/v1/\"]",
+            &["https", "urls", "fetch"],
+        ),
+        optional("sql", "sql: [main]", &["sqlite", "database"]),
+    ],
+};
+
+pub(super) static ALLOW_TCP: Section = Section {
+    what: "an item of `tcp`",
+    keys: &[
+        required(
+            "address",
+            "address: \"db.example.com:5432\"",
+            &["host", "to", "addr"],
+        ),
+        optional("private", "private: true", &["internal", "local"]),
+        optional("tls", "tls: true", &["ssl", "secure"]),
+        optional("ca", "ca: ./ca.pem", &["certificate", "cacert", "roots"]),
+    ],
+};
+
+pub(super) static ALLOW_HTTP: Section = Section {
+    what: "an item of `http`",
+    keys: &[
+        required(
+            "url",
+            "url: \"https://api.example.com/v1/\"",
+            &["host", "origin"],
+        ),
+        optional("private", "private: true", &["internal", "local"]),
+        optional("ca", "ca: ./ca.pem", &["certificate", "cacert", "roots"]),
+    ],
+};
+
+pub(super) static ALLOW_SQL: Section = Section {
+    what: "an item of `sql`",
+    keys: &[
+        required("store", "store: main", &["name"]),
+        optional("access", "access: read-write", &["mode", "rights"]),
+    ],
+};
+
+pub(super) static ALLOW_KV: Section = Section {
+    what: "an item of `kv`",
+    keys: &[
+        required("store", "store: default", &["name"]),
+        optional("prefix", "prefix: \"users/\"", &["keys", "key"]),
+        optional("access", "access: read-write", &["mode", "rights"]),
+    ],
+};
+
+pub(super) static STORE: Section = Section {
+    what: "a store",
+    keys: &[
+        required("name", "name: default", &["id"]),
+        required("type", "type: kv", &["kind"]),
+        optional("path", "path: default.kv", &["file"]),
+        optional("durability", "durability: full", &["sync", "fsync"]),
+        optional("migrations", "migrations: ./migrations", &["schema"]),
+        optional("size", "size: 1GiB", &["max_size", "capacity", "quota"]),
     ],
 };
 
@@ -130,11 +208,83 @@ pub(super) static GATEWAY: Section = Section {
             &["address", "addr", "host", "listen", "ip"],
         ),
         required("port", "port: 8082", &[]),
-        required(
+        optional(
             "function",
             "function: hello",
             &["target", "handler", "to", "run"],
         ),
+        optional(
+            "hosts",
+            "hosts: [example.test, \"*.example.test\"]",
+            &["domains", "names", "server_name"],
+        ),
+        optional(
+            "routes",
+            "routes: [{path: /, function: hello}]",
+            &["paths", "rules", "locations"],
+        ),
+    ],
+};
+
+pub(super) static ROUTE: Section = Section {
+    what: "a route",
+    keys: &[
+        required(
+            "path",
+            "path: \"/users/{id}\"",
+            &["route", "pattern", "match"],
+        ),
+        optional("name", "name: user", &["id"]),
+        optional("methods", "methods: [GET, HEAD]", &["method", "verbs"]),
+        optional(
+            "function",
+            "function: hello",
+            &["target", "handler", "to", "run"],
+        ),
+        optional(
+            "redirect",
+            "redirect: {to: \"/new\", status: 308}",
+            &["location", "rewrite"],
+        ),
+        optional(
+            "files",
+            "files: {root: ./public}",
+            &["static", "root", "folder", "dir"],
+        ),
+        optional(
+            "env",
+            "env: {KEY: value}",
+            &["environment", "variables", "vars"],
+        ),
+    ],
+};
+
+pub(super) static FILES: Section = Section {
+    what: "`files`",
+    keys: &[
+        required("root", "root: ./public", &["path", "folder", "dir"]),
+        optional(
+            "not_found",
+            "not_found: 404.html",
+            &["fallback", "error", "404"],
+        ),
+        optional("cache", "cache: 1h", &["max_age", "expires"]),
+    ],
+};
+
+pub(super) static NOT_FOUND: Section = Section {
+    what: "`not_found`",
+    keys: &[
+        required("file", "file: index.html", &["path", "page"]),
+        optional("status", "status: 200", &["code"]),
+    ],
+};
+
+pub(super) static REDIRECT: Section = Section {
+    what: "`redirect`",
+    keys: &[
+        required("to", "to: \"/new/{rest}\"", &["location", "url", "target"]),
+        optional("status", "status: 308", &["code"]),
     ],
 };
 
@@ -177,6 +327,73 @@ pub(super) static LIMITS: Section = Section {
             &["logs", "logging"],
         ),
         optional("background", "background: 10s", &["after", "grace"]),
+        optional(
+            "tcp",
+            "tcp: {connect: 10s, idle: 5m, connections: 256}",
+            &["sockets", "network", "net"],
+        ),
+        optional(
+            "http",
+            "http: {connect: 10s, head: 30s}",
+            &["http_client", "outbound", "client"],
+        ),
+        optional("kv", "kv: {batch: 1000, page: 1000}", &["key_value"]),
+        optional("sql", "sql: {time: 5s, memory: 64MiB}", &["sqlite"]),
+    ],
+};
+
+pub(super) static LIMITS_TCP: Section = Section {
+    what: "`tcp`",
+    keys: &[
+        optional("connect", "connect: 10s", &["connect_timeout", "dial"]),
+        optional("idle", "idle: 5m", &["idle_timeout", "stall"]),
+        optional("connections", "connections: 256", &["sockets", "pool"]),
+    ],
+};
+
+pub(super) static LIMITS_HTTP: Section = Section {
+    what: "`http`",
+    keys: &[
+        optional("connect", "connect: 10s", &["connect_timeout", "dial"]),
+        optional("head", "head: 30s", &["timeout", "response_timeout"]),
+        optional("time", "time: 5m", &["total", "wall", "duration"]),
+        optional("idle", "idle: 60s", &["idle_timeout", "stall"]),
+        optional("request_body", "request_body: 100MiB", &["upload", "body"]),
+        optional(
+            "response_head",
+            "response_head: 64KiB",
+            &["headers", "header"],
+        ),
+        optional(
+            "response_body",
+            "response_body: 100MiB",
+            &["download", "max_response"],
+        ),
+        optional("redirects", "redirects: 10", &["follow", "max_redirects"]),
+        optional("connections", "connections: 64", &["sockets", "pool"]),
+    ],
+};
+
+pub(super) static KV: Section = Section {
+    what: "`kv`, in `limits`",
+    keys: &[
+        optional("batch", "batch: 1000", &["writes"]),
+        optional("page", "page: 1000", &["entries"]),
+        optional("watches", "watches: 16", &["watchers"]),
+        optional("pending", "pending: 64", &["in_flight", "pipeline"]),
+    ],
+};
+
+pub(super) static SQL: Section = Section {
+    what: "`sql`",
+    keys: &[
+        optional("memory", "memory: 64MiB", &["mem", "heap"]),
+        optional("time", "time: 5s", &["timeout", "statement"]),
+        optional("transaction", "transaction: 5s", &["write", "writing"]),
+        optional("read", "read: 60s", &["reading", "cursor"]),
+        optional("wait", "wait: 10s", &["busy", "lock"]),
+        optional("rows", "rows: 100000", &["max_rows", "results"]),
+        optional("connections", "connections: 8", &["pool", "processes"]),
     ],
 };
 
@@ -219,12 +436,28 @@ static ALL: &[(&Section, &str)] = &[
     (&PROJECT, "the top of the file"),
     (&FUNCTION, "an item of `functions`"),
     (&GATEWAY, "an item of `gateways`"),
+    (&ROUTE, "an item of `routes`, in a gateway"),
+    (&REDIRECT, "the `redirect` of a route"),
+    (&FILES, "the `files` of a route"),
+    (&NOT_FOUND, "`not_found`, in the `files` of a route"),
     (&LIMITS, "the `limits` of a function"),
     (&ALLOW, "the `allow` of a function"),
+    (&ALLOW_KV, "an item of `kv`, in the `allow` of a function"),
+    (&ALLOW_TCP, "an item of `tcp`, in the `allow` of a function"),
+    (&LIMITS_TCP, "`tcp`, in the `limits` of a function"),
+    (
+        &ALLOW_HTTP,
+        "an item of `http`, in the `allow` of a function",
+    ),
+    (&LIMITS_HTTP, "`http`, in the `limits` of a function"),
+    (&ALLOW_SQL, "an item of `sql`, in the `allow` of a function"),
+    (&STORE, "an item of `stores`"),
     (&QUEUE, "`queue`, in the `limits` of a function"),
+    (&KV, "`kv`, in the `limits` of a function"),
     (&LOG, "`log`, in the `limits` of a function"),
     (&PARKED, "the `parked` of a function"),
     (&REUSE, "the `reuse` of a function"),
+    (&SQL, "`sql`, in the `limits` of a function"),
 ];
 
 /// Where a key of this name does belong, if only one section has it.
@@ -233,7 +466,10 @@ pub(super) fn home(name: &str) -> Option<&'static str> {
         .iter()
         .filter(|(section, _)| section.key(name).is_some());
     let first = homes.next()?;
-    homes.next().is_none().then_some(first.1)
+    // Of two the other one is meant more often: these limits have the names of others.
+    homes
+        .all(|(section, _)| std::ptr::eq(*section, &SQL))
+        .then_some(first.1)
 }
 
 impl Section {

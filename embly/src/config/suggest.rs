@@ -7,10 +7,7 @@ const LONGEST: usize = 64;
 const MOST: usize = 1000;
 
 /// The candidate that `word` is a misspelling of: at most a third of it wrong.
-pub(super) fn nearest<'c>(
-    word: &str,
-    candidates: impl IntoIterator<Item = &'c str>,
-) -> Option<&'c str> {
+pub fn nearest<'c>(word: &str, candidates: impl IntoIterator<Item = &'c str>) -> Option<&'c str> {
     let length = word.chars().count();
     if length > LONGEST {
         return None;

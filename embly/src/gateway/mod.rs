@@ -1,9 +1,11 @@
 //! What starts functions from outside: one listener per gateway, one invocation per request
 //! (HTTP) or connection (TCP).
 
+mod behind;
 pub mod http;
 mod listener;
 mod refusals;
+mod site;
 mod tcp;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -11,12 +13,14 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use protos::Address;
 use tokio::sync::watch;
 
-use crate::config::GatewayKind;
+use crate::config::{self, GatewayKind};
 use crate::pool::Function;
 use crate::report::Often;
 use crate::switchboard::Switchboard;
+pub use behind::{Behind, FilesError};
 pub use listener::{BindError, Listener};
 use refusals::Refusals;
+pub use site::Site;
 
 /// What a gateway needs to serve.
 #[derive(Debug)]
@@ -27,8 +31,8 @@ pub struct Gateway {
     pub kind: GatewayKind,
     /// Names the listener.
     pub address: Address,
-    /// The function that it starts; a reload may change it.
-    function: RwLock<Arc<str>>,
+    /// What it starts; a reload may change it.
+    behind: RwLock<Arc<Behind>>,
     /// The middle of the master.
     pub switchboard: Arc<Switchboard>,
     /// Whether clients see why something went wrong: only on a developer's machine.
@@ -39,19 +43,18 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A gateway that starts `function`.
+    /// A gateway as the project file says.
     pub fn new(
-        name: &str,
-        kind: GatewayKind,
-        function: &str,
+        config: &config::Gateway,
+        behind: Behind,
         switchboard: Arc<Switchboard>,
         dev: bool,
     ) -> Self {
         Self {
-            name: name.into(),
-            kind,
+            name: config.name.as_str().into(),
+            kind: config.kind,
             address: crate::switchboard::random_address(),
-            function: RwLock::new(function.into()),
+            behind: RwLock::new(Arc::new(behind)),
             switchboard,
             dev,
             turned_away: Mutex::default(),
@@ -59,40 +62,38 @@ impl Gateway {
         }
     }
 
-    /// Name of the function that it starts now.
-    pub fn function(&self) -> Arc<str> {
-        Arc::clone(&self.function.read().unwrap_or_else(PoisonError::into_inner))
+    /// What it starts now.
+    pub fn behind(&self) -> Arc<Behind> {
+        Arc::clone(&self.behind.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// The function itself, as it is now; the name of one that is not there.
-    ///
-    /// # Errors
-    /// It does not compile, say.
-    pub fn current(&self) -> Result<Arc<Function>, Arc<str>> {
+    /// The function of a gateway without routes, as it is now; `None` for one that does not compile,
+    /// say.
+    pub fn current(&self) -> Option<Arc<Function>> {
         loop {
-            let name = self.function();
+            let name = self.behind().function.clone()?;
             match self.switchboard.functions().get(&name) {
-                Some(function) => return Ok(function),
-                None if name == self.function() => return Err(name),
+                Some(function) => return Some(function),
+                None if self.behind().function.as_ref() == Some(&name) => return None,
                 // Between the two looks it has got another one, and the project has lost this.
                 None => {}
             }
         }
     }
 
-    /// From the next request on it starts this one.
-    pub fn set_function(&self, function: &str) {
-        *self
-            .function
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = function.into();
+    /// From the next request on this stands behind it.
+    pub fn set(&self, behind: Behind) {
+        *self.behind.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(behind);
     }
+}
 
+impl Site {
     /// Serves until `closing` is true, and then until the last connection is done.
     pub async fn serve(self: Arc<Self>, listener: Arc<Listener>, closing: watch::Receiver<bool>) {
-        match self.kind {
+        let first = self.first();
+        match first.kind {
             GatewayKind::Http => http::serve(self, listener, closing).await,
-            GatewayKind::Tcp => tcp::serve(self, listener, closing).await,
+            GatewayKind::Tcp => tcp::serve(first, listener, closing).await,
         }
     }
 }

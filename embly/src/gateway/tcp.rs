@@ -17,7 +17,7 @@ use tokio_util::task::TaskTracker;
 use super::{Gateway, Listener, closed};
 use crate::limits::IDLE;
 use crate::pool::Function;
-use crate::switchboard::{Exchange, ExchangeEvent, Origin, Sink, Times};
+use crate::switchboard::{Exchange, Origin, Sink, StreamEvent, Times};
 
 /// How much to read from a client at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
@@ -67,7 +67,7 @@ async fn room(
     loop {
         replaced.borrow_and_update();
         let permit = async {
-            let function = gateway.current().ok()?;
+            let function = gateway.current()?;
             let permit = function.permit().await?;
             Some((function, permit))
         };
@@ -133,14 +133,14 @@ async fn talk(stream: TcpStream, exchange: Exchange, idle: Option<Duration>) {
             }
         };
         match event {
-            Some(ExchangeEvent::Data(data)) => {
+            Some(StreamEvent::Data(data)) => {
                 if write_all(&mut writer, &data, idle).await.is_err() {
                     source.stop(Reason::ClientGone, "the client is gone");
                 }
             }
             // A client that has gone shows when it is written to.
-            Some(ExchangeEvent::HalfClose) => drop(writer.shutdown().await),
-            Some(ExchangeEvent::Ended(finished)) => {
+            Some(StreamEvent::HalfClose) => drop(writer.shutdown().await),
+            Some(StreamEvent::Ended(finished)) => {
                 clean = finished.ending.reason == Reason::Ok;
                 break;
             }

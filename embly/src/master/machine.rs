@@ -22,6 +22,20 @@ pub fn raise_descriptor_limit() {
     );
 }
 
+/// What is in the memory of this process is not written anywhere if it crashes.
+pub fn no_core_dumps() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Core);
+    // With 0 there is no file, but a program that takes crashes (`kernel.core_pattern`) gets them all
+    // the same; the kernel gives it none at a limit of 1 byte, which is too small for a file as well.
+    let least = maximum.map_or(1, |most| most.min(1));
+    let limits = Rlimit {
+        current: Some(least),
+        maximum,
+    };
+    // One may always lower it.
+    let _ = setrlimit(Resource::Core, limits);
+}
+
 /// How many descriptors a master can have open; `None` without limit.
 pub fn descriptor_limit() -> Option<u64> {
     getrlimit(Resource::Nofile).maximum

@@ -16,16 +16,18 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::config::Project;
-use crate::gateway::{BindError, Gateway, Listener};
+use crate::config::{self, Project};
+use crate::gateway::{Behind, BindError, FilesError, Gateway, Listener, Site};
 use crate::pool::{Function, Processes, Start};
 use crate::report::{Event, Left, Reporter};
+use crate::secrets::Secrets;
+use crate::service::{ConfigureError, Services};
 use crate::supervisor::Supervisor;
 use crate::switchboard::Switchboard;
 use crate::wrapper::{Door, DoorError, Nursery, Processors, Reaper, Slots};
 pub use crate::wrapper::{Incomplete, Jail};
 pub use folder::{Folder, FolderError};
-pub use machine::descriptor_limit;
+pub use machine::{descriptor_limit, no_core_dumps};
 
 /// What runs when the master is told to stop gets this long.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(10);
@@ -55,6 +57,10 @@ pub struct Options<'a> {
     pub jail: Arc<Jail>,
     /// Whether clients see what went wrong.
     pub dev: bool,
+    /// The folder of what is kept.
+    pub state: PathBuf,
+    /// What functions get that list them.
+    pub secrets: Arc<Secrets>,
 }
 
 /// Why there is no master.
@@ -71,22 +77,69 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+/// Why a project is not served.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// A gateway cannot listen.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The folder of a route cannot be read.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// A service cannot be provided.
+    #[error(transparent)]
+    Services(#[from] ConfigureError),
+}
+
 /// The master.
 #[derive(Debug)]
 pub struct Master {
     switchboard: Arc<Switchboard>,
+    services: Arc<Services>,
     supervisor: Supervisor,
     reporter: Reporter,
-    open: Mutex<BTreeMap<String, Open>>,
+    open: Mutex<BTreeMap<Socket, Open>>,
     bind: BindOverride,
     dev: bool,
     /// Removed when the master is dropped.
     _folder: Folder,
 }
 
+/// Names a socket that listens, whatever `--bind` makes of it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Socket {
+    /// Several gateways of type http may share it.
+    At(SocketAddr),
+    /// Any free port, for this gateway alone.
+    Free(String),
+}
+
+impl Socket {
+    fn of(gateway: &config::Gateway) -> Self {
+        match gateway.port {
+            0 => Self::Free(gateway.name.clone()),
+            port => Self::At(SocketAddr::new(gateway.bind, port)),
+        }
+    }
+}
+
+/// Serves from now on.
+fn open_site(gateways: Vec<Arc<Gateway>>, asked: SocketAddr, listener: Arc<Listener>) -> Open {
+    let site = Arc::new(Site::new(gateways));
+    let (closing, closed) = watch::channel(false);
+    let task = tokio::spawn(Arc::clone(&site).serve(Arc::clone(&listener), closed));
+    Open {
+        site,
+        asked,
+        listener,
+        closing,
+        task,
+    }
+}
+
 #[derive(Debug)]
 struct Open {
-    gateway: Arc<Gateway>,
+    site: Arc<Site>,
     asked: SocketAddr,
     listener: Arc<Listener>,
     closing: watch::Sender<bool>,
@@ -114,10 +167,18 @@ impl Master {
             slots: Slots::default(),
             parked: Arc::default(),
         });
-        let switchboard = Switchboard::new(processes, reporter.clone(), machine::byte_budget());
+        let services = Arc::new(Services::new(options.state));
+        let switchboard = Switchboard::new(
+            processes,
+            Arc::clone(&services) as Arc<_>,
+            options.secrets,
+            reporter.clone(),
+            machine::byte_budget(),
+        );
         Ok(Self {
             supervisor: Supervisor::new(Arc::clone(&switchboard)),
             switchboard,
+            services,
             reporter,
             open: Mutex::default(),
             bind: options.bind,
@@ -131,56 +192,95 @@ impl Master {
         &self.switchboard
     }
 
-    fn open(&self) -> MutexGuard<'_, BTreeMap<String, Open>> {
+    fn open(&self) -> MutexGuard<'_, BTreeMap<Socket, Open>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A project is about to be built and served: its secrets are masked from now on, and read anew.
+    pub async fn prepare(&self, project: &Project) {
+        if !project.secrets.is_empty() {
+            no_core_dumps();
+        }
+        let given = project.secrets.clone();
+        self.with_secrets(|secrets| secrets.prepare(given)).await;
+    }
+
+    /// Changes secrets: that reads a file, and makes a search for all of them.
+    async fn with_secrets(&self, change: impl FnOnce(&Secrets) + Send + 'static) {
+        let secrets = Arc::clone(self.switchboard.secrets());
+        // A panic was printed; they are as they were.
+        let _ = tokio::task::spawn_blocking(move || change(&secrets)).await;
     }
 
     /// Serves a project from now on, with these artefacts: what was served before is replaced.
     /// Requests under way finish on what they began with. On an error nothing has changed.
     ///
     /// # Errors
-    /// A gateway that cannot listen.
+    /// A gateway that cannot listen, or a service that cannot be provided.
     pub async fn serve(
         &self,
         project: &Project,
         artefacts: &HashMap<String, PathBuf>,
-    ) -> Result<(), BindError> {
-        let mut listeners = Vec::new();
+    ) -> Result<(), ServeError> {
+        let mut sockets: BTreeMap<Socket, Vec<&config::Gateway>> = BTreeMap::new();
         for gateway in &project.gateways {
-            let asked = self.where_to_listen(gateway.bind, gateway.port);
-            let listener = match self.listening(&gateway.name, asked) {
-                Some(listener) => listener,
-                None => Arc::new(Listener::bind(&gateway.name, asked.ip(), asked.port()).await?),
-            };
-            listeners.push((gateway, asked, listener));
+            sockets
+                .entry(Socket::of(gateway))
+                .or_default()
+                .push(gateway);
         }
+        let mut listeners = Vec::new();
+        for (socket, gateways) in sockets {
+            let behind = gateways.iter().map(|gateway| Behind::new(gateway));
+            let behind = behind.collect::<Result<Vec<_>, _>>()?;
+            let first = gateways[0];
+            let asked = self.where_to_listen(first.bind, first.port);
+            let listener = match self.listening(&socket, asked) {
+                Some(listener) => listener,
+                None => Arc::new(Listener::bind(&first.name, asked.ip(), asked.port()).await?),
+            };
+            let gateways: Vec<_> = gateways.into_iter().zip(behind).collect();
+            listeners.push((socket, gateways, asked, listener));
+        }
+        let configured = self.configured(project).await?;
         let functions = project.functions.iter().filter_map(|function| {
             let artefact = artefacts.get(&function.name)?.clone();
-            let (entry, env) = (function.entry.clone(), function.env.clone());
+            let entry = function.entry.clone();
+            let variables = (function.env.clone(), function.secrets.clone());
             Some(Function::new(
                 &function.name,
                 artefact,
                 entry,
-                env,
+                variables,
                 function.limits.clone(),
                 (function.isolation, function.parked),
                 function.allow.clone(),
             ))
         });
+        // The next versions of functions find what they list.
+        self.with_secrets(Secrets::apply).await;
+        configured();
         self.switchboard.functions().add(functions);
         let mut before = std::mem::take(&mut *self.open());
-        for (gateway, asked, listener) in listeners {
-            let kept = before.remove(&gateway.name).filter(|open| {
-                open.gateway.kind == gateway.kind && Arc::ptr_eq(&open.listener, &listener)
+        for (socket, gateways, asked, listener) in listeners {
+            let kept = before.remove(&socket).filter(|open| {
+                open.site.first().kind == gateways[0].0.kind
+                    && Arc::ptr_eq(&open.listener, &listener)
             });
+            let old = kept.as_ref().map(|open| open.site.gateways());
+            let at = listener.local().unwrap_or(asked);
+            let gateways = gateways.into_iter();
+            let gateways = gateways
+                .map(|gateway| self.gateway(gateway, at, old.as_deref().unwrap_or_default()))
+                .collect();
             let open = match kept {
                 Some(open) => {
-                    open.gateway.set_function(&gateway.function);
+                    open.site.set(gateways);
                     open
                 }
-                None => self.open_gateway(gateway, asked, listener),
+                None => open_site(gateways, asked, listener),
             };
-            self.open().insert(gateway.name.clone(), open);
+            self.open().insert(socket, open);
         }
         let names = project.functions.iter().map(|function| &*function.name);
         let built = names.filter(|name| artefacts.contains_key(*name)).collect();
@@ -196,53 +296,55 @@ impl Master {
         Ok(())
     }
 
+    /// The services of a project, which take effect when the result is called.
+    async fn configured(
+        &self,
+        project: &Project,
+    ) -> Result<impl FnOnce() + Send + use<>, ConfigureError> {
+        let services = Arc::clone(&self.services);
+        let (project, reporter) = (project.clone(), self.reporter.clone());
+        let work = move || services.configure(&project, &reporter);
+        let configured = tokio::task::spawn_blocking(work).await;
+        // A panic was printed.
+        configured.unwrap_or_else(|error| Err(ConfigureError::Other(error.to_string())))
+    }
+
     fn where_to_listen(&self, bind: IpAddr, port: u16) -> SocketAddr {
         let port = if self.bind.any_port { 0 } else { port };
         SocketAddr::new(self.bind.address.unwrap_or(bind), port)
     }
 
     /// The socket that listens there already, whichever gateway has it.
-    fn listening(&self, name: &str, asked: SocketAddr) -> Option<Arc<Listener>> {
+    fn listening(&self, socket: &Socket, asked: SocketAddr) -> Option<Arc<Listener>> {
         let open = self.open();
-        let same = |(other, open): &(&String, &Open)| {
-            open.asked == asked && (asked.port() != 0 || *other == name)
+        let same = |(other, open): &(&Socket, &Open)| {
+            open.asked == asked && (asked.port() != 0 || *other == socket)
         };
         open.iter()
             .find(same)
             .map(|(_, open)| Arc::clone(&open.listener))
     }
 
-    fn open_gateway(
+    /// A gateway as the project file says: the one that was there, or a new one.
+    fn gateway(
         &self,
-        config: &crate::config::Gateway,
-        asked: SocketAddr,
-        listener: Arc<Listener>,
-    ) -> Open {
-        let gateway = Arc::new(Gateway::new(
-            &config.name,
-            config.kind,
-            &config.function,
-            Arc::clone(&self.switchboard),
-            self.dev,
-        ));
-        // A socket that listens has an address.
-        let at = listener.local().unwrap_or(asked);
-        let url = format!("{}://{at}", config.kind.name());
-        let (closing, closed) = watch::channel(false);
-        let task = tokio::spawn(Arc::clone(&gateway).serve(Arc::clone(&listener), closed));
+        (config, behind): (&config::Gateway, Behind),
+        at: SocketAddr,
+        old: &[Arc<Gateway>],
+    ) -> Arc<Gateway> {
+        if let Some(gateway) = old.iter().find(|gateway| *gateway.name == *config.name) {
+            gateway.set(behind);
+            return Arc::clone(gateway);
+        }
+        let gateway = Gateway::new(config, behind, Arc::clone(&self.switchboard), self.dev);
         self.reporter.event(&Event::Listening {
             gateway: &config.name,
-            url: &url,
+            url: &format!("{}://{at}", config.kind.name()),
             address: gateway.address,
-            function: &config.function,
+            function: config.function.as_deref(),
+            routes: config.routes.len(),
         });
-        Open {
-            gateway,
-            asked,
-            listener,
-            closing,
-            task,
-        }
+        Arc::new(gateway)
     }
 
     /// Stops: no new connections, what runs may finish within [`DRAIN_WITHIN`] or until

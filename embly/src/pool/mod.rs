@@ -11,7 +11,7 @@ mod lot;
 mod offences;
 mod queue;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, Instant};
@@ -83,6 +83,9 @@ pub struct Function {
     spec: Spec,
     /// Its environment.
     pub env: BTreeMap<String, String>,
+    /// Names of the secrets that are added to it. Their values may change: whoever starts an
+    /// invocation looks them up.
+    pub secrets: BTreeSet<String>,
     /// Its limits.
     pub limits: Limits,
     /// What it may do to others.
@@ -106,7 +109,7 @@ impl Function {
         name: &str,
         artefact: PathBuf,
         entry: String,
-        env: BTreeMap<String, String>,
+        (env, secrets): (BTreeMap<String, String>, BTreeSet<String>),
         limits: Limits,
         (isolation, parked): (Isolation, Parked),
         allow: Allow,
@@ -127,6 +130,7 @@ impl Function {
                 reuse: matches!(isolation, Isolation::Function(_)),
             },
             env,
+            secrets,
             limits,
             allow: Arc::new(allow),
             permits: Arc::new(Semaphore::new(concurrency)),
@@ -145,6 +149,7 @@ impl Function {
         self.name == other.name
             && self.spec == other.spec
             && self.env == other.env
+            && self.secrets == other.secrets
             && self.limits == other.limits
             && self.parked == other.parked
             && self.isolation == other.isolation

@@ -1,9 +1,12 @@
 //! The events. Their JSON is documented in `docs/reference.md`; names never change.
 
-use protos::{Address, Ending, Reason};
+use std::borrow::Cow;
+
+use protos::{Address, Ending, Errno, Reason, is_service};
 use serde::{Serialize, Serializer};
 
 use crate::router::Size;
+use crate::secrets::Masks;
 
 /// How much a line matters to an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -73,7 +76,8 @@ pub enum Event<'a> {
         url: &'a str,
         #[serde(serialize_with = "show_address")]
         address: Address,
-        function: &'a str,
+        function: Option<&'a str>,
+        routes: usize,
     },
     /// A function was built, or could not be.
     Build {
@@ -147,6 +151,32 @@ pub struct Left {
 }
 
 impl Event<'_> {
+    /// Passes it on without secrets.
+    pub(super) fn masked<T>(&self, masks: &Masks, then: impl FnOnce(&Event<'_>) -> T) -> T {
+        // What functions, clients and programs say; the rest is names and numbers of ours.
+        let text = match self {
+            Event::Build { detail, .. } => detail.unwrap_or_default(),
+            Event::InvocationEnded { detail: text, .. }
+            | Event::Log { line: text, .. }
+            | Event::Access(Access { path: text, .. })
+            | Event::Message { text, .. } => text,
+            Event::Listening { .. } | Event::InvocationStarted { .. } | Event::Stopped { .. } => "",
+        };
+        let Cow::Owned(masked) = masks.mask(text) else {
+            return then(self);
+        };
+        let mut event = self.clone();
+        match &mut event {
+            Event::Build { detail, .. } => *detail = Some(&masked),
+            Event::InvocationEnded { detail: text, .. }
+            | Event::Log { line: text, .. }
+            | Event::Access(Access { path: text, .. })
+            | Event::Message { text, .. } => *text = &masked,
+            Event::Listening { .. } | Event::InvocationStarted { .. } | Event::Stopped { .. } => {}
+        }
+        then(&event)
+    }
+
     /// Whether it comes as often as requests do.
     pub fn comes_with_requests(&self) -> bool {
         match self {
@@ -173,12 +203,20 @@ impl Event<'_> {
             } => Level::Error,
             Self::Build { .. } => Level::Info,
             Self::InvocationStarted { .. } => Level::Debug,
-            Self::InvocationEnded { reason, .. } => match reason {
+            Self::InvocationEnded {
+                reason,
+                function,
+                code,
+                ..
+            } => match reason {
                 Reason::Ok
                 | Reason::ClientGone
                 | Reason::ParentEnded
                 | Reason::Shutdown
                 | Reason::Replaced => Level::Debug,
+                // What was asked of a service is not there, or is not wanted any more.
+                Reason::Killed if is_service(function) => Level::Debug,
+                Reason::Refused if *code == i32::from(Errno::NOENT.0) => Level::Debug,
                 // The function's own doing, which its author wants to see.
                 _ => Level::Info,
             },

@@ -18,6 +18,8 @@ pub use event::{Access, BuildState, Event, Left, Level, describe};
 pub use often::Often;
 pub use text::elapsed;
 
+use crate::secrets::Masks;
+
 /// Lines that may wait for a slow reader. What comes with each request is dropped first.
 const QUEUE: usize = 16 * 1024;
 
@@ -88,6 +90,8 @@ struct Shared {
     writer: Mutex<Option<JoinHandle<()>>>,
     waiting: Arc<Waiting>,
     dropped: AtomicU64,
+    /// What is taken out of all of it.
+    masks: Arc<Masks>,
 }
 
 /// What is in the queue.
@@ -137,6 +141,7 @@ impl Reporter {
             writer: Mutex::new(Some(writer)),
             waiting,
             dropped: AtomicU64::new(0),
+            masks: Arc::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -148,14 +153,13 @@ impl Reporter {
         self.shared.options
     }
 
+    /// What is taken out of everything that is reported: secrets.
+    pub fn masks(&self) -> &Arc<Masks> {
+        &self.shared.masks
+    }
+
     /// Reports an event.
     pub fn event(&self, event: &Event<'_>) {
-        let Options {
-            format,
-            color,
-            verbose,
-            quiet,
-        } = self.shared.options;
         let room = if event.comes_with_requests() {
             QUEUE
         } else {
@@ -166,6 +170,17 @@ impl Reporter {
             self.shared.dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
+        // Before it is put into a form in which they look different.
+        event.masked(&self.shared.masks, |event| self.show(event, room));
+    }
+
+    fn show(&self, event: &Event<'_>, room: usize) {
+        let Options {
+            format,
+            color,
+            verbose,
+            quiet,
+        } = self.shared.options;
         if format == Format::Json {
             match serde_json::to_string(event) {
                 Ok(json) => self.send(Line::Out(json), room),
@@ -215,14 +230,18 @@ impl Reporter {
 
     /// Text that is shown as it is, on stderr: what a compiler said.
     pub fn raw(&self, text: &str) {
-        let text = text.strip_suffix('\n').unwrap_or(text).to_owned();
-        self.send(Line::Err(text), QUEUE_FOR_WORDS);
+        let text = self
+            .shared
+            .masks
+            .mask(text.strip_suffix('\n').unwrap_or(text));
+        self.send(Line::Err(text.into_owned()), QUEUE_FOR_WORDS);
     }
 
     /// Says what goes on, with the time it takes, until the next call; on a terminal only.
     pub fn status(&self, text: Option<String>) {
         let Options { format, quiet, .. } = self.shared.options;
         if format == Format::Text && !quiet && io::stderr().is_terminal() {
+            let text = text.map(|text| self.shared.masks.mask(&text).into_owned());
             self.send(Line::Status(text), QUEUE_FOR_WORDS);
         }
     }

@@ -31,8 +31,19 @@ impl Paint {
 pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
     let paint = Paint(color);
     let line = match event {
-        Event::Listening { url, function, .. } => {
-            format!("{} → {function}", paint.on(BOLD, url))
+        Event::Listening {
+            url,
+            function,
+            routes,
+            ..
+        } => {
+            let behind = match (function, routes) {
+                (Some(function), 0) => (*function).to_owned(),
+                (Some(function), routes) => format!("{routes} routes, {function}"),
+                (None, 1) => "1 route".to_owned(),
+                (None, routes) => format!("{routes} routes"),
+            };
+            format!("{} → {behind}", paint.on(BOLD, url))
         }
         Event::Build {
             function,

@@ -35,6 +35,23 @@ impl Link {
         budget.take(bytes.sum()).then_some(link)
     }
 
+    /// A new stream from an invocation to a service, if the budget has room for it. What is written
+    /// to a service begins with all of `window`, so that a whole request fits.
+    pub fn open_to_service(
+        budget: &mut Budget,
+        from: Address,
+        to: Address,
+        window: u32,
+    ) -> Option<Self> {
+        let mut link = Self {
+            directions: [Direction::new(window), Direction::new(window)],
+        };
+        let forth = link.direction(from, to);
+        (forth.window, forth.credit) = (window, window);
+        let bytes = link.directions.iter().map(|direction| direction.window);
+        budget.take(bytes.sum()).then_some(link)
+    }
+
     /// The limit `window` of `from`, which has just come and has sent nothing yet. What it writes
     /// begins with its own window, as it does for `to`; neither direction grows beyond that.
     pub fn limit(&mut self, from: Address, to: Address, window: u32, budget: &mut Budget) {
@@ -111,6 +128,11 @@ impl Direction {
             used: 0,
             closed: false,
         }
+    }
+
+    /// What the writer may still send.
+    pub const fn credit(&self) -> u32 {
+        self.credit
     }
 
     /// What the reader has not taken.

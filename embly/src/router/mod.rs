@@ -205,7 +205,7 @@ impl Router {
         if gate == address || self.knows(gate) || self.knows(address) {
             return Err(Ending::new(Reason::Starting, "the address is taken"));
         }
-        self.connect(gate, address, limits.window)?;
+        self.connect(Link::open, gate, address, limits.window)?;
         self.nodes.insert(gate, Node::Gate(Some(address)));
         self.trees.plant(address, limits.tree);
         self.add(address, gate, address, 1, limits, false);
@@ -255,8 +255,14 @@ impl Router {
         self.nodes.insert(address, Node::Invocation(invocation));
     }
 
-    fn connect(&mut self, parent: Address, child: Address, window: u32) -> Result<(), Ending> {
-        let link = Link::open(&mut self.budget, parent, child, window)
+    fn connect(
+        &mut self,
+        open: fn(&mut Budget, Address, Address, u32) -> Option<Link>,
+        parent: Address,
+        child: Address,
+        window: u32,
+    ) -> Result<(), Ending> {
+        let link = open(&mut self.budget, parent, child, window)
             .ok_or_else(|| Ending::new(Reason::Overloaded, "too many bytes are under way"))?;
         self.links.insert(Pair::new(parent, child), link);
         Ok(())
@@ -268,6 +274,12 @@ impl Router {
             Node::Invocation(invocation) => Some(invocation.state),
             Node::Gate(_) => None,
         }
+    }
+
+    /// How much `from` may write to `to` now; 0 where there is no stream.
+    pub fn credit(&mut self, from: Address, to: Address) -> u32 {
+        let link = self.links.get_mut(&Pair::new(from, to));
+        link.map_or(0, |link| link.direction(from, to).credit())
     }
 
     fn set_state(&mut self, address: Address, state: State) {

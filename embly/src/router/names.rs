@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use protos::{Address, Body, Ending, Errno, Message, is_name};
 
-use super::link::Pair;
+use super::link::{Link, Pair};
 use super::{Effect, Node, Router};
 use crate::allow::{Allow, Right};
 
@@ -239,7 +239,7 @@ impl Router {
         }
         self.room_for_call(caller, "it")?;
         self.room_for_call(holder, &format!("`{name}`"))?;
-        self.connect(caller, address, self.window(caller))
+        self.connect(Link::open, caller, address, self.window(caller))
             .map_err(|ending| Ending::refused(Errno::AGAIN, ending.detail))?;
         let window = self.window(holder);
         if let Some(link) = self.links.get_mut(&Pair::new(caller, address)) {

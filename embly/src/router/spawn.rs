@@ -1,8 +1,9 @@
 //! Children: who may start one, and who may end it.
 
 use protos::message::{MAX_SPAWN_NAME, MAX_SPAWN_OPTIONS};
-use protos::{Address, Body, Ending, Errno, Reason, SpawnOptions};
+use protos::{Address, Body, Ending, Errno, Reason, SpawnOptions, is_service};
 
+use super::link::Link;
 use super::{Effect, Node, Router, SpawnLimits};
 use crate::allow::Right;
 
@@ -34,13 +35,14 @@ impl Router {
             let detail = "sent a spawn that is longer than any can be".to_owned();
             return self.violation(parent, detail, effects);
         }
-        // A service has a slash in its name, and lists of its own.
-        let permitted = if name.contains('/') {
+        // Services have lists of their own.
+        let service = is_service(&name);
+        let permitted = if service {
             Ok(())
         } else {
             self.permitted(parent, Right::Spawn, &name)
         };
-        match permitted.and_then(|()| self.admit(parent, address)) {
+        match permitted.and_then(|()| self.admit(parent, address, service)) {
             Ok(Admitted {
                 level,
                 root,
@@ -85,7 +87,12 @@ impl Router {
         meant || self.knows(address)
     }
 
-    fn admit(&mut self, parent: Address, address: Address) -> Result<Admitted, Ending> {
+    fn admit(
+        &mut self,
+        parent: Address,
+        address: Address,
+        service: bool,
+    ) -> Result<Admitted, Ending> {
         let Some(Node::Invocation(invocation)) = self.nodes.get(&parent) else {
             return Err(Ending::refused(Errno::PERM, "the spawner has ended"));
         };
@@ -99,7 +106,8 @@ impl Router {
         if self.is_taken(address, parent) {
             return Err(Ending::refused(Errno::EXIST, "the address is taken"));
         }
-        if depth.is_some_and(|depth| level > depth) {
+        // A service starts nobody.
+        if !service && depth.is_some_and(|depth| level > depth) {
             let detail = format!("limit `depth` reached: level {level}");
             return Err(Ending::refused(Errno::PERM, detail));
         }
@@ -116,7 +124,12 @@ impl Router {
             let detail = "too many children have ended whose output was not read";
             return Err(Ending::refused(Errno::AGAIN, detail));
         }
-        self.connect(parent, address, window)
+        let open = if service {
+            Link::open_to_service
+        } else {
+            Link::open
+        };
+        self.connect(open, parent, address, window)
             .map_err(|ending| Ending::refused(Errno::AGAIN, ending.detail))?;
         Ok(Admitted {
             level,

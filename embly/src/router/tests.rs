@@ -650,3 +650,37 @@ fn who_takes_the_address_of_an_ended_parent_makes_no_circle() {
     assert!(world.router.runs_beside(&BTreeSet::new()));
     assert!(!world.router.runs_beside(&BTreeSet::from([address(3)])));
 }
+
+#[test]
+fn a_whole_window_goes_to_a_service_at_once_and_no_level_is_needed_for_it() {
+    let limits = SpawnLimits {
+        depth: Some(1),
+        window: 100_000,
+        ..NONE
+    };
+    let mut world = World::open(1, 2, limits);
+    let effects = world.says(2, None, spawn(3));
+    assert_eq!(refusal(&effects).unwrap().code, i32::from(Errno::PERM.0));
+    let call = Body::Spawn {
+        name: "embly/any".to_owned(),
+        address: address(4),
+        options: None,
+    };
+    let effects = world.says(2, None, call);
+    assert!(matches!(effects[..], [Effect::Start { .. }]), "{effects:?}");
+    world.router.started(address(4));
+    let effects = world.says(2, Some(4), data(100_000));
+    assert_eq!(effects, [deliver(2, 4, data(100_000))]);
+    assert_eq!(
+        stopped(&world.says(2, Some(4), data(1)), 2),
+        Some(Reason::Violation)
+    );
+    // What it answers begins as everywhere else.
+    assert_eq!(world.router.credit(address(4), address(2)), INITIAL_WINDOW);
+    world.ended(4, &Ending::exit(0));
+    world.ended(2, &Ending::exit(0));
+    let mut effects = Vec::new();
+    let gone = Ending::new(Reason::ClientGone, "");
+    world.router.close_gate(address(1), gone, &mut effects);
+    assert_eq!(world.router.size(), Size::default());
+}

@@ -18,7 +18,7 @@ use crate::backoff::Backoff;
 use crate::config::Restart;
 use crate::pool::Function;
 use crate::report::describe;
-use crate::switchboard::{Exchange, ExchangeEvent, Origin, Source, Switchboard, Times};
+use crate::switchboard::{Exchange, Origin, Source, StreamEvent, Switchboard, Times};
 use policy::{Next, RESTARTS, STEADY, next};
 
 /// Keeps functions running.
@@ -244,9 +244,9 @@ impl Keeper {
                 }
             };
             match event {
-                Some(ExchangeEvent::Data(_)) => self.hint(&source),
-                Some(ExchangeEvent::HalfClose) => {}
-                Some(ExchangeEvent::Ended(finished)) => return finished.ending.clone(),
+                Some(StreamEvent::Data(_)) => self.hint(&source),
+                Some(StreamEvent::HalfClose) => {}
+                Some(StreamEvent::Ended(finished)) => return finished.ending.clone(),
                 None => return Ending::new(Reason::Lost, "the exchange broke off"),
             }
         }

@@ -21,11 +21,12 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::backstop::Backstop;
 use super::clock::{Clock, Due, EXIT_WITHIN, Times};
 use super::ending::ending;
-use super::options::apply;
+use super::options::{add_env, add_secrets, apply};
 use super::pace::{BYTES_A_TURN, FRAMES_A_TURN, LogGate, Pace};
 use super::{Finished, Record, Switchboard, spawn_limits};
 use crate::limits::CPU_WINDOW;
 use crate::pool::{Function, backoff};
+use crate::secrets::advice;
 use crate::wrapper::{Found, StartError, Wrapper};
 
 /// Reads in a row before all others have their turn. The first is for what had woken us; where a
@@ -110,10 +111,18 @@ impl Driver {
         let limited = options.is_some_and(|options| options.limits.is_some());
         let altered = limited
             || options.is_some_and(|options| !options.args.is_empty() || !options.env.is_empty());
-        let mut ending = match self.wrapper().await {
-            Ok(wrapper) => self.with(wrapper).await,
+        let mut ending = match self.secrets() {
+            Ok(()) => match self.wrapper().await {
+                Ok(wrapper) => self.with(wrapper).await,
+                Err(ending) => ending,
+            },
             Err(ending) => ending,
         };
+        // Parents, clients of `embly dev` and the log all get this text.
+        self.switchboard
+            .reporter
+            .masks()
+            .mask_in(&mut ending.detail);
         let after = self.record.started.map(|started| started.elapsed());
         // What its spawner has asked for may be what it ended of.
         if !altered {
@@ -129,6 +138,16 @@ impl Driver {
         ending.early = false;
         let finished = Finished::new(ending, self.record, self.switchboard.reporter.clone());
         self.switchboard.ended(finished);
+    }
+
+    /// Takes what the function lists, as it is now, and keeps it to its end.
+    fn secrets(&mut self) -> Result<(), Ending> {
+        let handed = self.switchboard.secrets.hand(&self.function.secrets);
+        self.record.secrets = handed.map_err(|name| {
+            let detail = format!("there is no secret `{name}` any more: {}", advice(name));
+            Ending::new(Reason::Starting, detail)
+        })?;
+        Ok(())
     }
 
     /// A wrapper, unless the invocation is stopped or runs out of time before there is one.
@@ -291,8 +310,16 @@ impl Driver {
             address_prefix_bits: 0,
             reuse: self.function.serves_again(self.switchboard.processes()),
         };
+        if let Some(env) = &self.record.origin.env {
+            add_env(env, &mut startup);
+        }
         if let Some(options) = &self.options {
             apply(options, &mut startup);
+        }
+        if let Some(handed) = &self.record.secrets {
+            let values = self.function.secrets.iter();
+            let values = values.filter_map(|name| Some((&**name, handed.get(name)?.expose())));
+            add_secrets(values, &mut startup);
         }
         startup
     }

@@ -5,6 +5,7 @@
 //! and never across a wait. Order is kept because effects are carried out under it.
 
 mod backstop;
+mod call;
 mod clock;
 mod driver;
 mod ending;
@@ -13,40 +14,46 @@ mod options;
 mod pace;
 mod record;
 mod room;
+mod stream;
 mod verdict;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions};
+use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions, is_service};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::limits::WINDOW_MIN;
 use crate::pool::{Function, Functions, Processes};
 use crate::report::{Event, Left, Often, Reporter};
 use crate::router::{Budget, Effect, Router, SpawnLimits, initial_window};
+use crate::secrets::Secrets;
 use crate::wrapper::{Count, Counted};
+use call::{Called, Serves};
+pub use call::{Caller, Host, Serving, Session, Stream};
 pub use clock::Times;
 use driver::{Driver, Order};
-pub use exchange::{Ended, Exchange, ExchangeEvent, Sink, Source};
-use exchange::{Gate, Port};
+pub use exchange::{Exchange, Source};
 use record::Record;
 pub use record::{Finished, Origin};
 use room::{InUse, Room};
+pub use stream::{Ended, Inbox, Sink, StreamEvent};
+use stream::{Ends, Port};
 
 /// Where the messages to one address go.
 #[derive(Debug)]
 enum Receiver {
     Invocation(Box<Driven>),
     Gate(Port),
+    Service(Box<Called>),
 }
 
 /// An invocation, as others see it.
 #[derive(Debug)]
 struct Driven {
     orders: mpsc::UnboundedSender<Order>,
-    function: Arc<str>,
+    function: Arc<Function>,
     request_id: Option<Arc<str>>,
     /// What is told of its frames that were refused.
     refusals: Often,
@@ -67,6 +74,8 @@ struct Core {
 pub struct Switchboard {
     core: Mutex<Core>,
     functions: Functions,
+    services: Arc<dyn Host>,
+    secrets: Arc<Secrets>,
     processes: Arc<Processes>,
     reporter: Reporter,
     room: Room,
@@ -79,7 +88,13 @@ pub struct Switchboard {
 
 impl Switchboard {
     /// Nothing runs yet.
-    pub fn new(processes: Arc<Processes>, reporter: Reporter, budget: u64) -> Arc<Self> {
+    pub fn new(
+        processes: Arc<Processes>,
+        services: Arc<dyn Host>,
+        secrets: Arc<Secrets>,
+        reporter: Reporter,
+        budget: u64,
+    ) -> Arc<Self> {
         let core = Core {
             router: Router::new(Budget::new(budget)),
             receivers: HashMap::new(),
@@ -88,6 +103,8 @@ impl Switchboard {
         Arc::new(Self {
             core: Mutex::new(core),
             functions: Functions::default(),
+            services,
+            secrets,
             processes,
             reporter,
             room: Room::here(),
@@ -100,6 +117,11 @@ impl Switchboard {
     /// The functions that can be started.
     pub fn functions(&self) -> &Functions {
         &self.functions
+    }
+
+    /// What functions get that list it.
+    pub fn secrets(&self) -> &Arc<Secrets> {
+        &self.secrets
     }
 
     /// Where to report.
@@ -146,8 +168,8 @@ impl Switchboard {
         }
         let (gate, address) = (random_address(), random_address());
         let limits = spawn_limits(&function, 1, None);
-        let gate_side = Gate::new(gate, address, Arc::clone(self));
-        let (port, exchange) = exchange::pair(gate_side, initial_window(limits.window));
+        let ends = Ends::new(gate, address, Arc::clone(self));
+        let (port, sink, inbox) = stream::open(&ends, initial_window(limits.window));
         {
             let mut core = self.lock();
             self.make_room(core.running)
@@ -160,7 +182,10 @@ impl Switchboard {
                 &mut core, address, gate, function, permit, origin, times, 1, None,
             );
         }
-        Ok(exchange)
+        Ok(Exchange {
+            sink,
+            source: Source(inbox),
+        })
     }
 
     /// Counts a client as long as the result lives: its connection takes a descriptor.
@@ -190,7 +215,7 @@ impl Switchboard {
     fn in_use(&self, running: usize, parked: usize) -> InUse {
         InUse {
             processes: running + parked,
-            descriptors: running + parked + self.clients.get(),
+            descriptors: running + parked + self.clients.get() + self.services.connections(),
         }
     }
 
@@ -219,7 +244,7 @@ impl Switchboard {
         let (orders, inbox) = mpsc::unbounded_channel();
         let driven = Driven {
             orders,
-            function: Arc::clone(&function.name),
+            function: Arc::clone(&function),
             request_id: origin.request_id.clone(),
             refusals: Often::default(),
             starts: Arc::clone(&starts),
@@ -270,6 +295,7 @@ impl Switchboard {
             Effect::Deliver(message) => match message.to.and_then(|to| core.receivers.get(&to)) {
                 Some(Receiver::Invocation(driven)) => driven.order(Order::Deliver(message)),
                 Some(Receiver::Gate(port)) => port.deliver(message.body),
+                Some(Receiver::Service(called)) => called.port.deliver(message.body),
                 None => {}
             },
             Effect::Start {
@@ -281,7 +307,7 @@ impl Switchboard {
             } => {
                 self.start_child(core, address, parent, &name, options, level);
             }
-            Effect::Stop(address, ending) => core.order(address, Order::Stop(ending)),
+            Effect::Stop(address, ending) => core.stop(address, ending),
             Effect::Exiting(address, ending) => core.order(address, Order::Exiting(ending)),
             Effect::Log {
                 address,
@@ -292,7 +318,7 @@ impl Switchboard {
                     return;
                 };
                 self.reporter.event(&Event::Log {
-                    function: &driven.function,
+                    function: &driven.function.name,
                     address,
                     stream: if stream == 2 { "stderr" } else { "stdout" },
                     line: &line,
@@ -308,7 +334,7 @@ impl Switchboard {
                 };
                 self.reporter.info(format!(
                     "{} {from} was refused: {what}{more}",
-                    driven.function
+                    driven.function.name
                 ));
             }
         }
@@ -323,6 +349,13 @@ impl Switchboard {
         options: Option<Box<SpawnOptions>>,
         level: u32,
     ) {
+        if is_service(name) {
+            let options = options.as_deref();
+            if let Err(ending) = self.start_call(core, address, parent, name, options) {
+                self.refuse_child(core, address, parent, name, &ending);
+            }
+            return;
+        }
         let admitted = match self.functions.get(name) {
             None => Err(Ending::refused(
                 Errno::NOENT,
@@ -341,26 +374,11 @@ impl Switchboard {
         };
         let (function, permit) = match admitted {
             Ok(admitted) => admitted,
-            Err(ending) => {
-                let what = format!("spawn of `{name}`: {}", ending.detail);
-                self.carry_out(core, Effect::Refused { from: parent, what });
-                let mut effects = Vec::new();
-                core.router.ended(address, &ending, &mut effects);
-                return effects
-                    .into_iter()
-                    .for_each(|effect| self.carry_out(core, effect));
-            }
+            Err(ending) => return self.refuse_child(core, address, parent, name, &ending),
         };
         let limits = spawn_limits(&function, level, options.as_deref());
         core.router.set_limits(address, limits);
-        let request_id = match core.receivers.get(&parent) {
-            Some(Receiver::Invocation(driven)) => driven.request_id.clone(),
-            _ => None,
-        };
-        let origin = Origin {
-            request_id,
-            ..Origin::default()
-        };
+        let origin = core.origin_of_child(parent);
         // It ends with its parent; `idle` and `wall` apply where the project file sets them.
         let times = Times {
             wall: function.limits.wall.or(None),
@@ -373,6 +391,62 @@ impl Switchboard {
         self.drive(
             core, address, parent, function, permit, origin, times, level, options,
         );
+    }
+
+    /// Begins a call of a service, for an invocation that the table knows as its parent.
+    fn start_call(
+        self: &Arc<Self>,
+        core: &mut Core,
+        address: Address,
+        parent: Address,
+        name: &str,
+        options: Option<&SpawnOptions>,
+    ) -> Result<(), Ending> {
+        let Some(Receiver::Invocation(driven)) = core.receivers.get(&parent) else {
+            return Err(Ending::refused(Errno::PERM, "only functions call services"));
+        };
+        let caller = Caller {
+            function: Arc::clone(&driven.function),
+            invocation: parent,
+            request_id: driven.request_id.clone(),
+        };
+        let times = call::times(options)?;
+        let session = self.services.open(name, caller)?;
+        let origin = core.origin_of_child(parent);
+        core.router.started(address);
+        self.reporter.event(&Event::InvocationStarted {
+            address,
+            parent,
+            function: name,
+            gateway: None,
+            request_id: origin.request_id.as_deref(),
+        });
+        let record = Record::new(address, name.into(), origin);
+        let ends = Ends::new(address, parent, Arc::clone(self));
+        let stream = stream::open(&ends, core.router.credit(address, parent));
+        let (called, serves) = Serves::new(ends, stream, session, times, record);
+        core.receivers
+            .insert(address, Receiver::Service(Box::new(called)));
+        tokio::spawn(serves.run());
+        Ok(())
+    }
+
+    /// A child that the table has taken in is not started.
+    fn refuse_child(
+        self: &Arc<Self>,
+        core: &mut Core,
+        address: Address,
+        parent: Address,
+        name: &str,
+        ending: &Ending,
+    ) {
+        let what = format!("spawn of `{name}`: {}", ending.detail);
+        self.carry_out(core, Effect::Refused { from: parent, what });
+        let mut effects = Vec::new();
+        core.router.ended(address, ending, &mut effects);
+        for effect in effects {
+            self.carry_out(core, effect);
+        }
     }
 
     /// Has an invocation ended with this ending, unless it has one already.
@@ -398,8 +472,9 @@ impl Switchboard {
         let mut effects = Vec::new();
         let mut core = self.lock();
         core.router.ended(address, &ending, &mut effects);
-        core.receivers.remove(&address);
-        core.running = core.running.saturating_sub(1);
+        if let Some(Receiver::Invocation(_)) = core.receivers.remove(&address) {
+            core.running = core.running.saturating_sub(1);
+        }
         for effect in effects {
             if let Effect::Deliver(Message {
                 to: Some(to),
@@ -479,6 +554,26 @@ impl Switchboard {
 }
 
 impl Core {
+    /// What a child of this invocation is started by.
+    fn origin_of_child(&self, parent: Address) -> Origin {
+        let request_id = match self.receivers.get(&parent) {
+            Some(Receiver::Invocation(driven)) => driven.request_id.clone(),
+            _ => None,
+        };
+        Origin {
+            request_id,
+            ..Origin::default()
+        }
+    }
+
+    fn stop(&self, address: Address, ending: Ending) {
+        match self.receivers.get(&address) {
+            Some(Receiver::Invocation(driven)) => driven.order(Order::Stop(ending)),
+            Some(Receiver::Service(called)) => called.stop(ending),
+            Some(Receiver::Gate(_)) | None => {}
+        }
+    }
+
     fn order(&self, address: Address, order: Order) {
         if let Some(Receiver::Invocation(driven)) = self.receivers.get(&address) {
             driven.order(order);
@@ -517,9 +612,6 @@ fn spawn_limits(function: &Function, level: u32, options: Option<&SpawnOptions>)
 }
 
 fn unknown(name: &str, functions: &Functions) -> String {
-    if name.contains('/') {
-        return format!("there is no service `{name}`");
-    }
     let names: Vec<String> = functions
         .names()
         .iter()

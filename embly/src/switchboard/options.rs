@@ -7,10 +7,24 @@ use protos::{SpawnOptions, Startup};
 /// What the spawner asked for; limits only lower.
 pub fn apply(options: &SpawnOptions, startup: &mut Startup) {
     startup.args.extend(options.args.iter().cloned());
+    add_env(&options.env, startup);
+    if let (Some(limits), Some(asked)) = (&mut startup.limits, &options.limits) {
+        lower(&mut limits.memory, asked.memory);
+        lower(&mut limits.cpu, asked.cpu);
+        lower(&mut limits.log_lines, asked.log_lines);
+        lower(&mut limits.log_line, asked.log_line);
+    }
+}
+
+/// Variables beside, or instead of, those that are there.
+pub fn add_env(more: &[String], startup: &mut Startup) {
+    if more.is_empty() {
+        return;
+    }
     // In one pass: both lists may be long, and nothing else moves meanwhile.
     let own = std::mem::take(&mut startup.env);
     let mut env = BTreeMap::new();
-    for variable in own.iter().chain(&options.env) {
+    for variable in own.iter().chain(more) {
         let (key, value) = variable.split_once('=').unwrap_or((variable, ""));
         env.insert(key, value);
     }
@@ -18,12 +32,24 @@ pub fn apply(options: &SpawnOptions, startup: &mut Startup) {
         .iter()
         .map(|(key, value)| format!("{key}={value}"))
         .collect();
-    if let (Some(limits), Some(asked)) = (&mut startup.limits, &options.limits) {
-        lower(&mut limits.memory, asked.memory);
-        lower(&mut limits.cpu, asked.cpu);
-        lower(&mut limits.log_lines, asked.log_lines);
-        lower(&mut limits.log_line, asked.log_line);
-    }
+}
+
+/// Adds secrets to the environment. They win, also over what a spawner asks for: a function that
+/// lists one gets it and nothing else under that name.
+pub fn add_secrets<'s>(
+    secrets: impl IntoIterator<Item = (&'s str, &'s str)>,
+    startup: &mut Startup,
+) {
+    let secrets: BTreeMap<&str, &str> = secrets.into_iter().collect();
+    startup.env.retain(|variable| {
+        let name = variable
+            .split_once('=')
+            .map_or(&**variable, |(name, _)| name);
+        !secrets.contains_key(name)
+    });
+    let variables = secrets.iter();
+    let variables = variables.map(|(name, value)| format!("{name}={value}"));
+    startup.env.extend(variables);
 }
 
 /// 0 is no limit, on either side.
@@ -37,6 +63,23 @@ fn lower<T: Copy + Default + PartialOrd>(limit: &mut T, asked: T) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_secret_wins_over_every_variable_of_its_name() {
+        let env = [
+            "A=1",
+            "KEY=of the file",
+            "KEY",
+            "KEYS=2",
+            "KEY=of a spawner",
+        ];
+        let mut startup = Startup {
+            env: env.map(str::to_owned).into(),
+            ..Startup::default()
+        };
+        add_secrets([("KEY", "a=secret")], &mut startup);
+        assert_eq!(startup.env, ["A=1", "KEYS=2", "KEY=a=secret"]);
+    }
 
     #[test]
     fn a_spawners_options_add_arguments_replace_variables_and_only_lower_limits() {

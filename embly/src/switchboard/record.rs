@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use protos::{Address, Ending, Reason};
 
 use crate::report::{Event, Reporter};
+use crate::secrets::Handed;
 
 /// What started an invocation.
 #[derive(Debug, Clone, Default)]
@@ -16,6 +17,8 @@ pub struct Origin {
     pub request_id: Option<Arc<str>>,
     /// How long that has waited in the queue.
     pub queued: Duration,
+    /// Variables of its route, on top of the function's own: `KEY=value`.
+    pub env: Option<Arc<[String]>>,
 }
 
 /// Times and amounts of one invocation.
@@ -31,6 +34,8 @@ pub struct Record {
     pub memory: u64,
     pub bytes_in: u64,
     pub bytes_out: u64,
+    /// What it was given; masked in all output as long as somebody holds it.
+    pub secrets: Option<Arc<Handed>>,
 }
 
 impl Record {
@@ -45,6 +50,7 @@ impl Record {
             memory: 0,
             bytes_in: 0,
             bytes_out: 0,
+            secrets: None,
         }
     }
 }
@@ -95,6 +101,7 @@ impl Drop for Finished {
             memory,
             bytes_in,
             bytes_out,
+            secrets: _,
         } = &self.record;
         let started = started.unwrap_or(self.finished);
         self.reporter.event(&Event::InvocationEnded {

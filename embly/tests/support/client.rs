@@ -56,6 +56,15 @@ pub fn post(at: SocketAddr, path: &str, body: &[u8]) -> Response {
     request(at, [head.as_bytes(), body].concat())
 }
 
+/// `PUT path` with a body of known length.
+pub fn put(at: SocketAddr, path: &str, body: &[u8]) -> Response {
+    let length = body.len();
+    let head = format!(
+        "PUT {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
+    request(at, [head.as_bytes(), body].concat())
+}
+
 /// Sends these bytes and reads one response, up to the end of the connection.
 pub fn request(at: SocketAddr, bytes: impl AsRef<[u8]>) -> Response {
     let mut stream = connect(at);

@@ -10,9 +10,14 @@
 
 pub mod client;
 pub mod harness;
+pub mod kv;
+pub mod outbound;
 pub mod process;
 pub mod project;
+pub mod secrets;
+pub mod servers;
 pub mod session;
+pub mod sql;
 pub mod user;
 
 use std::collections::HashMap;

@@ -126,7 +126,8 @@ pub fn resident(pid: i32) -> u64 {
     status(pid, "VmRSS:")
 }
 
-/// The most memory that a process ever had resident, in bytes.
+/// The most memory that a process ever had resident, in bytes. The kernel counts about: a later
+/// reading may be a little less.
 pub fn peak_memory(pid: i32) -> u64 {
     status(pid, "VmHWM:")
 }

@@ -17,6 +17,7 @@ pub struct Project {
     folder: tempfile::TempDir,
     functions: String,
     gateways: String,
+    stores: String,
     count: usize,
     parks: bool,
 }
@@ -29,6 +30,7 @@ impl Project {
             folder,
             functions: String::new(),
             gateways: String::new(),
+            stores: String::new(),
             count: 0,
             parks: true,
         }
@@ -149,6 +151,20 @@ impl Project {
         self
     }
 
+    /// Adds a gateway with these keys, each line indented by four.
+    pub fn gateway_with(mut self, name: &str, keys: &str) -> Self {
+        let gateways = &mut self.gateways;
+        writeln!(gateways, "  - name: {name}\n    type: http\n{keys}").unwrap();
+        self.count += 1;
+        self
+    }
+
+    /// Adds a store: `name: default, type: kv`.
+    pub fn store(mut self, keys: &str) -> Self {
+        writeln!(self.stores, "  - {{{keys}}}").unwrap();
+        self
+    }
+
     /// Replaces text in the project file, from then on as it is; it must be there.
     pub fn edit(&self, old: &str, new: &str) {
         self.path();
@@ -163,17 +179,26 @@ impl Project {
             folder,
             functions,
             gateways,
+            stores,
             ..
         } = self;
         let mut text = format!("functions:\n{functions}");
         if !gateways.is_empty() {
             write!(text, "gateways:\n{gateways}").unwrap();
         }
+        if !stores.is_empty() {
+            write!(text, "stores:\n{stores}").unwrap();
+        }
         let file = folder.path().join("embly-project.yml");
         if !file.exists() {
             fs::write(file, text).unwrap();
         }
         folder.path()
+    }
+
+    /// Its folder.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
     }
 
     /// How many gateways it has.

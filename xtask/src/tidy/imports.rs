@@ -3,21 +3,24 @@
 use super::{code, in_lines, none, tree};
 
 /// A module of `embly` may use those that stand after it.
-const CHAIN: [&str; 7] = [
+const CHAIN: [&str; 8] = [
     "cli",
     "master",
     "gateway",
     "supervisor",
+    "service",
     "switchboard",
     "pool",
     "wrapper",
 ];
 
 /// Everybody may use these; they know each other in this order only.
-const LEAVES: [&str; 6] = ["config", "report", "router", "limits", "allow", "backoff"];
+const LEAVES: [&str; 9] = [
+    "config", "report", "router", "routes", "secrets", "state", "limits", "allow", "backoff",
+];
 
-/// Only the command line builds and makes projects.
-const OF_THE_CLI: [&str; 2] = ["build", "scaffold"];
+/// Only the command line builds, makes projects, and copies stores.
+const OF_THE_CLI: [&str; 3] = ["build", "scaffold", "store"];
 
 #[test]
 fn imports_run_one_way() {
@@ -153,7 +156,7 @@ fn may(own: &str, other: &str) -> bool {
                 || (own == "cli" && OF_THE_CLI.contains(&other))
         }
         (None, Some(at)) => place(&LEAVES, other).is_some_and(|there| there > at),
-        // `build` and `scaffold` know the leaves, and not each other.
+        // They know the leaves, and not each other.
         (None, None) => LEAVES.contains(&other),
     }
 }

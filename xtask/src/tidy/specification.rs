@@ -57,7 +57,10 @@ fn named(text: &str) -> Vec<&str> {
 fn exists(test: &str, sources: &[File]) -> bool {
     let words: Vec<&str> = test.split(' ').collect();
     let (package, place, name) = match words[..] {
-        ["-p", package, "--test", file, name] => (package, Place::File(file), name),
+        ["-p", package, "--test", file, name]
+        | ["-p", package, "--features", _, "--test", file, name] => {
+            (package, Place::File(file), name)
+        }
         ["-p", package, "--lib", name] => (package, Place::Source, name),
         // A program has no `--lib`.
         ["-p", package, name] => (package, Place::Source, name),

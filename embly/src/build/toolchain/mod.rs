@@ -33,6 +33,8 @@ pub struct Toolchain {
     pub rustc_version: String,
     /// The folder in Embly's cache that holds the target's std; none where it is installed beside rustc.
     pub sysroot: Option<PathBuf>,
+    /// Variables of the environment that cargo, and what it runs, do not get: secrets of functions.
+    pub hidden: Vec<String>,
 }
 
 impl Toolchain {
@@ -41,6 +43,9 @@ impl Toolchain {
     /// beside it and adds `--sysroot`, because flags in one of cargo's four places for them would hide the others.
     pub fn cargo_command(&self) -> Command {
         let mut command = Command::new(&self.cargo);
+        for name in &self.hidden {
+            command.env_remove(name);
+        }
         match &self.sysroot {
             Some(sysroot) => {
                 command

@@ -42,6 +42,7 @@ impl Rust {
             rustc: self.rustc.clone(),
             rustc_version: self.version.clone(),
             sysroot,
+            hidden: Vec::new(),
         }
     }
 }

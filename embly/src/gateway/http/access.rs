@@ -7,7 +7,7 @@ use http::{HeaderValue, Version};
 use protos::{Address, Reason};
 
 use super::super::Gateway;
-use super::connection::Client;
+use super::connection::{Client, UnderWay};
 use crate::report::{self, Event};
 
 /// The status that is logged where the client left before there was one, as nginx does.
@@ -20,10 +20,12 @@ pub struct Access {
     client: Client,
     method: String,
     path: String,
-    function: Arc<str>,
+    /// Its function; `-` for an answer that is the gateway's own.
+    pub function: Arc<str>,
     request_id: HeaderValue,
     since: Instant,
     version: Version,
+    _under_way: UnderWay,
     /// The invocation.
     pub address: Option<Address>,
     /// The status that was sent.
@@ -39,7 +41,6 @@ impl Access {
     pub fn new<T>(
         gateway: &Arc<Gateway>,
         client: &Client,
-        function: Arc<str>,
         request: &http::Request<T>,
         request_id: HeaderValue,
     ) -> Self {
@@ -52,10 +53,11 @@ impl Access {
                 .path_and_query()
                 .map_or("/", |path| path.as_str())
                 .to_owned(),
-            function,
+            function: Arc::from("-"),
             request_id,
             since: Instant::now(),
             version: request.version(),
+            _under_way: client.request(),
             address: None,
             status: None,
             bytes: 0,
@@ -120,7 +122,8 @@ impl Access {
 fn version(version: Version) -> &'static str {
     match version {
         Version::HTTP_10 => "HTTP/1.0",
-        // hyper speaks no other to a client that has not asked for it.
+        Version::HTTP_2 => "HTTP/2.0",
+        // hyper speaks no other.
         _ => "HTTP/1.1",
     }
 }

@@ -1,18 +1,19 @@
 //! Room for a request: at once, or after its time in the queue.
 //!
-//! The queue is that of the permits, first in, first out. A request that waits follows its gateway
+//! The queue is that of the permits, first in, first out. A request that waits follows its route
 //! to the function's new version, so that nobody waits for the room of code that has gone.
 
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use protos::{Ending, Errno, Reason};
+use protos::{Ending, Reason};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::sleep;
 
 use super::super::Gateway;
 use super::connection::Client;
+use super::route::Asked;
 use crate::limits::TIME_MAX;
 use crate::pool::Function;
 
@@ -27,22 +28,13 @@ pub struct Admitted {
     pub queued: Duration,
 }
 
-/// The function of the gateway.
-///
-/// # Errors
-/// `refused`: it does not compile, say.
-pub fn current(gateway: &Gateway) -> Result<Arc<Function>, Ending> {
-    gateway
-        .current()
-        .map_err(|name| Ending::refused(Errno::NOENT, format!("there is no function `{name}`")))
-}
-
 /// Waits for room, as long as the limit `queue` allows.
 ///
 /// # Errors
 /// `overloaded` where the queue is full or the wait is over; `client_gone`; `shutdown`.
 pub async fn admit(
     gateway: &Gateway,
+    asked: &Asked,
     client: &Client,
     mut function: Arc<Function>,
 ) -> Result<Admitted, Ending> {
@@ -81,7 +73,7 @@ pub async fn admit(
                     return Err(Ending::new(Reason::Shutdown, "the master is stopping"));
                 }
                 // A version that stays the same keeps its queue.
-                if !Arc::ptr_eq(&current(gateway)?, &function) {
+                if !Arc::ptr_eq(&asked.current()?, &function) {
                     break None;
                 }
             }
@@ -95,7 +87,7 @@ pub async fn admit(
                     queued: since.elapsed(),
                 });
             }
-            None => function = current(gateway)?,
+            None => function = asked.current()?,
         }
     }
 }

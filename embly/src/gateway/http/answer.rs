@@ -11,8 +11,9 @@ use protos::{Ending, Reason};
 
 use super::access::Access;
 use super::decode::Framing;
+use super::files::FileBody;
 use crate::report::describe;
-use crate::switchboard::{ExchangeEvent, Source};
+use crate::switchboard::{Source, StreamEvent};
 
 /// What hyper sends.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub enum Body {
     Full(Full<Bytes>),
     /// The function's.
     Answer(Box<Answer>),
+    /// A file.
+    File(Box<FileBody>),
 }
 
 impl Body {
@@ -174,21 +177,21 @@ impl Answer {
             };
             match event {
                 // Nothing to decode: passed on without a copy.
-                Some(ExchangeEvent::Data(data))
+                Some(StreamEvent::Data(data))
                     if self.bytes.is_empty() && self.framing.whole(&data) =>
                 {
                     return Poll::Ready(Some(self.count(data)));
                 }
-                Some(ExchangeEvent::Data(data)) => self.bytes.extend_from_slice(&data),
-                Some(ExchangeEvent::HalfClose) if self.framing == Framing::UntilEnd => {
+                Some(StreamEvent::Data(data)) => self.bytes.extend_from_slice(&data),
+                Some(StreamEvent::HalfClose) if self.framing == Framing::UntilEnd => {
                     self.complete();
                     return Poll::Ready(None);
                 }
-                Some(ExchangeEvent::HalfClose) => {
+                Some(StreamEvent::HalfClose) => {
                     let cut = self.cut_because(Reason::BadResponse, "its response breaks off");
                     return Poll::Ready(Some(Err(cut)));
                 }
-                Some(ExchangeEvent::Ended(mut finished)) => {
+                Some(StreamEvent::Ended(mut finished)) => {
                     let whole = self.framing == Framing::UntilEnd;
                     if whole && finished.ending.reason == Reason::Ok {
                         self.access.reason = None;
@@ -211,9 +214,9 @@ impl Answer {
 async fn drain(mut source: Source, mut extra: usize, discarded: bool, warn: impl Fn(&str)) {
     loop {
         match source.next().await {
-            Some(ExchangeEvent::Data(data)) => extra += data.len(),
-            Some(ExchangeEvent::HalfClose) => {}
-            Some(ExchangeEvent::Ended(_)) | None => break,
+            Some(StreamEvent::Data(data)) => extra += data.len(),
+            Some(StreamEvent::HalfClose) => {}
+            Some(StreamEvent::Ended(_)) | None => break,
         }
     }
     // The body of a HEAD is expected and dropped without a word.
@@ -239,6 +242,9 @@ impl hyper::body::Body for Body {
             Self::Answer(answer) => answer
                 .poll(context)
                 .map(|data| Some(data?.map(Frame::data))),
+            Self::File(file) => file
+                .poll_frame(context)
+                .map_err(|error| Cut(error.to_string())),
         }
     }
 
@@ -246,6 +252,7 @@ impl hyper::body::Body for Body {
         match self {
             Self::Full(full) => full.is_end_stream(),
             Self::Answer(answer) => answer.framing.is_complete(),
+            Self::File(file) => file.is_end_stream(),
         }
     }
 
@@ -257,6 +264,7 @@ impl hyper::body::Body for Body {
                 Framing::Length(left) => SizeHint::with_exact(left),
                 Framing::Chunked(_) | Framing::UntilEnd => SizeHint::default(),
             },
+            Self::File(file) => file.size_hint(),
         }
     }
 }

@@ -4,19 +4,19 @@ use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
 
-use super::super::{Gateway, closed};
+use super::super::{Site, closed};
 use super::exchange;
 use crate::limits::{IDLE, Limits};
 
@@ -25,6 +25,18 @@ const HEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// A client that has not sent a whole head yet when the gateway closes gets this long.
 const HEAD_WHEN_CLOSING: Duration = Duration::from_secs(1);
+
+/// Requests of one HTTP/2 connection at the same time; browsers ask for about as many.
+const STREAMS: u32 = 128;
+
+/// An HTTP/2 client that is silent is asked so often whether it is there …
+const PING_EVERY: Duration = Duration::from_secs(30);
+
+/// … and answers within this time.
+const PONG_WITHIN: Duration = Duration::from_secs(20);
+
+/// hyper's own limits come first.
+const A_LITTLE: Duration = Duration::from_secs(1);
 
 /// The least buffer that hyper takes, in bytes.
 const LEAST_BUFFER: usize = 8 * 1024;
@@ -35,6 +47,7 @@ pub struct Client {
     /// Its address and port.
     pub at: SocketAddr,
     stream: Arc<TcpStream>,
+    requests: Arc<Requests>,
 }
 
 impl Client {
@@ -43,6 +56,11 @@ impl Client {
     pub async fn reset(&self) {
         // An error of the poll itself means that the connection is of no more use.
         let _ = self.stream.ready(Interest::ERROR).await;
+    }
+
+    /// Counts a request as long as the result lives: until its answer is complete, or lost.
+    pub fn request(&self) -> UnderWay {
+        self.requests.one()
     }
 
     /// When the connection is closed, the client gets a reset.
@@ -54,7 +72,7 @@ impl Client {
 
 /// Serves one connection until it ends, or until `closing` and its last answer.
 pub async fn serve(
-    gateway: Arc<Gateway>,
+    site: Arc<Site>,
     stream: TcpStream,
     at: SocketAddr,
     mut closing: watch::Receiver<bool>,
@@ -63,25 +81,34 @@ pub async fn serve(
     let client = Client {
         at,
         stream: Arc::clone(&stream),
+        requests: Arc::default(),
     };
-    let limits = gateway.current().map(|function| function.limits.clone());
     let Limits {
         request_head: head_limit,
         idle,
         ..
-    } = limits.unwrap_or_default();
-    let begun = AtomicBool::new(false);
-    let service = service_fn(|request| {
-        begun.store(true, Ordering::Relaxed);
-        exchange::handle(&gateway, &client, request)
+    } = site.limits();
+    let requests = Arc::clone(&client.requests);
+    let service = service_fn(move |request| {
+        let (site, client) = (Arc::clone(&site), client.clone());
+        async move { exchange::handle(&site, &client, request).await }
     });
-    let mut builder = http1::Builder::new();
+    // A head that is a little too long gets an answer that says so; hyper's own has no body.
+    let head_most = LEAST_BUFFER.max(2 * head_limit as usize);
+    let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
+        .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_WITHIN)
         .half_close(true)
-        // A head that is a little too long gets an answer that says so; hyper's own has no body.
-        .max_buf_size(LEAST_BUFFER.max(2 * head_limit as usize));
+        .max_buf_size(head_most);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .max_header_list_size(u32::try_from(head_most).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PONG_WITHIN);
     let mut connection = pin!(builder.serve_connection(
         TokioIo::new(Shared::new(stream, idle.or(Some(IDLE)))),
         service
@@ -90,10 +117,59 @@ pub async fn serve(
     tokio::select! {
         _ = connection.as_mut() => return,
         () = closed(&mut closing) => connection.as_mut().graceful_shutdown(),
+        // HTTP/1.1 has a time of its own for this; what has not said yet what it speaks has none, and
+        // neither has HTTP/2 between two requests.
+        () = requests.none_for(HEAD_WITHIN + A_LITTLE) => connection.as_mut().graceful_shutdown(),
     }
     let soon = timeout(HEAD_WHEN_CLOSING, connection.as_mut()).await;
-    if soon.is_err() && begun.load(Ordering::Relaxed) {
+    if soon.is_err() && requests.have_begun() {
         let _ = connection.await;
+    }
+}
+
+/// The requests of one connection.
+#[derive(Debug, Default)]
+pub struct Requests {
+    /// Whose answers are not complete.
+    under_way: AtomicUsize,
+    /// In all.
+    begun: AtomicUsize,
+}
+
+impl Requests {
+    /// Counts one as long as the result lives.
+    fn one(self: &Arc<Self>) -> UnderWay {
+        self.under_way.fetch_add(1, Ordering::Relaxed);
+        self.begun.fetch_add(1, Ordering::Relaxed);
+        UnderWay(Arc::clone(self))
+    }
+
+    fn have_begun(&self) -> bool {
+        self.begun.load(Ordering::Relaxed) > 0
+    }
+
+    /// Returns when there was none, old or new, for so long.
+    async fn none_for(&self, time: Duration) {
+        let mut seen = self.begun.load(Ordering::Relaxed);
+        loop {
+            sleep(time).await;
+            let begun = self.begun.load(Ordering::Relaxed);
+            if std::mem::replace(&mut seen, begun) == begun
+                && self.under_way.load(Ordering::Relaxed) == 0
+            {
+                return;
+            }
+        }
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub struct UnderWay(Arc<Requests>);
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -11,37 +11,60 @@ use hyper::body::{Body as _, Incoming};
 use protos::{Ending, Reason};
 use tokio::time::sleep;
 
-use super::super::Gateway;
+use super::super::{Gateway, Site};
 use super::access::Access;
 use super::admit::{self, Admitted};
 use super::answer::{Answer, Body};
 use super::connection::Client;
 use super::decode::Framing;
+use super::files::FileBody;
 use super::head::{self, Head, REQUEST_ID, RequestBody};
 use super::refuse;
+use super::route::{self, Asked, Asset, Decision};
 use crate::limits::{IDLE, WALL_HTTP};
 use crate::pool::Function;
-use crate::switchboard::{Exchange, ExchangeEvent, Origin, Sink, Source, Times};
+use crate::switchboard::{Exchange, Origin, Sink, Source, StreamEvent, Times};
 
 /// Answers one request, as long as somebody is there.
 ///
 /// # Errors
 /// [`NoAnswer`].
 pub async fn handle(
-    gateway: &Arc<Gateway>,
+    site: &Site,
     client: &Client,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, NoAnswer> {
     let request_id = new_request_id();
-    let name = gateway.function();
-    let mut access = Access::new(gateway, client, name, &request, request_id.clone());
+    let gateway = site.of(route::host(&request));
+    let gateway = &gateway.as_ref();
+    let at = gateway.cloned().unwrap_or_else(|| site.first());
+    let mut access = Access::new(&at, client, &request, request_id.clone());
     if let Some(status) = head::unacceptable(&request) {
         access.status = Some(status.as_u16());
         access.reason = None;
         return Ok(refuse::bare(status, &request_id).map(Body::full));
     }
     let headers = request.headers().clone();
-    let answered = answer(gateway, client, request, &request_id, &mut access).await;
+    let decision = match gateway {
+        Some(gateway) => route::decide(gateway, &request, &request_id),
+        None => {
+            let status = StatusCode::MISDIRECTED_REQUEST;
+            Decision::Answer(refuse::own(status, &headers, &request_id))
+        }
+    };
+    let asked = match decision {
+        Decision::File(asset) => return Ok(file(&at, &asset, request, &request_id, access).await),
+        Decision::Start(asked) => asked,
+        Decision::Answer(response) => {
+            access.status = Some(response.status().as_u16());
+            access.bytes = response.body().len() as u64;
+            access.reason = None;
+            return Ok(response.map(Body::full));
+        }
+    };
+    let gateway = &at;
+    access.function = Arc::clone(&asked.name);
+    let answered = answer(gateway, &asked, client, request, &request_id, &mut access).await;
     match answered {
         Ok(((head, body, source), most)) => {
             let mut response = Response::new(());
@@ -52,7 +75,7 @@ pub async fn handle(
             let answer = Answer::new(head.framing, body, source, access, most);
             Ok(response.map(|()| Body::Answer(Box::new(answer))))
         }
-        Err(Refusal { ending, status }) => {
+        Err(Refusal { mut ending, status }) => {
             if ending.reason == Reason::Overloaded {
                 let wait = gateway.refusals.wait(Instant::now());
                 if !wait.is_zero() {
@@ -66,12 +89,52 @@ pub async fn handle(
             let status = status
                 .or_else(|| StatusCode::from_u16(ending.reason.http_status()?).ok())
                 .ok_or(NoAnswer)?;
+            if gateway.dev {
+                let reporter = gateway.switchboard.reporter();
+                reporter.masks().mask_in(&mut ending.detail);
+            }
             let response = refuse::answer(status, &ending, &headers, &request_id, gateway.dev);
             access.status = Some(status.as_u16());
             access.bytes = response.body().len() as u64;
             Ok(response.map(Body::full))
         }
     }
+}
+
+/// Answers with a file.
+async fn file(
+    gateway: &Gateway,
+    asset: &Asset,
+    request: Request<Incoming>,
+    request_id: &HeaderValue,
+    mut access: Access,
+) -> Response<Body> {
+    // The answer does not depend on a body, which hyper passes over.
+    let request = request.map(|_| ());
+    let status = match asset.answer(&request).await {
+        Ok(Some(mut response)) => {
+            access.status = Some(response.status().as_u16());
+            let id = request_id.clone();
+            response.headers_mut().insert(REQUEST_ID, id);
+            let (parts, body) = response.into_parts();
+            let body = FileBody::new(&parts.headers, body, access);
+            return Response::from_parts(parts, Body::File(Box::new(body)));
+        }
+        Ok(None) => StatusCode::NOT_FOUND,
+        Err(error) => {
+            gateway.switchboard.reporter().warn(format!(
+                "gateway `{}`: `{}` cannot be read: {error}",
+                gateway.name,
+                request.uri().path()
+            ));
+            StatusCode::INTERNAL_SERVER_ERROR
+        }
+    };
+    let response = refuse::own(status, request.headers(), request_id);
+    access.status = Some(status.as_u16());
+    access.bytes = response.body().len() as u64;
+    access.reason = None;
+    response.map(Body::full)
 }
 
 /// There is nobody to answer: the connection is closed.
@@ -107,18 +170,19 @@ type Answered = (Head, BytesMut, Source);
 /// The answer, and the limit `response_body` that holds for it.
 async fn answer(
     gateway: &Arc<Gateway>,
+    asked: &Asked,
     client: &Client,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
     request_id: &HeaderValue,
     access: &mut Access,
 ) -> Result<(Answered, u64), Refusal> {
-    let function = admit::current(gateway)?;
+    let function = asked.current()?;
     check_size(&request, &function)?;
     let Admitted {
         function,
         permit,
         queued,
-    } = admit::admit(gateway, client, function).await?;
+    } = admit::admit(gateway, asked, client, function).await?;
     let limits = &function.limits;
     let times = Times {
         wall: limits.wall.or(Some(WALL_HTTP)),
@@ -131,13 +195,22 @@ async fn answer(
         gateway: Some(Arc::clone(&gateway.name)),
         request_id: request_id.to_str().ok().map(Arc::from),
         queued,
+        env: asked.route.as_ref().map(|route| Arc::clone(&route.env)),
     };
     let body_limit = limits.request_body.unwrap_or(u64::MAX);
     let most = limits.response_body.unwrap_or(u64::MAX);
     let Exchange { sink, source } = gateway.switchboard.start(function, permit, origin, times)?;
     access.address = Some(source.address());
     let was_head = request.method() == http::Method::HEAD;
-    tokio::spawn(upload(request, request_id.clone(), sink, body_limit));
+    asked.rewrite(&mut request);
+    let mut told = asked.headers();
+    told.push(("embly-client".to_owned(), client.at.ip().to_string()));
+    told.push(("embly-scheme".to_owned(), "http".to_owned()));
+    told.push((
+        REQUEST_ID.to_string(),
+        request_id.to_str().unwrap_or_default().to_owned(),
+    ));
+    tokio::spawn(upload(request, told, sink, body_limit));
     let (head, body, source) = tokio::select! {
         answered = receive_head(source, was_head) => answered?,
         // Nobody asks for more, which ends the invocation.
@@ -182,14 +255,19 @@ fn body_too_large(limit: u64) -> Ending {
 
 /// Sends head and body to the function, as far as it takes them. Nothing is read from the
 /// client that the function has no room for.
-async fn upload(request: Request<Incoming>, request_id: HeaderValue, mut sink: Sink, limit: u64) {
+async fn upload(
+    request: Request<Incoming>,
+    told: Vec<(String, String)>,
+    mut sink: Sink,
+    limit: u64,
+) {
     let (parts, mut body) = request.into_parts();
     let framing = match body.size_hint().exact() {
         Some(0) if !parts.headers.contains_key(http::header::CONTENT_LENGTH) => RequestBody::None,
         Some(length) => RequestBody::Length(length),
         None => RequestBody::Chunked,
     };
-    let head = head::request(&Request::from_parts(parts, ()), framing, &request_id);
+    let head = head::request(&Request::from_parts(parts, ()), framing, &told);
     if sink.send(head).await.is_err() {
         return;
     }
@@ -259,7 +337,7 @@ async fn receive_head(mut source: Source, was_head: bool) -> Result<Answered, En
     let mut bytes = BytesMut::new();
     loop {
         match source.next().await {
-            Some(ExchangeEvent::Data(data)) => {
+            Some(StreamEvent::Data(data)) => {
                 bytes.extend_from_slice(&data);
                 // A head that comes in small pieces is not read anew for each of them.
                 if bytes.len() > FIRST_LINE
@@ -276,11 +354,11 @@ async fn receive_head(mut source: Source, was_head: bool) -> Result<Answered, En
                     }
                 }
             }
-            Some(ExchangeEvent::HalfClose) => {
+            Some(StreamEvent::HalfClose) => {
                 let (reason, detail) = without_head(&bytes);
                 return Err(condemn(source, reason, detail));
             }
-            Some(ExchangeEvent::Ended(mut finished)) => {
+            Some(StreamEvent::Ended(mut finished)) => {
                 let (reason, detail) = without_head(&bytes);
                 finished.amend(reason, detail);
                 return Err(finished.ending.clone());

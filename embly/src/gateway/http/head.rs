@@ -33,8 +33,8 @@ pub enum RequestBody {
 }
 
 /// The head of a request as the function sees it: HTTP/1.1, no hop-by-hop headers, the body's
-/// framing as given.
-pub fn request(parts: &Request<()>, body: RequestBody, request_id: &HeaderValue) -> Bytes {
+/// framing as given, and what the gateway tells it in headers of its own.
+pub fn request(parts: &Request<()>, body: RequestBody, told: &[(String, String)]) -> Bytes {
     let mut out = BytesMut::with_capacity(512);
     let path = parts
         .uri()
@@ -62,7 +62,9 @@ pub fn request(parts: &Request<()>, body: RequestBody, request_id: &HeaderValue)
             put(&mut out, name.as_str(), value.as_bytes());
         }
     }
-    put(&mut out, REQUEST_ID.as_str(), request_id.as_bytes());
+    for (name, value) in told {
+        put(&mut out, name, value.as_bytes());
+    }
     match body {
         RequestBody::None => {}
         RequestBody::Length(length) => {
@@ -112,7 +114,14 @@ fn listed(headers: &HeaderMap) -> Vec<&str> {
 /// for (RFC 9112, section 3.2), and a tunnel is not what a function offers.
 pub fn unacceptable<T>(request: &Request<T>) -> Option<StatusCode> {
     let hosts = request.headers().get_all(HOST).iter().count();
-    if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+    // HTTP/2 says it in the target (RFC 9113, section 8.3.1).
+    let named = hosts == 1 || request.uri().authority().is_some();
+    let needed = match request.version() {
+        Version::HTTP_09 | Version::HTTP_10 => false,
+        Version::HTTP_11 => hosts == 0,
+        _ => !named,
+    };
+    if hosts > 1 || needed {
         Some(StatusCode::BAD_REQUEST)
     } else if request.method() == Method::CONNECT {
         Some(StatusCode::NOT_IMPLEMENTED)

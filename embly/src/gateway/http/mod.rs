@@ -6,29 +6,32 @@ mod answer;
 mod connection;
 mod decode;
 mod exchange;
+mod files;
 pub mod head;
 mod refuse;
+mod route;
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
-use super::{Gateway, Listener, closed};
+pub use files::Files;
+
+use super::{Gateway, Listener, Site, closed};
 
 /// Serves until `closing`, and then until the last connection is done.
-pub async fn serve(
-    gateway: Arc<Gateway>,
-    listener: Arc<Listener>,
-    mut closing: watch::Receiver<bool>,
-) {
+pub async fn serve(site: Arc<Site>, listener: Arc<Listener>, mut closing: watch::Receiver<bool>) {
     let connections = TaskTracker::new();
-    let reporter = gateway.switchboard.reporter().clone();
+    let Gateway {
+        name, switchboard, ..
+    } = &*site.first();
+    let reporter = switchboard.reporter().clone();
     loop {
         tokio::select! {
-            (stream, client) = listener.accept(&gateway.name, &reporter) => {
-                let counted = gateway.switchboard.client();
-                let task = connection::serve(Arc::clone(&gateway), stream, client, closing.clone());
+            (stream, client) = listener.accept(name, &reporter) => {
+                let counted = switchboard.client();
+                let task = connection::serve(Arc::clone(&site), stream, client, closing.clone());
                 connections.spawn(async move {
                     task.await;
                     drop(counted);

@@ -64,6 +64,41 @@ pub fn answer(
     response
 }
 
+/// An answer of the gateway itself, which has not to do with a function: there is no route, say.
+pub fn own(status: StatusCode, request: &HeaderMap, request_id: &HeaderValue) -> Response<Bytes> {
+    let id = request_id.to_str().unwrap_or_default();
+    let (code, title) = (
+        status.as_u16(),
+        status.canonical_reason().unwrap_or("Error"),
+    );
+    let (kind, body) = if wants_json(request) {
+        let body = serde_json::json!({"status": code, "title": title, "request_id": id});
+        ("application/json", body.to_string())
+    } else {
+        let body = format!(
+            "<!doctype html>\n<meta charset=\"utf-8\">\n<title>{code} {title}</title>\n\
+             <h1>{code} {title}</h1>\n<p><small>request {}</small></p>\n",
+            escape(id),
+        );
+        ("text/html; charset=utf-8", body)
+    };
+    let mut response = empty(status, request_id);
+    *response.body_mut() = Bytes::from(body);
+    let kind = HeaderValue::from_static(kind);
+    response.headers_mut().insert(CONTENT_TYPE, kind);
+    response
+}
+
+/// The same without a body.
+pub fn empty(status: StatusCode, request_id: &HeaderValue) -> Response<Bytes> {
+    let mut response = Response::new(Bytes::new());
+    *response.status_mut() = status;
+    response
+        .headers_mut()
+        .insert(REQUEST_ID, request_id.clone());
+    response
+}
+
 /// The answer to a request that HTTP itself does not allow, as hyper's own ones are.
 pub fn bare(status: StatusCode, request_id: &HeaderValue) -> Response<Bytes> {
     let mut response = Response::new(Bytes::new());

@@ -13,6 +13,7 @@ fn allow() -> Arc<Allow> {
         spawn: None,
         register: names.clone(),
         reach: names,
+        ..Allow::default()
     })
 }
 

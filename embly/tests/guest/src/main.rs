@@ -1,12 +1,19 @@
 //! Every function that the end-to-end tests run: one crate, and a function does what its name
 //! says (the name is the first argument).
 
+mod asks;
 mod attacks;
 mod falls;
 mod faults;
+mod kv;
 mod names;
+mod permissions;
 mod script;
+mod secrets;
+mod services;
 mod spawn;
+mod sql;
+mod tcp;
 mod warnings;
 mod wasi;
 mod web;
@@ -29,6 +36,9 @@ fn main() -> Result<(), Error> {
         "trailers" => http::run(web::trailers),
         "shows" => embly::run(web::shows),
         "tells" => http::run(wasi::tells),
+        "calls-services" => http::run(services::calls),
+        "digs" => embly::run(services::digs),
+        "opens" => http::run(services::opens),
         "echo" => embly::run(echo),
         "greets" => embly::run(greets),
         "script" => embly::run(script::run),
@@ -41,7 +51,23 @@ fn main() -> Result<(), Error> {
         "feeds" => http::run(spawn::feeds),
         "ignores" => http::run(spawn::ignores),
         "abandons" => http::run(spawn::abandons),
+        "asks" | "asks-too" => http::run(asks::asks),
+        "asks-through" => http::run(asks::relays),
+        "repeats" => http::run(asks::repeats),
         "board" => embly::run(names::board),
+        "keeps" | "keeps-too" => http::run(kv::keeps),
+        "dials" | "dials-too" => http::run(tcp::dials),
+        "tunnels" => embly::run(tcp::tunnels),
+        "confides" | "confides-too" | "knows-nothing" => http::run(secrets::confides),
+        "panics-with-secret" => embly::run(secrets::panics),
+        "garbles-secret" => embly::run(secrets::garbles),
+        "shows-environment" => embly::run(secrets::environment),
+        permits if permits.starts_with("permits-") => http::run(permissions::permits),
+        "relays" | "relays-too" => embly::run(kv::relays),
+        "stores" | "stores-too" => http::run(kv::stores),
+        "queries" | "queries-too" => embly::run_catch_error(sql::queries),
+        "values" => http::run_catch_error(sql::values),
+        "raw-sql" => embly::run_catch_error(sql::raw),
         "falls" => http::run(falls::falls),
         "visits" => http::run(names::visits),
         "talks" => http::run(names::talks),

@@ -21,6 +21,7 @@ pub fn run(mut conn: Conn) -> Result<(), Error> {
             "fill" => fill(&mut conn, number())?,
             "read" => drop(conn.read_to_end(&mut Vec::new())?),
             "close" => conn.close()?,
+            "call" => drop(embly::spawn_function(argument)?),
             "say" => println!("{argument}"),
             "sleep" => thread::sleep(Duration::from_millis(number())),
             "spin" => loop {

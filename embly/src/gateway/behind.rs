@@ -1,0 +1,109 @@
+//! What stands behind a gateway: a function, or routes to several. A reload replaces it whole.
+
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::http::Files;
+use crate::config;
+use crate::routes::{HostPattern, Table};
+
+/// What takes the requests, or connections, of a gateway.
+#[derive(Debug, Default)]
+pub struct Behind {
+    /// Whose requests; all where there are none.
+    pub hosts: Vec<HostPattern>,
+    /// Where they lead.
+    pub routes: Table<Arc<Route>>,
+    /// What takes those that no route matches, or all.
+    pub function: Option<Arc<str>>,
+}
+
+/// Where a request leads.
+#[derive(Debug)]
+pub struct Route {
+    /// What the function is told.
+    pub name: String,
+    /// What answers.
+    pub target: Target,
+    /// Variables on top of the function's own, `KEY=value`.
+    pub env: Arc<[String]>,
+}
+
+/// What answers a request.
+#[derive(Debug)]
+pub enum Target {
+    /// A function.
+    Function(Arc<str>),
+    /// The gateway, with another place.
+    Redirect(config::Redirect),
+    /// The gateway, with files.
+    Files(Files),
+}
+
+/// A route cannot be served.
+#[derive(Debug, thiserror::Error)]
+#[error("gateway `{gateway}`: cannot read the folder `{}`: {source}", root.display())]
+pub struct FilesError {
+    gateway: String,
+    root: PathBuf,
+    source: io::Error,
+}
+
+impl Behind {
+    /// What the project file says.
+    ///
+    /// # Errors
+    /// See [`FilesError`].
+    pub fn new(gateway: &config::Gateway) -> Result<Self, FilesError> {
+        let mut routes = Table::default();
+        for route in &gateway.routes {
+            let target = match &route.target {
+                config::Target::Function(name) => Target::Function(name.as_str().into()),
+                config::Target::Redirect(redirect) => Target::Redirect(redirect.clone()),
+                config::Target::Files(files) => {
+                    let opened = Files::new(files).map_err(|source| FilesError {
+                        gateway: gateway.name.clone(),
+                        root: files.root.clone(),
+                        source,
+                    })?;
+                    Target::Files(opened)
+                }
+            };
+            let env = route.env.iter();
+            let behind = Arc::new(Route {
+                name: route.name.clone(),
+                target,
+                env: env.map(|(key, value)| format!("{key}={value}")).collect(),
+            });
+            let added = routes.add(route.path.clone(), route.methods.clone(), behind);
+            debug_assert!(added.is_ok(), "the project file was checked");
+        }
+        Ok(Self {
+            hosts: gateway.hosts.clone(),
+            routes,
+            function: gateway.function.as_deref().map(Arc::from),
+        })
+    }
+
+    /// How well it fits this host: `None` for not at all, and more for a more special one.
+    pub fn fits(&self, host: &str) -> Option<usize> {
+        if self.hosts.is_empty() {
+            return Some(0);
+        }
+        self.hosts
+            .iter()
+            .filter_map(|pattern| pattern.fits(host))
+            .max()
+    }
+
+    /// Every function that it may start.
+    pub fn functions(&self) -> Vec<Arc<str>> {
+        let routes = self.routes.values();
+        let names = routes.filter_map(|route| match &route.target {
+            Target::Function(name) => Some(Arc::clone(name)),
+            Target::Redirect(_) | Target::Files(_) => None,
+        });
+        names.chain(self.function.clone()).collect()
+    }
+}
