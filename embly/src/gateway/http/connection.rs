@@ -1,7 +1,7 @@
 //! One client connection, with its requests one after the other.
 
 use std::io::{self, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -50,7 +50,24 @@ pub struct Client {
     requests: Arc<Requests>,
 }
 
+/// Who asks, as far as one request is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Asker {
+    /// The address that limits and rules count.
+    pub ip: IpAddr,
+    /// `http`, or `https`.
+    pub scheme: &'static str,
+}
+
 impl Client {
+    /// Who asks.
+    pub fn asker(&self) -> Asker {
+        Asker {
+            ip: self.at.ip(),
+            scheme: "http",
+        }
+    }
+
     /// Returns when the client has reset the connection. One that only ended its own side is
     /// still answered, and shows at the next write if it has gone.
     pub async fn reset(&self) {

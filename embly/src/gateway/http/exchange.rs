@@ -204,8 +204,9 @@ async fn answer(
     let was_head = request.method() == http::Method::HEAD;
     asked.rewrite(&mut request);
     let mut told = asked.headers();
-    told.push(("embly-client".to_owned(), client.at.ip().to_string()));
-    told.push(("embly-scheme".to_owned(), "http".to_owned()));
+    let asker = client.asker();
+    told.push(("embly-client".to_owned(), asker.ip.to_string()));
+    told.push(("embly-scheme".to_owned(), asker.scheme.to_owned()));
     told.push((
         REQUEST_ID.to_string(),
         request_id.to_str().unwrap_or_default().to_owned(),
