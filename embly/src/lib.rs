@@ -44,6 +44,7 @@ pub mod report;
 pub mod router;
 pub mod routes;
 pub mod scaffold;
+pub mod schedule;
 pub mod secrets;
 pub mod service;
 pub mod state;

@@ -31,6 +31,10 @@ pub const CPU: Duration = Duration::from_secs(10);
 /// in front commonly wait.
 pub const WALL_HTTP: Duration = Duration::from_secs(30);
 
+/// Time from the start of a run by cron to its end: longer than a request, shorter than what goes
+/// unnoticed for a day.
+pub const WALL_CRON: Duration = Duration::from_secs(5 * 60);
+
 /// Time without a byte either way, for TCP connections and for HTTP after the head of
 /// the response: shorter than the idle timeouts of home routers and load balancers.
 pub const IDLE: Duration = Duration::from_secs(60);

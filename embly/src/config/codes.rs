@@ -220,6 +220,11 @@ codes! {
     FILES "E197" "files that cannot be served"
         "`root` is a folder, relative to that of the project file. The path of the route ends with \
          `{name...}`, which is the file's path below `root`. `not_found` is a file below it."
+    CRON "E210" "not a schedule"
+        "`schedule` has five fields: minute, hour, day of the month, month, day of the week, each a \
+         number, `*`, a list `1,2`, a range `1-5` or a step `*/5`; a sixth in front is the second. \
+         `@hourly`, `@daily`, `@weekly` and `@monthly` are known as well. `timezone` is a name of \
+         the IANA database; `overlap` is `skip`, `queue` or `allow`, `missed` is `skip` or `run-once`."
     MEMORY_SUM "W101" "limits that together exceed the machine"
         "`concurrency` invocations that each use all of `memory` would need more than the \
          machine has. That is fine while most of them use less; when they do not, invocations \

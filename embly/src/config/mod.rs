@@ -9,6 +9,7 @@
 
 mod allow;
 mod codes;
+mod cron;
 mod dotenv;
 mod environment;
 mod fields;
@@ -52,6 +53,7 @@ pub use suggest::nearest;
 use crate::allow::Allow;
 use crate::limits::{Isolation, Limits, Parked};
 use crate::routes::{HostPattern, Pattern, Takes};
+use crate::schedule::Schedule;
 use crate::secrets::Given;
 
 /// Name of the file that makes a folder a project.
@@ -68,6 +70,8 @@ pub struct Project {
     pub functions: Vec<Function>,
     /// In the order of the file.
     pub gateways: Vec<Gateway>,
+    /// Those of type cron, in the order of the file.
+    pub crons: Vec<Cron>,
     /// In the order of the file.
     pub stores: Vec<Store>,
     /// The secrets that functions list.
@@ -241,6 +245,68 @@ impl GatewayKind {
         match self {
             GatewayKind::Http => "http",
             GatewayKind::Tcp => "tcp",
+        }
+    }
+}
+
+/// A gateway of type cron: it starts its function when the time has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cron {
+    /// Unique among the gateways of the project.
+    pub name: String,
+    /// Name of a function of the project.
+    pub function: String,
+    /// When.
+    pub schedule: Schedule,
+    /// What happens to a run whose time comes while another one goes on.
+    pub overlap: Overlap,
+    /// What happens to runs whose time has passed while nothing could run.
+    pub missed: Missed,
+    /// Each run begins later by a random time below this one.
+    pub jitter: Duration,
+}
+
+/// Runs whose time comes while another one goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overlap {
+    /// Are left out.
+    Skip,
+    /// Begin when it has ended.
+    Queue,
+    /// Begin all the same.
+    Allow,
+}
+
+impl Overlap {
+    const ALL: &[Overlap] = &[Overlap::Skip, Overlap::Queue, Overlap::Allow];
+
+    /// As the project file says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Overlap::Skip => "skip",
+            Overlap::Queue => "queue",
+            Overlap::Allow => "allow",
+        }
+    }
+}
+
+/// Runs whose time has passed: the machine slept, or no master ran.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missed {
+    /// Are left out.
+    Skip,
+    /// Are made up for by one.
+    RunOnce,
+}
+
+impl Missed {
+    const ALL: &[Missed] = &[Missed::Skip, Missed::RunOnce];
+
+    /// As the project file says it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Missed::Skip => "skip",
+            Missed::RunOnce => "run-once",
         }
     }
 }

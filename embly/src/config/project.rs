@@ -12,7 +12,7 @@ use super::machine::Machine;
 use super::names::Names;
 use super::problem::{Problem, Problems};
 use super::tree::Node;
-use super::{Function, Gateway, Project, Store, allow, schema, store, yaml};
+use super::{Cron, Function, Gateway, Project, Store, allow, cron, schema, store, yaml};
 
 /// Checks everything, whatever is found on the way.
 pub(super) fn read(
@@ -39,7 +39,7 @@ pub(super) fn read(
         machine,
         secrets: RefCell::default(),
     };
-    let (functions, gateways, stores) = sections(&tree, &world, &mut problems);
+    let (functions, gateways, crons, stores) = sections(&tree, &world, &mut problems);
     problems.sort();
     if problems.count().0 > 0 {
         return Err(problems);
@@ -49,6 +49,7 @@ pub(super) fn read(
         file: root.join(name),
         functions,
         gateways,
+        crons,
         stores,
         secrets: world.secrets.into_inner().given,
         warnings: problems,
@@ -60,10 +61,10 @@ fn sections(
     tree: &Node,
     world: &World<'_>,
     problems: &mut Problems,
-) -> (Vec<Function>, Vec<Gateway>, Vec<Store>) {
-    let (mut functions, mut gateways) = (Vec::new(), Vec::new());
+) -> (Vec<Function>, Vec<Gateway>, Vec<Cron>, Vec<Store>) {
+    let (mut functions, mut gateways, mut crons) = (Vec::new(), Vec::new(), Vec::new());
     let Some(project) = Fields::read(tree, &schema::PROJECT, problems) else {
-        return (functions, gateways, Vec::new());
+        return (functions, gateways, crons, Vec::new());
     };
     let (stores, known_stores) = store::read(project.get("stores"), world.root, problems);
 
@@ -118,11 +119,19 @@ fn sections(
     let mut taken = Taken::default();
     let items = project.get("gateways").map(|field| field.list(problems));
     for item in items.unwrap_or_default() {
-        let Some(fields) = Fields::read(item, &schema::GATEWAY, problems) else {
+        let section = match cron::is(item) {
+            true => &schema::CRON,
+            false => &schema::GATEWAY,
+        };
+        let Some(fields) = Fields::read(item, section, problems) else {
             continue;
         };
         let name = fields.get("name");
         let name = name.and_then(|field| names.take(field, "gateways", problems));
+        if cron::is(item) {
+            crons.extend(cron::read(&fields, name, known, world, problems));
+            continue;
+        }
         gateways.extend(gateway::read(
             (item, &fields),
             name,
@@ -132,5 +141,5 @@ fn sections(
             problems,
         ));
     }
-    (functions, gateways, stores)
+    (functions, gateways, crons, stores)
 }

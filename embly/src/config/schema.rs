@@ -226,6 +226,28 @@ pub(super) static GATEWAY: Section = Section {
     ],
 };
 
+pub(super) static CRON: Section = Section {
+    what: "a gateway of type cron",
+    keys: &[
+        required("name", "name: digest", &["id"]),
+        required("type", "type: cron", &["kind", "protocol"]),
+        required(
+            "schedule",
+            "schedule: \"*/5 * * * *\"",
+            &["cron", "when", "every", "interval"],
+        ),
+        required(
+            "function",
+            "function: hello",
+            &["target", "handler", "to", "run"],
+        ),
+        optional("timezone", "timezone: Europe/Berlin", &["zone", "tz"]),
+        optional("overlap", "overlap: skip", &["concurrency", "concurrent"]),
+        optional("missed", "missed: skip", &["catch_up", "catchup"]),
+        optional("jitter", "jitter: 30s", &["splay", "random", "delay"]),
+    ],
+};
+
 pub(super) static ROUTE: Section = Section {
     what: "a route",
     keys: &[
@@ -436,6 +458,7 @@ static ALL: &[(&Section, &str)] = &[
     (&PROJECT, "the top of the file"),
     (&FUNCTION, "an item of `functions`"),
     (&GATEWAY, "an item of `gateways`"),
+    (&CRON, "a gateway of type cron"),
     (&ROUTE, "an item of `routes`, in a gateway"),
     (&REDIRECT, "the `redirect` of a route"),
     (&FILES, "the `files` of a route"),

@@ -2,6 +2,7 @@
 //! (HTTP) or connection (TCP).
 
 mod behind;
+pub mod cron;
 pub mod http;
 mod listener;
 mod refusals;

@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
 use crate::config::{self, Project};
+use crate::gateway::cron::{Crons, RecordError, Records};
 use crate::gateway::{Behind, BindError, FilesError, Gateway, Listener, Site};
 use crate::pool::{Function, Processes, Start};
 use crate::report::{Event, Left, Reporter};
@@ -89,6 +90,9 @@ pub enum ServeError {
     /// A service cannot be provided.
     #[error(transparent)]
     Services(#[from] ConfigureError),
+    /// What cron gateways have done cannot be kept.
+    #[error(transparent)]
+    Records(#[from] RecordError),
 }
 
 /// The master.
@@ -97,6 +101,7 @@ pub struct Master {
     switchboard: Arc<Switchboard>,
     services: Arc<Services>,
     supervisor: Supervisor,
+    crons: Crons,
     reporter: Reporter,
     open: Mutex<BTreeMap<Socket, Open>>,
     bind: BindOverride,
@@ -177,6 +182,7 @@ impl Master {
         );
         Ok(Self {
             supervisor: Supervisor::new(Arc::clone(&switchboard)),
+            crons: Crons::new(Arc::clone(&switchboard)),
             switchboard,
             services,
             reporter,
@@ -243,6 +249,7 @@ impl Master {
             listeners.push((socket, gateways, asked, listener));
         }
         let configured = self.configured(project).await?;
+        let records = self.records(project)?;
         let functions = project.functions.iter().filter_map(|function| {
             let artefact = artefacts.get(&function.name)?.clone();
             let entry = function.entry.clone();
@@ -289,11 +296,22 @@ impl Master {
         let kept = project.functions.iter();
         let kept = kept.filter_map(|function| Some((function.name.clone(), function.start?)));
         self.supervisor.keep(kept);
+        self.crons.keep(&project.crons, records.as_ref());
         for (_, open) in before {
             // Its connections go on until they are done.
             open.closing.send_replace(true);
         }
         Ok(())
+    }
+
+    /// Where cron gateways keep what they have done, if one of them does.
+    fn records(&self, project: &Project) -> Result<Option<Arc<Records>>, ServeError> {
+        let kept = |cron: &config::Cron| cron.missed == config::Missed::RunOnce;
+        if !project.crons.iter().any(kept) {
+            return Ok(None);
+        }
+        let state = self.services.state().map_err(ConfigureError::from)?;
+        Ok(Some(Arc::new(Records::open(state)?)))
     }
 
     /// The services of a project, which take effect when the result is called.
@@ -359,6 +377,7 @@ impl Master {
                 gateway.task
             })
             .collect();
+        let crons = self.crons.stop();
         self.switchboard.refuse_new();
         let kept = self.supervisor.running().len();
         let running = self.switchboard.running().saturating_sub(kept);
@@ -377,6 +396,7 @@ impl Master {
                 // A gateway that panicked has said so; the others are still to be drained.
                 let _ = task.await;
             }
+            crons.await;
             // Others may still need what is kept running; it does not end by itself.
             self.switchboard
                 .idle_but(|| self.supervisor.running())

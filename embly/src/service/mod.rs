@@ -144,7 +144,11 @@ impl Services {
         Ok(move || applies.into_iter().for_each(|apply| apply()))
     }
 
-    fn state(&self) -> Result<Arc<State>, StateError> {
+    /// The state folder. Taken when it is first asked for.
+    ///
+    /// # Errors
+    /// See [`StateError`].
+    pub fn state(&self) -> Result<Arc<State>, StateError> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(state) = &*state {
             return Ok(Arc::clone(state));

@@ -159,6 +159,12 @@ impl Project {
         self
     }
 
+    /// Adds a gateway of type cron with these keys, each line indented by four.
+    pub fn cron(mut self, name: &str, keys: &str) -> Self {
+        writeln!(self.gateways, "  - name: {name}\n    type: cron\n{keys}").unwrap();
+        self
+    }
+
     /// Adds a store: `name: default, type: kv`.
     pub fn store(mut self, keys: &str) -> Self {
         writeln!(self.stores, "  - {{{keys}}}").unwrap();

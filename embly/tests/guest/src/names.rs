@@ -207,6 +207,7 @@ pub fn beats(mut parent: Conn) -> Result<(), Error> {
             parent.write_all(b"into the void")?;
             block_on(sleep(Duration::from_secs(600)));
         }
+        Ok("nap") => block_on(sleep(Duration::from_millis(2500))),
         Ok(code) => std::process::exit(code.parse()?),
         Err(_) => {}
     }
