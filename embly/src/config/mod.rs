@@ -31,6 +31,7 @@ mod sql;
 mod store;
 mod suggest;
 mod tcp;
+mod transport;
 mod tree;
 mod units;
 mod yaml;
@@ -53,6 +54,7 @@ use crate::allow::Allow;
 use crate::limits::{Isolation, Limits, Parked};
 use crate::routes::{HostPattern, Pattern, Takes};
 use crate::secrets::Given;
+use crate::tls;
 
 /// Name of the file that makes a folder a project.
 pub const FILE_NAME: &str = "embly-project.yml";
@@ -161,12 +163,23 @@ pub struct Gateway {
     pub bind: IpAddr,
     /// 0: any free one.
     pub port: u16,
+    /// Its certificates; `None`: it serves without TLS.
+    pub tls: Option<Tls>,
     /// The hosts that it serves; none: all.
     pub hosts: Vec<HostPattern>,
     /// Name of a function of the project: what takes what no route matches.
     pub function: Option<String>,
     /// In the order of the file.
     pub routes: Vec<Route>,
+}
+
+/// The certificates of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Those in files; the first is for clients that name no host.
+    pub files: Vec<tls::Files>,
+    /// One that is made on the machine of a developer.
+    pub dev: bool,
 }
 
 /// Some of the requests of a gateway, and what answers them.

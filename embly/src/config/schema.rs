@@ -223,6 +223,24 @@ pub(super) static GATEWAY: Section = Section {
             "routes: [{path: /, function: hello}]",
             &["paths", "rules", "locations"],
         ),
+        optional(
+            "tls",
+            "tls: {cert: ./cert.pem, key: ./key.pem}",
+            &["ssl", "https", "certificates"],
+        ),
+    ],
+};
+
+pub(super) static TLS: Section = Section {
+    what: "`tls`",
+    keys: &[
+        optional(
+            "cert",
+            "cert: ./cert.pem",
+            &["certificate", "chain", "crt", "pem"],
+        ),
+        optional("key", "key: ./key.pem", &["private_key", "secret"]),
+        optional("dev", "dev: true", &["local", "self_signed", "auto"]),
     ],
 };
 
@@ -436,6 +454,7 @@ static ALL: &[(&Section, &str)] = &[
     (&PROJECT, "the top of the file"),
     (&FUNCTION, "an item of `functions`"),
     (&GATEWAY, "an item of `gateways`"),
+    (&TLS, "the `tls` of a gateway"),
     (&ROUTE, "an item of `routes`, in a gateway"),
     (&REDIRECT, "the `redirect` of a route"),
     (&FILES, "the `files` of a route"),

@@ -15,8 +15,8 @@ const CHAIN: [&str; 8] = [
 ];
 
 /// Everybody may use these; they know each other in this order only.
-const LEAVES: [&str; 9] = [
-    "config", "report", "router", "routes", "secrets", "state", "limits", "allow", "backoff",
+const LEAVES: [&str; 10] = [
+    "config", "report", "router", "routes", "secrets", "state", "limits", "allow", "backoff", "tls",
 ];
 
 /// Only the command line builds, makes projects, and copies stores.

@@ -29,9 +29,9 @@ pub async fn serve(site: Arc<Site>, listener: Arc<Listener>, mut closing: watch:
     let reporter = switchboard.reporter().clone();
     loop {
         tokio::select! {
-            (stream, client) = listener.accept(name, &reporter) => {
+            (socket, peer) = listener.accept(name, &reporter) => {
                 let counted = switchboard.client();
-                let task = connection::serve(Arc::clone(&site), stream, client, closing.clone());
+                let task = connection::serve(Arc::clone(&site), socket, peer, closing.clone());
                 connections.spawn(async move {
                     task.await;
                     drop(counted);
