@@ -9,7 +9,7 @@ use super::fields::{Field, Fields};
 use super::function::World;
 use super::problem::{Problem, Problems, quote};
 use super::tree::Node;
-use super::{Gateway, GatewayKind, route, suggest, transport};
+use super::{Gateway, GatewayKind, Proxies, route, suggest, transport};
 use crate::routes::HostPattern;
 
 /// Where a gateway listens if the file does not say: not reachable from other machines.
@@ -32,6 +32,8 @@ struct Place {
 #[derive(PartialEq)]
 struct Before {
     tls: bool,
+    proxies: Proxies,
+    proxy_protocol: bool,
 }
 
 /// `None` if something is wrong, and reported. `functions` is `None` when their names are
@@ -77,6 +79,7 @@ pub(super) fn read(
     }
     let tls = fields.get("tls");
     let tls = tls.map(|field| transport::tls(field, world.root, problems));
+    let (proxies, proxy_protocol) = transport::proxies(fields, kind, problems);
     if let (Some(bind), Some(port), Some(kind), Some(field)) =
         (bind, port, kind, fields.get("port"))
     {
@@ -85,7 +88,11 @@ pub(super) fn read(
             span: field.span(),
             kind,
             hosts: hosts.clone(),
-            before: Before { tls: tls.is_some() },
+            before: Before {
+                tls: tls.is_some(),
+                proxies: proxies.clone(),
+                proxy_protocol,
+            },
         };
         taken.take(place, port, problems);
     }
@@ -98,6 +105,8 @@ pub(super) fn read(
             Some(tls) => Some(tls?),
             None => None,
         },
+        proxies,
+        proxy_protocol,
         hosts,
         function: match function {
             Some(function) => Some(function?),
@@ -233,7 +242,7 @@ impl Taken {
                     problems.push(
                         problem
                             .related(other.span.clone(), "the other gateway")
-                            .help("give both `tls`, or one of them another `port`"),
+                            .help("write the same `proxies` and `proxy_protocol` in both, and `tls` in both or none; or give one of them another `port`"),
                     );
                 }
                 others.push(place);

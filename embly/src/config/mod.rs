@@ -41,6 +41,8 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ipnet::IpNet;
+
 pub use codes::{ALL as CODES, Code};
 pub use dotenv::{DOTENV, dotenv};
 pub use environment::{Environment, Secrets};
@@ -165,12 +167,33 @@ pub struct Gateway {
     pub port: u16,
     /// Its certificates; `None`: it serves without TLS.
     pub tls: Option<Tls>,
+    /// Whose word about clients counts.
+    pub proxies: Proxies,
+    /// They begin each connection with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// The hosts that it serves; none: all.
     pub hosts: Vec<HostPattern>,
     /// Name of a function of the project: what takes what no route matches.
     pub function: Option<String>,
     /// In the order of the file.
     pub routes: Vec<Route>,
+}
+
+/// Those who stand before a gateway and are trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// Their addresses.
+    pub networks: Vec<IpNet>,
+    /// Programs that connect to a Unix socket.
+    pub unix: bool,
+}
+
+impl Proxies {
+    /// Whether one of them has this address.
+    pub fn trust(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.networks.iter().any(|network| network.contains(&ip))
+    }
 }
 
 /// The certificates of a gateway.

@@ -228,6 +228,16 @@ pub(super) static GATEWAY: Section = Section {
             "tls: {cert: ./cert.pem, key: ./key.pem}",
             &["ssl", "https", "certificates"],
         ),
+        optional(
+            "proxies",
+            "proxies: [127.0.0.1, 10.0.0.0/8]",
+            &["trusted_proxies", "trusted", "real_ip_from"],
+        ),
+        optional(
+            "proxy_protocol",
+            "proxy_protocol: true",
+            &["accept_proxy", "haproxy"],
+        ),
     ],
 };
 

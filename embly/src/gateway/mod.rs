@@ -95,6 +95,13 @@ impl Gateway {
         }
     }
 
+    /// Says that a client has not begun as it should, unless it has just gone.
+    fn not_met(&self, client: Peer, error: &std::io::Error) {
+        if error.kind() != std::io::ErrorKind::UnexpectedEof {
+            self.turn_away(client, &error.to_string());
+        }
+    }
+
     /// From the next request on this stands behind it.
     pub fn set(&self, behind: Behind) {
         *self.behind.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(behind);

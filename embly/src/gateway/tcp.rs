@@ -111,7 +111,7 @@ async fn meet(
     let idle = gateway.current().map(|function| function.limits.idle);
     let idle = idle.unwrap_or_default().or(Some(IDLE));
     let met = transport.meet(socket.clone(), peer, idle).await;
-    met.map_err(|error| gateway.turn_away(peer, &error.to_string()))
+    met.map_err(|error| gateway.not_met(peer, &error))
         .ok()
         .map(|met| met.stream)
 }

@@ -1,19 +1,20 @@
 //! One client connection, with its requests one after the other.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use http::{HeaderValue, Request, Uri};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-use super::super::{Peer, Site, Socket, Stream, closed};
-use super::exchange;
+use super::super::{Peer, Site, Socket, Stream, Transport, closed};
+use super::{exchange, forwarded};
 use crate::limits::{IDLE, Limits};
 
 /// A client gets this long for the head of a request, and as long between two requests.
@@ -37,13 +38,16 @@ const A_LITTLE: Duration = Duration::from_secs(1);
 /// The least buffer that hyper takes, in bytes.
 const LEAST_BUFFER: usize = 8 * 1024;
 
-/// The client of a connection: who it is, and whether it has reset the connection.
+/// The client of a connection, or of a request on it: who it is, and whether it has reset the
+/// connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// Its address and port.
-    pub at: Peer,
+    peer: Peer,
+    asker: Asker,
+    /// The id that a proxy has given the request.
+    pub request_id: Option<HeaderValue>,
+    transport: Arc<Transport>,
     socket: Socket,
-    secure: bool,
     requests: Arc<Requests>,
 }
 
@@ -52,6 +56,8 @@ pub struct Client {
 pub struct Asker {
     /// The address that limits and rules count.
     pub ip: IpAddr,
+    /// Its port, where that is known.
+    pub port: Option<u16>,
     /// `http`, or `https`.
     pub scheme: &'static str,
 }
@@ -59,9 +65,40 @@ pub struct Asker {
 impl Client {
     /// Who asks.
     pub fn asker(&self) -> Asker {
-        Asker {
-            ip: self.at.ip(),
-            scheme: if self.secure { "https" } else { "http" },
+        self.asker
+    }
+
+    /// The client as far as this request is concerned, which a proxy may pass on for somebody else;
+    /// the request has nothing of what proxies say but what is believed.
+    pub fn of<T>(&self, request: &mut Request<T>) -> Self {
+        let proxies = &self.transport.proxies;
+        let believed = forwarded::settle(request.headers_mut(), self.peer, proxies);
+        let mut client = self.clone();
+        if let Some((ip, port)) = believed.client {
+            (client.asker.ip, client.asker.port) = (ip, port);
+            client.peer = Peer::Ip((ip, port.unwrap_or_default()).into());
+        }
+        client.asker.scheme = believed.scheme.unwrap_or(client.asker.scheme);
+        client.request_id = believed.id;
+        // A target that names its host counts more than the header.
+        if let Some(host) = believed.host
+            && request.uri().authority().is_some()
+        {
+            let mut parts = request.uri().clone().into_parts();
+            parts.authority = host.parse().ok();
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+        client
+    }
+
+    /// Who asks, for people.
+    pub fn shown(&self) -> String {
+        match (self.peer, self.asker.port) {
+            (Peer::Unix, _) => self.peer.to_string(),
+            (_, Some(port)) => SocketAddr::new(self.asker.ip, port).to_string(),
+            (_, None) => self.asker.ip.to_string(),
         }
     }
 
@@ -105,12 +142,22 @@ pub async fn serve(
     };
     let met = match met {
         Ok(met) => met,
-        Err(error) => return site.first().turn_away(peer, &error.to_string()),
+        Err(error) => return site.first().not_met(peer, &error),
     };
     let client = Client {
-        at: met.peer,
+        peer: met.peer,
+        asker: Asker {
+            ip: met.peer.ip(),
+            port: met.peer.port(),
+            scheme: if met.stream.is_secure() {
+                "https"
+            } else {
+                "http"
+            },
+        },
+        request_id: None,
+        transport,
         socket,
-        secure: met.stream.is_secure(),
         requests: Arc::default(),
     };
     serve_stream(site, met.stream, client, head_limit as usize, closing).await;

@@ -7,6 +7,7 @@ mod connection;
 mod decode;
 mod exchange;
 mod files;
+mod forwarded;
 pub mod head;
 mod refuse;
 mod route;

@@ -1,5 +1,6 @@
-//! Between the socket and what a gateway speaks: TLS.
+//! Between the socket and what a gateway speaks: who a proxy speaks for, and TLS.
 
+mod proxy;
 mod socket;
 mod stream;
 
@@ -11,13 +12,16 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{Gateway, Site};
-use crate::config::{self, GatewayKind};
+use crate::config::{self, GatewayKind, Proxies};
 use crate::tls::{self, Authority, AuthorityError, SetupError};
 pub use socket::{Peer, Socket, Wire};
 pub use stream::Stream;
 
 /// A client gets this long to begin TLS.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A proxy gets this long to say whom it speaks for.
+const HEADER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The files of certificates are looked at so often.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -26,6 +30,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Transport {
     tls: Option<tls::Server>,
+    /// Whose word about clients counts.
+    pub proxies: Proxies,
+    proxy_protocol: bool,
 }
 
 /// Why there is none.
@@ -80,8 +87,14 @@ impl Transport {
         let gateway = || first.name.clone();
         let tls = gateways.iter().filter_map(|gateway| gateway.tls.as_ref());
         let tls: Vec<_> = tls.collect();
+        let mut transport = Self {
+            tls: None,
+            // The same for all of them.
+            proxies: first.proxies.clone(),
+            proxy_protocol: first.proxy_protocol,
+        };
         if tls.is_empty() {
-            return Ok((Self::default(), None));
+            return Ok((transport, None));
         }
         let files: Vec<_> = tls.iter().flat_map(|tls| tls.files.clone()).collect();
         let (mut made, mut told) = (None, None);
@@ -106,12 +119,13 @@ impl Transport {
             gateway: gateway(),
             source,
         })?;
-        Ok((Self { tls: Some(tls) }, told))
+        transport.tls = Some(tls);
+        Ok((transport, told))
     }
 
     /// Whether a client gets nothing but its own bytes, without a wait.
     pub fn is_plain(&self) -> bool {
-        self.tls.is_none()
+        self.tls.is_none() && !self.proxy_protocol
     }
 
     /// Begins what is to be begun before a client is listened to.
@@ -121,10 +135,19 @@ impl Transport {
     pub async fn meet(
         &self,
         socket: Socket,
-        peer: Peer,
+        mut peer: Peer,
         idle: Option<Duration>,
     ) -> io::Result<Met> {
-        let wire = Wire::new(socket, idle);
+        let mut wire = Wire::new(socket, idle);
+        if self.proxy_protocol {
+            if !peer.is_one_of(&self.proxies) {
+                return Err(io::Error::other("it is not one of the `proxies`"));
+            }
+            let header = timeout(HEADER_WITHIN, proxy::header(&mut wire, peer));
+            let (client, more) = header.await??;
+            peer = client;
+            wire.put_back(more.freeze());
+        }
         let stream = match &self.tls {
             None => Stream::Plain(wire),
             Some(tls) => {

@@ -14,6 +14,8 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::time::{Sleep, sleep};
 
+use crate::config::Proxies;
+
 /// The socket of a client. Whoever has a copy can watch it while another one reads and writes.
 #[derive(Debug, Clone)]
 pub enum Socket {
@@ -38,6 +40,14 @@ impl Peer {
         match self {
             Self::Ip(at) => at.ip().to_canonical(),
             Self::Unix => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        }
+    }
+
+    /// Whether it is one of these.
+    pub fn is_one_of(self, proxies: &Proxies) -> bool {
+        match self {
+            Self::Ip(at) => proxies.trust(at.ip()),
+            Self::Unix => proxies.unix,
         }
     }
 
