@@ -26,6 +26,8 @@
 //! [`report`] tells people and programs what happens on the way, without the [`secrets`] that it
 //! meets.
 //!
+//! [`tls`] has the certificates that gateways show.
+//!
 //! Modules know those that come after them, never those before: what the wrapper's side has to
 //! say travels up through channels that were handed down.
 
@@ -51,4 +53,5 @@ pub mod state;
 pub mod store;
 pub mod supervisor;
 pub mod switchboard;
+pub mod tls;
 pub mod wrapper;

@@ -6,7 +6,8 @@ use super::context::{self, Need};
 use super::serve::{self, Asked, Signals, Stopped, Unbuilt};
 use super::{Exit, Serve, build};
 use crate::build::Built;
-use crate::config::Project;
+use crate::config::{Gateway, Project};
+use crate::gateway::TransportError;
 use crate::master::Master;
 use crate::report::Reporter;
 
@@ -17,6 +18,9 @@ pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
         Ok(project) => project,
         Err(exit) => return exit,
     };
+    if only_for_dev(&project, reporter) {
+        return Exit::Usage;
+    }
     let policy = match serve::policy(options, reporter) {
         Ok(policy) => policy,
         Err(exit) => return exit,
@@ -28,6 +32,17 @@ pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
         }
         Err(exit) => exit,
     }
+}
+
+/// Says which gateways have a certificate that nobody else trusts, if any do.
+fn only_for_dev(project: &Project, reporter: &Reporter) -> bool {
+    let dev = |gateway: &&Gateway| gateway.tls.as_ref().is_some_and(|tls| tls.dev);
+    let gateway = project.gateways.iter().find(dev);
+    if let Some(Gateway { name, .. }) = gateway {
+        let gateway = name.clone();
+        reporter.error(TransportError::OnlyDev { gateway }.to_string());
+    }
+    gateway.is_some()
 }
 
 async fn serve_until_stopped(

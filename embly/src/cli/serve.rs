@@ -16,6 +16,9 @@ use crate::pool::Start;
 use crate::report::{Event, Reporter};
 use crate::secrets::{Secrets, Vault};
 
+/// The folder of the authority for the certificates of a developer, in the cache.
+const AUTHORITY: &str = "authority";
+
 /// The runtime of the master. One thread, this one, moves all bytes: the other cores are for
 /// functions, and nobody has to be woken for a task that another has made ready.
 pub fn runtime(reporter: &Reporter) -> Result<Runtime, Exit> {
@@ -204,6 +207,11 @@ pub async fn start(
             Wrappers::Exec => Start::Exec,
         },
         dev,
+        authority: if dev {
+            Some(context::cache(reporter)?.join(AUTHORITY))
+        } else {
+            None
+        },
         state: context::state(&project.file, options.state.as_deref()),
         secrets,
     };

@@ -194,6 +194,18 @@ codes! {
     SECRET_VALUE "E183" "a value that cannot be a secret"
         "A secret has 4 bytes at least: it is taken out of the log wherever it stands there, and \
          shorter ones stand everywhere. It has at most 32 KiB, and no NUL character."
+    TLS "E184" "a certificate that cannot be served"
+        "`tls` has a certificate with its chain, `cert`, and its private key, `key`: two files in PEM \
+         form, relative to the folder of the project file; or a list of such pairs. `{dev: true}` \
+         stands for a certificate that `embly dev` makes."
+    SHARED_SOCKET "E185" "gateways that share a port and differ in what comes before HTTP"
+        "Which of several gateways at one port is meant shows with the host of a request. What comes \
+         before that is the same for all: they all have `tls`, or none, and `proxies` and \
+         `proxy_protocol` are equal."
+    PROXIES "E186" "proxies that cannot be trusted"
+        "`proxies` lists addresses (`127.0.0.1`), networks (`10.0.0.0/8`), and `unix` for programs that \
+         connect to a Unix socket. What they say about their clients is believed. `proxy_protocol: true` \
+         expects the PROXY protocol from them, so it needs such a list."
     ROUTE_PATH "E190" "not a path of a route"
         "A path begins with `/`. A segment is text, or `{name}` for anything that is not empty; \
          `{name...}` at the end is all that follows, also nothing. Percent-encoding is compared \

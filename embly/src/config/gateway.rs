@@ -9,7 +9,7 @@ use super::fields::{Field, Fields};
 use super::function::World;
 use super::problem::{Problem, Problems, quote};
 use super::tree::Node;
-use super::{Gateway, GatewayKind, route, suggest};
+use super::{Gateway, GatewayKind, Proxies, route, suggest, transport};
 use crate::routes::HostPattern;
 
 /// Where a gateway listens if the file does not say: not reachable from other machines.
@@ -25,6 +25,15 @@ struct Place {
     span: Range<usize>,
     kind: GatewayKind,
     hosts: Vec<HostPattern>,
+    before: Before,
+}
+
+/// What comes before HTTP, and is the same for all gateways at one socket.
+#[derive(PartialEq)]
+struct Before {
+    tls: bool,
+    proxies: Proxies,
+    proxy_protocol: bool,
 }
 
 /// `None` if something is wrong, and reported. `functions` is `None` when their names are
@@ -68,6 +77,9 @@ pub(super) fn read(
         let problem = Problem::new(&codes::ROUTE_TARGET, item.span.clone(), message);
         problems.push(problem.help("write `function: NAME`"));
     }
+    let tls = fields.get("tls");
+    let tls = tls.map(|field| transport::tls(field, world.root, problems));
+    let (proxies, proxy_protocol) = transport::proxies(fields, kind, problems);
     if let (Some(bind), Some(port), Some(kind), Some(field)) =
         (bind, port, kind, fields.get("port"))
     {
@@ -76,6 +88,11 @@ pub(super) fn read(
             span: field.span(),
             kind,
             hosts: hosts.clone(),
+            before: Before {
+                tls: tls.is_some(),
+                proxies: proxies.clone(),
+                proxy_protocol,
+            },
         };
         taken.take(place, port, problems);
     }
@@ -84,6 +101,12 @@ pub(super) fn read(
         kind: kind?,
         bind: bind?,
         port: port?,
+        tls: match tls {
+            Some(tls) => Some(tls?),
+            None => None,
+        },
+        proxies,
+        proxy_protocol,
         hosts,
         function: match function {
             Some(function) => Some(function?),
@@ -210,7 +233,20 @@ impl Taken {
                         .help("give one of them another `port`"),
                 );
             }
-            None => others.push(place),
+            None => {
+                let beside = |other: &&Place| place.beside(other) && place.before != other.before;
+                if let Some(other) = others.iter().find(beside) {
+                    let at = shown(place.bind, port);
+                    let message = format!("the gateways at {at} differ before a host is named");
+                    let problem = Problem::new(&codes::SHARED_SOCKET, place.span.clone(), message);
+                    problems.push(
+                        problem
+                            .related(other.span.clone(), "the other gateway")
+                            .help("write the same `proxies` and `proxy_protocol` in both, and `tls` in both or none; or give one of them another `port`"),
+                    );
+                }
+                others.push(place);
+            }
         }
     }
 }

@@ -32,6 +32,7 @@ mod sql;
 mod store;
 mod suggest;
 mod tcp;
+mod transport;
 mod tree;
 mod units;
 mod yaml;
@@ -40,6 +41,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use ipnet::IpNet;
 
 pub use codes::{ALL as CODES, Code};
 pub use dotenv::{DOTENV, dotenv};
@@ -55,6 +58,7 @@ use crate::limits::{Isolation, Limits, Parked};
 use crate::routes::{HostPattern, Pattern, Takes};
 use crate::schedule::Schedule;
 use crate::secrets::Given;
+use crate::tls;
 
 /// Name of the file that makes a folder a project.
 pub const FILE_NAME: &str = "embly-project.yml";
@@ -165,12 +169,44 @@ pub struct Gateway {
     pub bind: IpAddr,
     /// 0: any free one.
     pub port: u16,
+    /// Its certificates; `None`: it serves without TLS.
+    pub tls: Option<Tls>,
+    /// Whose word about clients counts.
+    pub proxies: Proxies,
+    /// They begin each connection with a header of the PROXY protocol.
+    pub proxy_protocol: bool,
     /// The hosts that it serves; none: all.
     pub hosts: Vec<HostPattern>,
     /// Name of a function of the project: what takes what no route matches.
     pub function: Option<String>,
     /// In the order of the file.
     pub routes: Vec<Route>,
+}
+
+/// Those who stand before a gateway and are trusted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Proxies {
+    /// Their addresses.
+    pub networks: Vec<IpNet>,
+    /// Programs that connect to a Unix socket.
+    pub unix: bool,
+}
+
+impl Proxies {
+    /// Whether one of them has this address.
+    pub fn trust(&self, ip: IpAddr) -> bool {
+        let ip = ip.to_canonical();
+        self.networks.iter().any(|network| network.contains(&ip))
+    }
+}
+
+/// The certificates of a gateway.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// Those in files; the first is for clients that name no host.
+    pub files: Vec<tls::Files>,
+    /// One that is made on the machine of a developer.
+    pub dev: bool,
 }
 
 /// Some of the requests of a gateway, and what answers them.

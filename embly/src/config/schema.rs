@@ -223,6 +223,34 @@ pub(super) static GATEWAY: Section = Section {
             "routes: [{path: /, function: hello}]",
             &["paths", "rules", "locations"],
         ),
+        optional(
+            "tls",
+            "tls: {cert: ./cert.pem, key: ./key.pem}",
+            &["ssl", "https", "certificates"],
+        ),
+        optional(
+            "proxies",
+            "proxies: [127.0.0.1, 10.0.0.0/8]",
+            &["trusted_proxies", "trusted", "real_ip_from"],
+        ),
+        optional(
+            "proxy_protocol",
+            "proxy_protocol: true",
+            &["accept_proxy", "haproxy"],
+        ),
+    ],
+};
+
+pub(super) static TLS: Section = Section {
+    what: "`tls`",
+    keys: &[
+        optional(
+            "cert",
+            "cert: ./cert.pem",
+            &["certificate", "chain", "crt", "pem"],
+        ),
+        optional("key", "key: ./key.pem", &["private_key", "secret"]),
+        optional("dev", "dev: true", &["local", "self_signed", "auto"]),
     ],
 };
 
@@ -459,6 +487,7 @@ static ALL: &[(&Section, &str)] = &[
     (&FUNCTION, "an item of `functions`"),
     (&GATEWAY, "an item of `gateways`"),
     (&CRON, "a gateway of type cron"),
+    (&TLS, "the `tls` of a gateway"),
     (&ROUTE, "an item of `routes`, in a gateway"),
     (&REDIRECT, "the `redirect` of a route"),
     (&FILES, "the `files` of a route"),

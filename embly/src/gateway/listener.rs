@@ -2,10 +2,12 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
+use super::{Peer, Socket};
 use crate::report::Reporter;
 
 /// After an accept that failed for want of descriptors or memory: long enough for some to be
@@ -88,14 +90,14 @@ impl Listener {
 
     /// The next connection. One that is gone already, or a machine at its limits, is waited
     /// out; the error is reported once per pause.
-    pub async fn accept(&self, gateway: &str, reporter: &Reporter) -> (TcpStream, SocketAddr) {
+    pub async fn accept(&self, gateway: &str, reporter: &Reporter) -> (Socket, Peer) {
         loop {
             match self.0.accept().await {
                 Ok((stream, client)) => {
                     // Answers are written whole; waiting for more helps nobody. A connection
                     // that is gone already shows at its first read.
                     let _ = stream.set_nodelay(true);
-                    return (stream, client);
+                    return (Socket::Tcp(Arc::new(stream)), Peer::Ip(client));
                 }
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {

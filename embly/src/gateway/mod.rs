@@ -8,6 +8,7 @@ mod listener;
 mod refusals;
 mod site;
 mod tcp;
+mod transport;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -22,6 +23,7 @@ pub use behind::{Behind, FilesError};
 pub use listener::{BindError, Listener};
 use refusals::Refusals;
 pub use site::Site;
+pub use transport::{Peer, Socket, Stream, Transport, TransportError};
 
 /// What a gateway needs to serve.
 #[derive(Debug)]
@@ -82,6 +84,25 @@ impl Gateway {
         }
     }
 
+    /// Says that a client gets no answer, unless that happens often.
+    fn turn_away(&self, client: Peer, why: &str) {
+        let said = self.turned_away.lock().map(|mut often| often.say());
+        // A lock that nobody panics under.
+        if let Ok(Some(more)) = said {
+            self.switchboard.reporter().warn(format!(
+                "gateway `{}`: {client} was turned away: {why}{more}",
+                self.name
+            ));
+        }
+    }
+
+    /// Says that a client has not begun as it should, unless it has just gone.
+    fn not_met(&self, client: Peer, error: &std::io::Error) {
+        if error.kind() != std::io::ErrorKind::UnexpectedEof {
+            self.turn_away(client, &error.to_string());
+        }
+    }
+
     /// From the next request on this stands behind it.
     pub fn set(&self, behind: Behind) {
         *self.behind.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(behind);
@@ -92,9 +113,16 @@ impl Site {
     /// Serves until `closing` is true, and then until the last connection is done.
     pub async fn serve(self: Arc<Self>, listener: Arc<Listener>, closing: watch::Receiver<bool>) {
         let first = self.first();
-        match first.kind {
-            GatewayKind::Http => http::serve(self, listener, closing).await,
-            GatewayKind::Tcp => tcp::serve(first, listener, closing).await,
+        let following = Arc::clone(&self).follow_certificates();
+        let serving = async {
+            match first.kind {
+                GatewayKind::Http => http::serve(self, listener, closing).await,
+                GatewayKind::Tcp => tcp::serve(self, first, listener, closing).await,
+            }
+        };
+        tokio::select! {
+            () = serving => {}
+            () = following => {}
         }
     }
 }

@@ -2,27 +2,49 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use super::Gateway;
+use super::{Gateway, Transport};
 use crate::limits::Limits;
 
 /// One socket's gateways; at least one. A reload may change them.
 #[derive(Debug)]
-pub struct Site(RwLock<Arc<[Arc<Gateway>]>>);
+pub struct Site {
+    gateways: RwLock<Arc<[Arc<Gateway>]>>,
+    transport: RwLock<Arc<Transport>>,
+}
 
 impl Site {
     /// These, all of one kind.
-    pub fn new(gateways: Vec<Arc<Gateway>>) -> Self {
-        Self(RwLock::new(gateways.into()))
+    pub fn new(gateways: Vec<Arc<Gateway>>, transport: Transport) -> Self {
+        Self {
+            gateways: RwLock::new(gateways.into()),
+            transport: RwLock::new(Arc::new(transport)),
+        }
     }
 
-    /// From the next request on, these.
-    pub fn set(&self, gateways: Vec<Arc<Gateway>>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = gateways.into();
+    /// From the next request on, these, and from the next connection on, so.
+    pub fn set(&self, gateways: Vec<Arc<Gateway>>, transport: Transport) {
+        let poisoned = PoisonError::into_inner;
+        *self.gateways.write().unwrap_or_else(poisoned) = gateways.into();
+        let transport = Arc::new(transport);
+        *self
+            .transport
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = transport;
+    }
+
+    /// How clients are met.
+    pub fn transport(&self) -> Arc<Transport> {
+        Arc::clone(
+            &self
+                .transport
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     /// All of them.
     pub fn gateways(&self) -> Arc<[Arc<Gateway>]> {
-        Arc::clone(&self.0.read().unwrap_or_else(PoisonError::into_inner))
+        Arc::clone(&self.gateways.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The first: what concerns the socket is said in its name.

@@ -1,20 +1,15 @@
 //! The TCP gateway: one invocation per connection, bytes both ways, half-close both ways.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use protos::Reason;
-use tokio::io::{AsyncWriteExt, Interest};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
-use tokio::time::timeout;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::{Gateway, Listener, closed};
+use super::{Gateway, Listener, Peer, Site, Socket, Stream, Transport, closed};
 use crate::limits::IDLE;
 use crate::pool::Function;
 use crate::switchboard::{Exchange, Origin, Sink, StreamEvent, Times};
@@ -22,8 +17,12 @@ use crate::switchboard::{Exchange, Origin, Sink, StreamEvent, Times};
 /// How much to read from a client at once, in bytes.
 const READ_BYTES: usize = 64 * 1024;
 
+/// The same from one that encrypts: the largest record of TLS has as much.
+const RECORD_BYTES: usize = 16 * 1024;
+
 /// Serves until `closing`, and then until the last connection is done.
 pub async fn serve(
+    site: Arc<Site>,
     gateway: Arc<Gateway>,
     listener: Arc<Listener>,
     mut closing: watch::Receiver<bool>,
@@ -36,20 +35,43 @@ pub async fn serve(
         // is not held while nobody comes, and what runs then is the version of that moment.
         let next = async {
             drop(room(&gateway, &mut replaced).await);
-            let (stream, client) = listener.accept(&gateway.name, &reporter).await;
-            (stream, client, gateway.switchboard.client())
+            let (socket, peer) = listener.accept(&gateway.name, &reporter).await;
+            (socket, peer, gateway.switchboard.client())
         };
-        let (stream, client, counted) = tokio::select! {
+        let (socket, peer, counted) = tokio::select! {
             next = next => next,
             () = closed(&mut closing) => break,
         };
+        let transport = site.transport();
+        if !transport.is_plain() {
+            // One that is slow to begin keeps nobody else waiting.
+            let (gateway, mut replaced) = (Arc::clone(&gateway), replaced.clone());
+            let mut closing = closing.clone();
+            connections.spawn(async move {
+                let ready = async {
+                    let stream = meet(&gateway, &transport, &socket, peer).await?;
+                    Some((stream, room(&gateway, &mut replaced).await))
+                };
+                let ready = tokio::select! {
+                    ready = ready => ready,
+                    () = closed(&mut closing) => None,
+                };
+                if let Some((stream, (function, permit))) = ready {
+                    connection(gateway, function, permit, stream, socket, peer).await;
+                }
+                drop(counted);
+            });
+            continue;
+        }
         let (function, permit) = tokio::select! {
             room = room(&gateway, &mut replaced) => room,
             () = closed(&mut closing) => break,
         };
-        let connection = connection(Arc::clone(&gateway), function, permit, stream, client);
+        let gateway = Arc::clone(&gateway);
         connections.spawn(async move {
-            connection.await;
+            if let Some(stream) = meet(&gateway, &transport, &socket, peer).await {
+                connection(gateway, function, permit, stream, socket, peer).await;
+            }
             drop(counted);
         });
     }
@@ -79,12 +101,28 @@ async fn room(
     }
 }
 
+/// What the client says, once it may.
+async fn meet(
+    gateway: &Gateway,
+    transport: &Transport,
+    socket: &Socket,
+    peer: Peer,
+) -> Option<Stream> {
+    let idle = gateway.current().map(|function| function.limits.idle);
+    let idle = idle.unwrap_or_default().or(Some(IDLE));
+    let met = transport.meet(socket.clone(), peer, idle).await;
+    met.map_err(|error| gateway.not_met(peer, &error))
+        .ok()
+        .map(|met| met.stream)
+}
+
 async fn connection(
     gateway: Arc<Gateway>,
     function: Arc<Function>,
     permit: OwnedSemaphorePermit,
-    stream: TcpStream,
-    client: SocketAddr,
+    stream: Stream,
+    socket: Socket,
+    peer: Peer,
 ) {
     let origin = Origin {
         gateway: Some(Arc::clone(&gateway.name)),
@@ -100,33 +138,25 @@ async fn connection(
         .switchboard
         .start(Arc::clone(&function), permit, origin, times)
     {
-        Ok(exchange) => talk(stream, exchange, times.idle).await,
+        Ok(exchange) => talk(stream, socket, exchange).await,
         Err(ending) => {
-            let said = gateway.turned_away.lock().map(|mut often| often.say());
-            // A lock that nobody panics under.
-            if let Ok(Some(more)) = said {
-                let why = crate::report::describe(&ending);
-                gateway.switchboard.reporter().warn(format!(
-                    "gateway `{}`: {client} was turned away: {why}{more}",
-                    gateway.name
-                ));
-            }
-            reset(&stream);
+            gateway.turn_away(peer, &crate::report::describe(&ending));
+            socket.close_with_reset();
         }
     }
 }
 
-/// `idle` is how long the client may take for nothing at all.
-async fn talk(stream: TcpStream, exchange: Exchange, idle: Option<Duration>) {
+async fn talk(stream: Stream, socket: Socket, exchange: Exchange) {
     let Exchange { sink, mut source } = exchange;
-    let (reader, mut writer) = stream.into_split();
-    let upload = tokio::spawn(upload(reader, sink));
+    let secure = stream.is_secure();
+    let (reader, mut writer) = tokio::io::split(stream);
+    let upload = AbortOnDropHandle::new(tokio::spawn(upload(reader, socket.clone(), secure, sink)));
     let (mut clean, mut gone) = (false, false);
     loop {
         let event = tokio::select! {
             event = source.next() => event,
             // A function that neither reads nor writes would not notice.
-            () = was_reset(&writer), if !gone => {
+            () = socket.reset(), if !gone => {
                 gone = true;
                 source.stop(Reason::ClientGone, "the client reset the connection");
                 continue;
@@ -134,7 +164,7 @@ async fn talk(stream: TcpStream, exchange: Exchange, idle: Option<Duration>) {
         };
         match event {
             Some(StreamEvent::Data(data)) => {
-                if write_all(&mut writer, &data, idle).await.is_err() {
+                if write_all(&mut writer, &data).await.is_err() {
                     source.stop(Reason::ClientGone, "the client is gone");
                 }
             }
@@ -147,40 +177,34 @@ async fn talk(stream: TcpStream, exchange: Exchange, idle: Option<Duration>) {
             None => break,
         }
     }
-    upload.abort();
-    close(writer, clean).await;
-}
-
-/// Writes all of `data`, each piece within `idle`: a client that takes nothing is given up.
-async fn write_all(
-    writer: &mut OwnedWriteHalf,
-    mut data: &[u8],
-    idle: Option<Duration>,
-) -> io::Result<()> {
-    while !data.is_empty() {
-        let piece = writer.write(data);
-        let written = match idle {
-            Some(idle) => timeout(idle, piece).await??,
-            None => piece.await?,
-        };
-        data = &data[written..];
+    // In order after exit 0, with a reset otherwise, so that what was cut short does not look whole.
+    if clean {
+        // A client that has gone does not mind.
+        let _ = writer.shutdown().await;
+    } else {
+        socket.close_with_reset();
     }
-    Ok(())
+    drop(upload);
 }
 
-async fn was_reset(writer: &OwnedWriteHalf) {
-    // An error of the poll itself means that the connection is of no more use.
-    let _ = writer.as_ref().ready(Interest::ERROR).await;
+/// A client that takes nothing for long is given up by the stream.
+async fn write_all(writer: &mut WriteHalf<Stream>, data: &[u8]) -> io::Result<()> {
+    writer.write_all(data).await?;
+    writer.flush().await
 }
 
 /// The client's bytes to the function, as far as it takes them.
-async fn upload(reader: OwnedReadHalf, mut sink: Sink) {
+async fn upload(mut reader: ReadHalf<Stream>, socket: Socket, secure: bool, mut sink: Sink) {
     // Nothing is read that the function has no room for: the client is held back by TCP.
     while sink.ready().await.is_ok() {
-        // A client that says nothing for long has no buffer meanwhile. An error shows as it is read.
-        let _ = reader.readable().await;
-        let mut buffer = BytesMut::with_capacity(READ_BYTES);
-        match reader.try_read_buf(&mut buffer) {
+        if !secure {
+            // A client that says nothing for long has no buffer meanwhile. An error shows as it is read.
+            let _ = socket.readable().await;
+        }
+        // Of what is encrypted it does not show whether there is any.
+        let most = if secure { RECORD_BYTES } else { READ_BYTES };
+        let mut buffer = BytesMut::with_capacity(most);
+        match reader.read_buf(&mut buffer).await {
             Ok(0) => return sink.finish(),
             Ok(_) => {
                 // A small piece does not hold a whole buffer while it waits.
@@ -192,26 +216,7 @@ async fn upload(reader: OwnedReadHalf, mut sink: Sink) {
                     return;
                 }
             }
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => return sink.stop(Reason::ClientGone, "the client reset the connection"),
         }
     }
-}
-
-/// Ends the connection: in order after exit 0, with a reset otherwise, so that what was cut
-/// short does not look whole.
-async fn close(mut writer: OwnedWriteHalf, clean: bool) {
-    if clean {
-        // A client that has gone does not mind.
-        let _ = writer.shutdown().await;
-    } else {
-        reset(writer.as_ref());
-        // Dropped in the ordinary way it would say that all is well first.
-        writer.forget();
-    }
-}
-
-fn reset(stream: &TcpStream) {
-    // Fails for a connection that is gone, which is what is wanted.
-    let _ = stream.set_zero_linger();
 }

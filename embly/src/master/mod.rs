@@ -16,9 +16,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::config::{self, Project};
+use crate::config::{self, GatewayKind, Project};
 use crate::gateway::cron::{Crons, RecordError, Records};
-use crate::gateway::{Behind, BindError, FilesError, Gateway, Listener, Site};
+use crate::gateway::{
+    Behind, BindError, FilesError, Gateway, Listener, Site, Transport, TransportError,
+};
 use crate::pool::{Function, Processes, Start};
 use crate::report::{Event, Left, Reporter};
 use crate::secrets::Secrets;
@@ -58,6 +60,8 @@ pub struct Options<'a> {
     pub jail: Arc<Jail>,
     /// Whether clients see what went wrong.
     pub dev: bool,
+    /// The folder of the authority for certificates of a developer, if there may be one.
+    pub authority: Option<PathBuf>,
     /// The folder of what is kept.
     pub state: PathBuf,
     /// What functions get that list them.
@@ -87,6 +91,9 @@ pub enum ServeError {
     /// The folder of a route cannot be read.
     #[error(transparent)]
     Files(#[from] FilesError),
+    /// A gateway has no certificate.
+    #[error(transparent)]
+    Transport(#[from] TransportError),
     /// A service cannot be provided.
     #[error(transparent)]
     Services(#[from] ConfigureError),
@@ -106,6 +113,7 @@ pub struct Master {
     open: Mutex<BTreeMap<Socket, Open>>,
     bind: BindOverride,
     dev: bool,
+    authority: Option<PathBuf>,
     /// Removed when the master is dropped.
     _folder: Folder,
 }
@@ -128,9 +136,23 @@ impl Socket {
     }
 }
 
+/// How the URL of a gateway begins.
+fn scheme(gateway: &config::Gateway) -> &'static str {
+    match (gateway.kind, &gateway.tls) {
+        (GatewayKind::Http, Some(_)) => "https",
+        (GatewayKind::Tcp, Some(_)) => "tls",
+        (kind, None) => kind.name(),
+    }
+}
+
 /// Serves from now on.
-fn open_site(gateways: Vec<Arc<Gateway>>, asked: SocketAddr, listener: Arc<Listener>) -> Open {
-    let site = Arc::new(Site::new(gateways));
+fn open_site(
+    gateways: Vec<Arc<Gateway>>,
+    transport: Transport,
+    asked: SocketAddr,
+    listener: Arc<Listener>,
+) -> Open {
+    let site = Arc::new(Site::new(gateways, transport));
     let (closing, closed) = watch::channel(false);
     let task = tokio::spawn(Arc::clone(&site).serve(Arc::clone(&listener), closed));
     Open {
@@ -189,6 +211,7 @@ impl Master {
             open: Mutex::default(),
             bind: options.bind,
             dev: options.dev,
+            authority: options.authority,
             _folder: folder,
         })
     }
@@ -239,6 +262,7 @@ impl Master {
         for (socket, gateways) in sockets {
             let behind = gateways.iter().map(|gateway| Behind::new(gateway));
             let behind = behind.collect::<Result<Vec<_>, _>>()?;
+            let (transport, told) = Transport::new(&gateways, self.authority.as_deref())?;
             let first = gateways[0];
             let asked = self.where_to_listen(first.bind, first.port);
             let listener = match self.listening(&socket, asked) {
@@ -246,7 +270,7 @@ impl Master {
                 None => Arc::new(Listener::bind(&first.name, asked.ip(), asked.port()).await?),
             };
             let gateways: Vec<_> = gateways.into_iter().zip(behind).collect();
-            listeners.push((socket, gateways, asked, listener));
+            listeners.push((socket, gateways, asked, listener, transport, told));
         }
         let configured = self.configured(project).await?;
         let records = self.records(project)?;
@@ -269,23 +293,29 @@ impl Master {
         configured();
         self.switchboard.functions().add(functions);
         let mut before = std::mem::take(&mut *self.open());
-        for (socket, gateways, asked, listener) in listeners {
+        for (socket, gateways, asked, listener, transport, told) in listeners {
             let kept = before.remove(&socket).filter(|open| {
                 open.site.first().kind == gateways[0].0.kind
                     && Arc::ptr_eq(&open.listener, &listener)
             });
             let old = kept.as_ref().map(|open| open.site.gateways());
             let at = listener.local().unwrap_or(asked);
+            let name = gateways[0].0.name.clone();
             let gateways = gateways.into_iter();
-            let gateways = gateways
+            let gateways: Vec<_> = gateways
                 .map(|gateway| self.gateway(gateway, at, old.as_deref().unwrap_or_default()))
                 .collect();
             let open = match kept {
                 Some(open) => {
-                    open.site.set(gateways);
+                    open.site.set(gateways, transport);
                     open
                 }
-                None => open_site(gateways, asked, listener),
+                None => {
+                    if let Some(told) = told {
+                        self.reporter.info(format!("gateway `{name}`: {told}"));
+                    }
+                    open_site(gateways, transport, asked, listener)
+                }
             };
             self.open().insert(socket, open);
         }
@@ -357,7 +387,7 @@ impl Master {
         let gateway = Gateway::new(config, behind, Arc::clone(&self.switchboard), self.dev);
         self.reporter.event(&Event::Listening {
             gateway: &config.name,
-            url: &format!("{}://{at}", config.kind.name()),
+            url: &format!("{}://{at}", scheme(config)),
             address: gateway.address,
             function: config.function.as_deref(),
             routes: config.routes.len(),

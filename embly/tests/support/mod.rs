@@ -18,6 +18,7 @@ pub mod secrets;
 pub mod servers;
 pub mod session;
 pub mod sql;
+pub mod tls;
 pub mod user;
 
 use std::collections::HashMap;

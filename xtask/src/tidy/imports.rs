@@ -15,9 +15,9 @@ const CHAIN: [&str; 8] = [
 ];
 
 /// Everybody may use these; they know each other in this order only.
-const LEAVES: [&str; 10] = [
+const LEAVES: [&str; 11] = [
     "config", "report", "router", "routes", "schedule", "secrets", "state", "limits", "allow",
-    "backoff",
+    "backoff", "tls",
 ];
 
 /// Only the command line builds, makes projects, and copies stores.

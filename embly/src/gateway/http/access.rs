@@ -70,7 +70,7 @@ impl Drop for Access {
     fn drop(&mut self) {
         let access = report::Access {
             gateway: &self.gateway.name,
-            client: self.client.at.to_string(),
+            client: self.client.shown(),
             method: &self.method,
             path: &self.path,
             version: version(self.version),

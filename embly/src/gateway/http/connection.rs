@@ -1,23 +1,20 @@
 //! One client connection, with its requests one after the other.
 
-use std::io::{self, IoSlice};
 use std::net::{IpAddr, SocketAddr};
-use std::pin::{Pin, pin};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use http::{HeaderValue, Request, Uri};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Sleep, sleep, timeout};
+use tokio::time::{sleep, timeout};
 
-use super::super::{Site, closed};
-use super::exchange;
+use super::super::{Peer, Site, Socket, Stream, Transport, closed};
+use super::{exchange, forwarded};
 use crate::limits::{IDLE, Limits};
 
 /// A client gets this long for the head of a request, and as long between two requests.
@@ -41,12 +38,16 @@ const A_LITTLE: Duration = Duration::from_secs(1);
 /// The least buffer that hyper takes, in bytes.
 const LEAST_BUFFER: usize = 8 * 1024;
 
-/// The client of a connection: who it is, and whether it has reset the connection.
+/// The client of a connection, or of a request on it: who it is, and whether it has reset the
+/// connection.
 #[derive(Debug, Clone)]
 pub struct Client {
-    /// Its address and port.
-    pub at: SocketAddr,
-    stream: Arc<TcpStream>,
+    peer: Peer,
+    asker: Asker,
+    /// The id that a proxy has given the request.
+    pub request_id: Option<HeaderValue>,
+    transport: Arc<Transport>,
+    socket: Socket,
     requests: Arc<Requests>,
 }
 
@@ -55,6 +56,8 @@ pub struct Client {
 pub struct Asker {
     /// The address that limits and rules count.
     pub ip: IpAddr,
+    /// Its port, where that is known.
+    pub port: Option<u16>,
     /// `http`, or `https`.
     pub scheme: &'static str,
 }
@@ -62,17 +65,47 @@ pub struct Asker {
 impl Client {
     /// Who asks.
     pub fn asker(&self) -> Asker {
-        Asker {
-            ip: self.at.ip(),
-            scheme: "http",
+        self.asker
+    }
+
+    /// The client as far as this request is concerned, which a proxy may pass on for somebody else;
+    /// the request has nothing of what proxies say but what is believed.
+    pub fn of<T>(&self, request: &mut Request<T>) -> Self {
+        let proxies = &self.transport.proxies;
+        let believed = forwarded::settle(request.headers_mut(), self.peer, proxies);
+        let mut client = self.clone();
+        if let Some((ip, port)) = believed.client {
+            (client.asker.ip, client.asker.port) = (ip, port);
+            client.peer = Peer::Ip((ip, port.unwrap_or_default()).into());
+        }
+        client.asker.scheme = believed.scheme.unwrap_or(client.asker.scheme);
+        client.request_id = believed.id;
+        // A target that names its host counts more than the header.
+        if let Some(host) = believed.host
+            && request.uri().authority().is_some()
+        {
+            let mut parts = request.uri().clone().into_parts();
+            parts.authority = host.parse().ok();
+            if let Ok(uri) = Uri::from_parts(parts) {
+                *request.uri_mut() = uri;
+            }
+        }
+        client
+    }
+
+    /// Who asks, for people.
+    pub fn shown(&self) -> String {
+        match (self.peer, self.asker.port) {
+            (Peer::Unix, _) => self.peer.to_string(),
+            (_, Some(port)) => SocketAddr::new(self.asker.ip, port).to_string(),
+            (_, None) => self.asker.ip.to_string(),
         }
     }
 
     /// Returns when the client has reset the connection. One that only ended its own side is
     /// still answered, and shows at the next write if it has gone.
     pub async fn reset(&self) {
-        // An error of the poll itself means that the connection is of no more use.
-        let _ = self.stream.ready(Interest::ERROR).await;
+        self.socket.reset().await;
     }
 
     /// Counts a request as long as the result lives: until its answer is complete, or lost.
@@ -82,36 +115,68 @@ impl Client {
 
     /// When the connection is closed, the client gets a reset.
     pub fn close_with_reset(&self) {
-        // Fails for a connection that is gone, which is what is wanted.
-        let _ = self.stream.set_zero_linger();
+        self.socket.close_with_reset();
     }
 }
 
 /// Serves one connection until it ends, or until `closing` and its last answer.
 pub async fn serve(
     site: Arc<Site>,
-    stream: TcpStream,
-    at: SocketAddr,
+    socket: Socket,
+    peer: Peer,
     mut closing: watch::Receiver<bool>,
 ) {
-    let stream = Arc::new(stream);
-    let client = Client {
-        at,
-        stream: Arc::clone(&stream),
-        requests: Arc::default(),
-    };
     let Limits {
         request_head: head_limit,
         idle,
         ..
     } = site.limits();
+    let transport = site.transport();
+    let meeting = transport.meet(socket.clone(), peer, idle.or(Some(IDLE)));
+    let met = tokio::select! {
+        met = meeting => met,
+        () = async {
+            closed(&mut closing).await;
+            sleep(HEAD_WHEN_CLOSING).await;
+        } => return,
+    };
+    let met = match met {
+        Ok(met) => met,
+        Err(error) => return site.first().not_met(peer, &error),
+    };
+    let client = Client {
+        peer: met.peer,
+        asker: Asker {
+            ip: met.peer.ip(),
+            port: met.peer.port(),
+            scheme: if met.stream.is_secure() {
+                "https"
+            } else {
+                "http"
+            },
+        },
+        request_id: None,
+        transport,
+        socket,
+        requests: Arc::default(),
+    };
+    serve_stream(site, met.stream, client, head_limit as usize, closing).await;
+}
+
+async fn serve_stream(
+    site: Arc<Site>,
+    stream: Stream,
+    client: Client,
+    head_limit: usize,
+    mut closing: watch::Receiver<bool>,
+) {
     let requests = Arc::clone(&client.requests);
     let service = service_fn(move |request| {
         let (site, client) = (Arc::clone(&site), client.clone());
         async move { exchange::handle(&site, &client, request).await }
     });
     // A head that is a little too long gets an answer that says so; hyper's own has no body.
-    let head_most = LEAST_BUFFER.max(2 * head_limit as usize);
+    let head_most = LEAST_BUFFER.max(2 * head_limit);
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
         .http1()
@@ -126,10 +191,7 @@ pub async fn serve(
         .max_header_list_size(u32::try_from(head_most).unwrap_or(u32::MAX))
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN);
-    let mut connection = pin!(builder.serve_connection(
-        TokioIo::new(Shared::new(stream, idle.or(Some(IDLE)))),
-        service
-    ));
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
     // Whatever ends a connection early is the client's doing, and its request says so.
     tokio::select! {
         _ = connection.as_mut() => return,
@@ -187,100 +249,5 @@ pub struct UnderWay(Arc<Requests>);
 impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.under_way.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// A stream that hyper reads and writes while we watch it for errors. A client that takes nothing
-/// for the time of `idle` is given up.
-struct Shared {
-    stream: Arc<TcpStream>,
-    idle: Option<Duration>,
-    /// Since a write has had to wait.
-    stalled: Option<Pin<Box<Sleep>>>,
-}
-
-impl AsyncRead for Shared {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        loop {
-            ready!(self.stream.poll_read_ready(context))?;
-            match self.stream.try_read(buffer.initialize_unfilled()) {
-                Ok(bytes) => {
-                    buffer.advance(bytes);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
-    }
-}
-
-impl Shared {
-    fn new(stream: Arc<TcpStream>, idle: Option<Duration>) -> Self {
-        Self {
-            stream,
-            idle,
-            stalled: None,
-        }
-    }
-
-    fn poll_with(
-        &mut self,
-        context: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        while let Poll::Ready(ready) = self.stream.poll_write_ready(context) {
-            ready?;
-            match write(&self.stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => {
-                    self.stalled = None;
-                    return Poll::Ready(result);
-                }
-            }
-        }
-        let Some(idle) = self.idle else {
-            return Poll::Pending;
-        };
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(idle)));
-        ready!(stalled.as_mut().poll(context));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
-    }
-}
-
-impl AsyncWrite for Shared {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_with(context, |stream| stream.try_write(bytes))
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        self.poll_with(context, |stream| stream.try_write_vectored(slices))
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        true
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(rustix::net::shutdown(
-            &*self.stream,
-            rustix::net::Shutdown::Write,
-        )?))
     }
 }

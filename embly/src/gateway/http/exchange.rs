@@ -18,6 +18,7 @@ use super::answer::{Answer, Body};
 use super::connection::Client;
 use super::decode::Framing;
 use super::files::FileBody;
+use super::forwarded::is_of_proxies;
 use super::head::{self, Head, REQUEST_ID, RequestBody};
 use super::refuse;
 use super::route::{self, Asked, Asset, Decision};
@@ -32,9 +33,11 @@ use crate::switchboard::{Exchange, Origin, Sink, Source, StreamEvent, Times};
 pub async fn handle(
     site: &Site,
     client: &Client,
-    request: Request<Incoming>,
+    mut request: Request<Incoming>,
 ) -> Result<Response<Body>, NoAnswer> {
-    let request_id = new_request_id();
+    let client = &client.of(&mut request);
+    let request_id = client.request_id.clone();
+    let request_id = request_id.unwrap_or_else(new_request_id);
     let gateway = site.of(route::host(&request));
     let gateway = &gateway.as_ref();
     let at = gateway.cloned().unwrap_or_else(|| site.first());
@@ -321,7 +324,10 @@ fn chunk(data: &[u8]) -> Bytes {
 
 fn last_chunk(trailers: Option<&http::HeaderMap>) -> Bytes {
     let mut out = b"0\r\n".to_vec();
-    for (name, value) in trailers.into_iter().flatten() {
+    // What a client cannot say in front it cannot say behind.
+    let trailers = trailers.into_iter().flat_map(http::HeaderMap::iter);
+    let trailers = trailers.filter(|(name, _)| !head::is_withheld(name) && !is_of_proxies(name));
+    for (name, value) in trailers {
         for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             out.extend_from_slice(piece);
         }

@@ -56,8 +56,7 @@ pub fn request(parts: &Request<()>, body: RequestBody, told: &[(String, String)]
             || *name == CONTENT_LENGTH
             || (*name == HOST && authority.is_some())
             || *name == EXPECT
-            || *name == REQUEST_ID
-            || name.as_str().starts_with(OWN_PREFIX);
+            || is_withheld(name);
         if !dropped {
             put(&mut out, name.as_str(), value.as_bytes());
         }
@@ -74,6 +73,11 @@ pub fn request(parts: &Request<()>, body: RequestBody, told: &[(String, String)]
     }
     out.put_slice(b"\r\n");
     out.freeze()
+}
+
+/// Whether a function gets it from the gateway only.
+pub fn is_withheld(name: &HeaderName) -> bool {
+    *name == REQUEST_ID || name.as_str().starts_with(OWN_PREFIX)
 }
 
 fn put(out: &mut BytesMut, name: &str, value: &[u8]) {

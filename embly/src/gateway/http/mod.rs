@@ -7,6 +7,7 @@ mod connection;
 mod decode;
 mod exchange;
 mod files;
+mod forwarded;
 pub mod head;
 mod refuse;
 mod route;
@@ -29,9 +30,9 @@ pub async fn serve(site: Arc<Site>, listener: Arc<Listener>, mut closing: watch:
     let reporter = switchboard.reporter().clone();
     loop {
         tokio::select! {
-            (stream, client) = listener.accept(name, &reporter) => {
+            (socket, peer) = listener.accept(name, &reporter) => {
                 let counted = switchboard.client();
-                let task = connection::serve(Arc::clone(&site), stream, client, closing.clone());
+                let task = connection::serve(Arc::clone(&site), socket, peer, closing.clone());
                 connections.spawn(async move {
                     task.await;
                     drop(counted);

@@ -1,0 +1,199 @@
+//! Between the socket and what a gateway speaks: who a proxy speaks for, and TLS.
+
+mod proxy;
+mod socket;
+mod stream;
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{sleep, timeout};
+
+use super::{Gateway, Site};
+use crate::config::{self, GatewayKind, Proxies};
+use crate::tls::{self, Authority, AuthorityError, SetupError};
+pub use socket::{Peer, Socket, Wire};
+pub use stream::Stream;
+
+/// A client gets this long to begin TLS.
+const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
+
+/// A proxy gets this long to say whom it speaks for.
+const HEADER_WITHIN: Duration = Duration::from_secs(5);
+
+/// The files of certificates are looked at so often.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How the clients of one socket are met. A reload replaces it.
+#[derive(Debug, Default)]
+pub struct Transport {
+    tls: Option<tls::Server>,
+    /// Whose word about clients counts.
+    pub proxies: Proxies,
+    proxy_protocol: bool,
+}
+
+/// Why there is none.
+#[derive(Debug, thiserror::Error)]
+pub enum TransportError {
+    /// No certificate.
+    #[error("gateway `{gateway}`: {source}")]
+    Tls {
+        /// Its name.
+        gateway: String,
+        /// Why.
+        source: SetupError,
+    },
+    /// No certificate for development.
+    #[error("gateway `{gateway}`: {source}")]
+    Authority {
+        /// Its name.
+        gateway: String,
+        /// Why.
+        source: AuthorityError,
+    },
+    /// Nobody else trusts the authority of a developer.
+    #[error(
+        "gateway `{gateway}`: `tls: {{dev: true}}` is for `embly dev`, write `tls: {{cert: FILE, key: FILE}}`"
+    )]
+    OnlyDev {
+        /// Its name.
+        gateway: String,
+    },
+}
+
+/// A client that was met.
+#[derive(Debug)]
+pub struct Met {
+    /// What it says.
+    pub stream: Stream,
+    /// Who it is.
+    pub peer: Peer,
+}
+
+impl Transport {
+    /// For gateways that share a socket; there is at least one. `authority` is the folder of the one
+    /// for development, and what to say of it is returned. Blocks.
+    ///
+    /// # Errors
+    /// See [`TransportError`].
+    pub fn new(
+        gateways: &[&config::Gateway],
+        authority: Option<&Path>,
+    ) -> Result<(Self, Option<String>), TransportError> {
+        let first = gateways[0];
+        let gateway = || first.name.clone();
+        let tls = gateways.iter().filter_map(|gateway| gateway.tls.as_ref());
+        let tls: Vec<_> = tls.collect();
+        let mut transport = Self {
+            tls: None,
+            // The same for all of them.
+            proxies: first.proxies.clone(),
+            proxy_protocol: first.proxy_protocol,
+        };
+        if tls.is_empty() {
+            return Ok((transport, None));
+        }
+        let files: Vec<_> = tls.iter().flat_map(|tls| tls.files.clone()).collect();
+        let (mut made, mut told) = (None, None);
+        if tls.iter().any(|tls| tls.dev) {
+            let folder = authority.ok_or_else(|| TransportError::OnlyDev { gateway: gateway() })?;
+            let hosts = gateways.iter().flat_map(|gateway| &gateway.hosts);
+            let names: Vec<_> = hosts.map(ToString::to_string).collect();
+            let certified = Authority::in_folder(folder).and_then(|authority| {
+                told = Some(trust(&authority.certificate()));
+                authority.certify(&names)
+            });
+            made = Some(certified.map_err(|source| TransportError::Authority {
+                gateway: gateway(),
+                source,
+            })?);
+        }
+        let alpn: &[&[u8]] = match first.kind {
+            GatewayKind::Http => &[b"h2", b"http/1.1"],
+            GatewayKind::Tcp => &[],
+        };
+        let tls = tls::Server::new(&files, made, alpn).map_err(|source| TransportError::Tls {
+            gateway: gateway(),
+            source,
+        })?;
+        transport.tls = Some(tls);
+        Ok((transport, told))
+    }
+
+    /// Whether a client gets nothing but its own bytes, without a wait.
+    pub fn is_plain(&self) -> bool {
+        self.tls.is_none() && !self.proxy_protocol
+    }
+
+    /// Begins what is to be begun before a client is listened to.
+    ///
+    /// # Errors
+    /// The client does not, or not in time.
+    pub async fn meet(
+        &self,
+        socket: Socket,
+        mut peer: Peer,
+        idle: Option<Duration>,
+    ) -> io::Result<Met> {
+        let mut wire = Wire::new(socket, idle);
+        if self.proxy_protocol {
+            if !peer.is_one_of(&self.proxies) {
+                return Err(io::Error::other("it is not one of the `proxies`"));
+            }
+            let header = timeout(HEADER_WITHIN, proxy::header(&mut wire, peer));
+            let (client, more) = header.await??;
+            peer = client;
+            wire.put_back(more.freeze());
+        }
+        let stream = match &self.tls {
+            None => Stream::Plain(wire),
+            Some(tls) => {
+                let accepted = timeout(HANDSHAKE_WITHIN, tls.accept(wire)).await;
+                Stream::Tls(Box::new(accepted??))
+            }
+        };
+        Ok(Met { stream, peer })
+    }
+}
+
+/// How to make browsers and tools trust an authority.
+fn trust(certificate: &Path) -> String {
+    let path = certificate.display();
+    format!(
+        "its certificate is for development: trust the authority in `{path}` with `curl --cacert {path}`, \
+         or on Debian for the whole machine with `sudo cp {path} \
+         /usr/local/share/ca-certificates/embly-dev.crt && sudo update-ca-certificates`"
+    )
+}
+
+impl Site {
+    /// Looks at the files of certificates, as long as it is polled.
+    pub(super) async fn follow_certificates(self: Arc<Self>) {
+        loop {
+            sleep(LOOK_EVERY).await;
+            let transport = self.transport();
+            let Some(tls) = transport.tls.clone().filter(tls::Server::has_files) else {
+                continue;
+            };
+            // A panic was printed.
+            let told = tokio::task::spawn_blocking(move || tls.reload()).await;
+            let Gateway {
+                name, switchboard, ..
+            } = &*self.first();
+            for told in told.unwrap_or_default() {
+                match told {
+                    Ok(file) => switchboard.reporter().info(format!(
+                        "gateway `{name}`: new certificate from `{}`",
+                        file.display()
+                    )),
+                    Err(error) => switchboard.reporter().warn(format!(
+                        "gateway `{name}`: {error}; the certificate is the one from before"
+                    )),
+                }
+            }
+        }
+    }
+}
