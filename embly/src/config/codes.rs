@@ -220,6 +220,10 @@ codes! {
     FILES "E197" "files that cannot be served"
         "`root` is a folder, relative to that of the project file. The path of the route ends with \
          `{name...}`, which is the file's path below `root`. `not_found` is a file below it."
+    WEBSOCKET "E198" "not how WebSockets are served"
+        "`websocket` stands beside the `function` of a route, or in a gateway of type websocket: `true`, or \
+         its keys. A handshake is a GET, so such a route takes no other `methods`. `origins` are as \
+         browsers send them: `https://example.test`, with a port where it is not the usual one."
     MEMORY_SUM "W101" "limits that together exceed the machine"
         "`concurrency` invocations that each use all of `memory` would need more than the \
          machine has. That is fine while most of them use less; when they do not, invocations \

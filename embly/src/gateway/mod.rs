@@ -92,7 +92,9 @@ impl Site {
     pub async fn serve(self: Arc<Self>, listener: Arc<Listener>, closing: watch::Receiver<bool>) {
         let first = self.first();
         match first.kind {
-            GatewayKind::Http => http::serve(self, listener, closing).await,
+            GatewayKind::Http | GatewayKind::Websocket => {
+                http::serve(self, listener, closing).await
+            }
             GatewayKind::Tcp => tcp::serve(first, listener, closing).await,
         }
     }

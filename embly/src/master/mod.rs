@@ -339,7 +339,7 @@ impl Master {
         let gateway = Gateway::new(config, behind, Arc::clone(&self.switchboard), self.dev);
         self.reporter.event(&Event::Listening {
             gateway: &config.name,
-            url: &format!("{}://{at}", config.kind.name()),
+            url: &format!("{}://{at}", config.kind.scheme()),
             address: gateway.address,
             function: config.function.as_deref(),
             routes: config.routes.len(),

@@ -19,6 +19,7 @@ pub mod servers;
 pub mod session;
 pub mod sql;
 pub mod user;
+pub mod websocket;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};

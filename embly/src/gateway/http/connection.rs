@@ -15,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, Interest, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Sleep, sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::super::{Site, closed};
 use super::exchange;
@@ -48,6 +49,10 @@ pub struct Client {
     pub at: SocketAddr,
     stream: Arc<TcpStream>,
     requests: Arc<Requests>,
+    /// What the connection has become, where it is not HTTP any more.
+    pub upgraded: TaskTracker,
+    /// True when the gateway closes.
+    pub closing: watch::Receiver<bool>,
 }
 
 /// Who asks, as far as one request is concerned.
@@ -92,14 +97,25 @@ pub async fn serve(
     site: Arc<Site>,
     stream: TcpStream,
     at: SocketAddr,
-    mut closing: watch::Receiver<bool>,
+    closing: watch::Receiver<bool>,
 ) {
     let stream = Arc::new(stream);
     let client = Client {
         at,
-        stream: Arc::clone(&stream),
+        stream,
         requests: Arc::default(),
+        upgraded: TaskTracker::new(),
+        closing: closing.clone(),
     };
+    let upgraded = client.upgraded.clone();
+    http(site, client, closing).await;
+    upgraded.close();
+    upgraded.wait().await;
+}
+
+/// Serves its requests.
+async fn http(site: Arc<Site>, client: Client, mut closing: watch::Receiver<bool>) {
+    let stream = Arc::clone(&client.stream);
     let Limits {
         request_head: head_limit,
         idle,
@@ -126,7 +142,7 @@ pub async fn serve(
         .max_header_list_size(u32::try_from(head_most).unwrap_or(u32::MAX))
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN);
-    let mut connection = pin!(builder.serve_connection(
+    let mut connection = pin!(builder.serve_connection_with_upgrades(
         TokioIo::new(Shared::new(stream, idle.or(Some(IDLE)))),
         service
     ));

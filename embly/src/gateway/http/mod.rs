@@ -10,6 +10,7 @@ mod files;
 pub mod head;
 mod refuse;
 mod route;
+mod websocket;
 
 use std::sync::Arc;
 
