@@ -145,7 +145,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         None => (1005, ""),
     };
     if json {
-        print(&json!({"kind": "close", "code": code, "reason": reason}).to_string())?;
+        print(&json!({"event": "closed", "code": code, "reason": reason}).to_string())?;
     }
     let said = if reason.is_empty() { "" } else { ": " };
     reporter.info(format!("closed with {code}{said}{reason}"));
@@ -232,11 +232,11 @@ fn show(message: &Message, json: bool) -> Result<(), String> {
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
     match message {
         Message::Text(text) if json => {
-            print(&json!({"kind": "text", "text": text.as_str()}).to_string())
+            print(&json!({"event": "received", "kind": "text", "text": text.as_str()}).to_string())
         }
         Message::Text(text) => print(text),
         Message::Binary(bytes) if json => {
-            print(&json!({"kind": "binary", "hex": hex(bytes)}).to_string())
+            print(&json!({"event": "received", "kind": "binary", "hex": hex(bytes)}).to_string())
         }
         Message::Binary(bytes) => print(&hex(bytes)),
         // They are answered, and of no interest.

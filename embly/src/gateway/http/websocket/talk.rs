@@ -386,7 +386,11 @@ async fn farewell(mut sink: Sink, frame: Option<Option<CloseFrame>>) {
 
 /// Takes what a function says when nobody listens any more, and drops it.
 async fn drain(mut source: Source) {
-    while source.next().await.is_some() {}
+    while let Some(event) = source.next().await {
+        if let StreamEvent::Ended(_) = event {
+            return;
+        }
+    }
 }
 
 /// Says that we close, if we have not, waits for the client to say so as well, and ends the
