@@ -31,6 +31,7 @@
 //! # A tour
 //!
 //! - [`http`]: functions behind an http gateway: [`http::run`], [`http::run_catch_error`].
+//! - [`websocket`]: functions that hold a WebSocket: [`websocket::run`].
 //! - [`run`]: functions behind a tcp gateway, and those that other functions start.
 //! - [`Conn`]: the stream to whoever called, and to every child.
 //! - [`spawn_function`], [`spawn_with`], [`kill`]: start another function of the project, and end it.
@@ -61,6 +62,7 @@ pub mod prelude;
 pub mod sql;
 #[cfg(feature = "tcp")]
 pub mod tcp;
+pub mod websocket;
 
 mod entry;
 mod names;

@@ -200,6 +200,7 @@ gateways:
         hosts: Vec::new(),
         function: Some("listener".to_owned()),
         routes: Vec::new(),
+        websocket: None,
     };
     assert_eq!(project.gateways, [gateway]);
 }

@@ -67,7 +67,7 @@ fn malformed(text: &str) -> Failed {
 }
 
 /// The request and the length of its head; `None` when more bytes are needed.
-fn parse(bytes: &[u8]) -> Result<Option<(Request<Body>, usize)>, String> {
+pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Request<Body>, usize)>, String> {
     let mut headers = [httparse::EMPTY_HEADER; MAX_HEADERS];
     let mut head = httparse::Request::new(&mut headers);
     let len = match head.parse(bytes).map_err(|error| error.to_string())? {

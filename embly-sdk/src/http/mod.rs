@@ -30,7 +30,7 @@ mod body;
 mod chunked;
 #[cfg(feature = "http-client")]
 pub mod client;
-mod head;
+pub(crate) mod head;
 mod response;
 mod run;
 mod status;

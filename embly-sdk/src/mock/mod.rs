@@ -88,6 +88,7 @@ use crate::{
     sys::mock::{guest, world::Start},
     task::{newcomers, reactor},
     warning::{self, Limit},
+    websocket,
 };
 use std::{sync::Arc, time::Duration};
 
@@ -179,6 +180,23 @@ where
     R: Outcome<Kind>,
 {
     spawn(move |conn| http::serve(conn, OnError::Answer, &handler))
+}
+
+/// Starts a handler of `embly::websocket::run` with this request; the test has the client's end: what
+/// it sends is what the handler receives.
+///
+/// There is no gateway between the two, so a close is not answered by itself, and when the
+/// handler returns there is no close either, but the end.
+///
+/// # Panics
+/// When the handler has ended before it got the request.
+pub fn websocket<H, R, Kind>(handler: H, request: Request<()>) -> websocket::Socket
+where
+    H: Fn(websocket::Socket) -> R + Send + Sync + 'static,
+    R: Outcome<Kind>,
+{
+    let conn = spawn(move |conn| websocket::serve(conn, &handler));
+    websocket::Socket::of_client(conn, request).expect("a handler that was just started reads")
 }
 
 /// In a handler: ends this invocation in this way.

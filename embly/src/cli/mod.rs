@@ -12,6 +12,7 @@ mod secrets;
 mod serve;
 mod store;
 mod toolchain;
+mod ws;
 
 use std::net::IpAddr;
 use std::path::PathBuf;
@@ -65,6 +66,11 @@ enum Command {
         #[command(subcommand)]
         command: store::Command,
     },
+    /// Talk to a WebSocket: lines are sent as text, messages are printed, bytes as hex
+    #[command(
+        after_help = "Examples:\n  embly ws ws://127.0.0.1:8080/chat\n  echo hello | embly ws -H 'Origin: https://example.test' wss://example.test/chat"
+    )]
+    Ws(ws::Ws),
     /// Say what is there, what is missing, and what to type
     Doctor,
     /// The compiler for functions
@@ -206,6 +212,7 @@ pub fn main() -> ExitCode {
         Command::Check(kept) => check::run(&kept, &reporter),
         Command::Store { command } => store::run(&command, &reporter),
         Command::Secrets { command } => secrets::run(&command, &reporter),
+        Command::Ws(ws) => ws::run(&ws, &reporter),
         Command::Doctor => doctor::run(&reporter),
         Command::Toolchain {
             command: Toolchain::Install,

@@ -227,11 +227,15 @@ codes! {
         "`to` is a path or a whole URL. `{name}` in it is a parameter of the route. `status` is \
          301, 302, 303, 307 or 308."
     HTTP_ONLY "E196" "a key for gateways of type http"
-        "`hosts` and `routes` look into HTTP requests. A gateway of type tcp sees none, so the key \
-         would have no effect."
+        "`hosts` and `routes` look into HTTP requests. A gateway of type tcp sees none, and one \
+         of type websocket has one function for all of them, so the key would have no effect."
     FILES "E197" "files that cannot be served"
         "`root` is a folder, relative to that of the project file. The path of the route ends with \
          `{name...}`, which is the file's path below `root`. `not_found` is a file below it."
+    WEBSOCKET "E198" "not how WebSockets are served"
+        "`websocket` stands beside the `function` of a route, or in a gateway of type websocket: `true`, or \
+         its keys. A handshake is a GET, so such a route takes no other `methods`. `origins` are as \
+         browsers send them: `https://example.test`, with a port where it is not the usual one."
     CRON "E210" "not a schedule"
         "`schedule` has five fields: minute, hour, day of the month, month, day of the week, each a \
          number, `*`, a list `1,2`, a range `1-5` or a step `*/5`; a sixth in front is the second. \

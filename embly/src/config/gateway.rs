@@ -9,7 +9,7 @@ use super::fields::{Field, Fields};
 use super::function::World;
 use super::problem::{Problem, Problems, quote};
 use super::tree::Node;
-use super::{Gateway, GatewayKind, Proxies, route, suggest, transport};
+use super::{Gateway, GatewayKind, Proxies, route, suggest, transport, websocket};
 use crate::routes::HostPattern;
 
 /// Where a gateway listens if the file does not say: not reachable from other machines.
@@ -52,14 +52,17 @@ pub(super) fn read(
         None => Some(BIND),
     };
     let port = fields.get("port").and_then(|field| port(field, problems));
-    for key in ["hosts", "routes"] {
-        if let (Some(field), Some(GatewayKind::Tcp)) = (fields.get(key), kind) {
-            let message = format!("`{key}` has no effect on a gateway of type tcp");
+    for (key, only) in [("hosts", None), ("routes", Some(GatewayKind::Websocket))] {
+        let blind = kind.filter(|kind| *kind == GatewayKind::Tcp || Some(*kind) == only);
+        if let (Some(field), Some(kind)) = (fields.get(key), blind) {
+            let kind = kind.name();
+            let message = format!("`{key}` has no effect on a gateway of type {kind}");
             let span = field.entry.key_span.clone();
             let problem = Problem::new(&codes::HTTP_ONLY, span, message);
             problems.push(problem.help("remove it, or write `type: http`"));
         }
     }
+    let websocket = websocket::of_gateway(fields, kind, world, problems);
     let hosts = fields.get("hosts");
     let hosts = hosts.map_or_else(Vec::new, |field| route::hosts(field, problems));
     let function = fields.get("function");
@@ -71,7 +74,8 @@ pub(super) fn read(
     let function = function.map(|field| function_name(field, functions, problems));
     let routes = fields.get("routes");
     let routes = routes.map(|field| route::routes(field, &beside, problems));
-    if function.is_none() && (routes.is_none() || kind == Some(GatewayKind::Tcp)) {
+    let only_function = matches!(kind, Some(GatewayKind::Tcp | GatewayKind::Websocket));
+    if function.is_none() && (routes.is_none() || only_function) {
         let title = name.map_or("a gateway".to_owned(), |name| format!("gateway `{name}`"));
         let message = format!("{title} leads nowhere");
         let problem = Problem::new(&codes::ROUTE_TARGET, item.span.clone(), message);
@@ -113,6 +117,7 @@ pub(super) fn read(
             None => None,
         },
         routes: routes.unwrap_or_default(),
+        websocket,
     })
 }
 
@@ -124,7 +129,7 @@ fn kind(field: Field<'_>, problems: &mut Problems) -> Option<GatewayKind> {
         let names = GatewayKind::ALL.iter().map(|kind| kind.name());
         let help = match suggest::nearest(text, names) {
             Some(near) => format!("did you mean `type: {near}`?"),
-            None => "write `type: http` or `type: tcp`".to_owned(),
+            None => "write `type: http`, `type: tcp` or `type: websocket`".to_owned(),
         };
         problems.push(Problem::new(&codes::GATEWAY_TYPE, field.span(), message).help(help));
     }
@@ -254,7 +259,8 @@ impl Taken {
 impl Place {
     /// Whether both can be one socket.
     fn beside(&self, other: &Self) -> bool {
-        self.bind == other.bind && [self.kind, other.kind] == [GatewayKind::Http; 2]
+        let by_host = self.kind != GatewayKind::Tcp && self.kind == other.kind;
+        self.bind == other.bind && by_host
     }
 
     /// Whether both can be one socket and are told apart by the host of a request.

@@ -121,6 +121,22 @@ pub(super) fn time(
     limit.time()
 }
 
+/// Reads the size of something that is held in memory, for the reason `why`.
+pub(super) fn held(
+    field: Field<'_>,
+    (least, most): (u64, u64),
+    why: &str,
+    machine: &Machine,
+    problems: &mut Problems,
+) -> Option<u32> {
+    let mut limit = Limit {
+        field,
+        machine,
+        problems,
+    };
+    limit.held(least, most, why)
+}
+
 /// Reads `reuse`; what is wrong stays as it is without it.
 pub(super) fn reuse(field: Field<'_>, machine: &Machine, problems: &mut Problems) -> Reuse {
     let mut reuse = Reuse::default();

@@ -3,7 +3,7 @@
 //! [`find`] looks for the file, [`load`] makes a [`Project`] of it or says all that is
 //! wrong with it. On the way: `read` (text), `yaml` (a `tree` in which everything knows its
 //! place), `fields` (the keys that `schema` knows), then `function` and `gateway` with
-//! `route`, `environment`, `secret`, `limit`, `allow`, `http`, `tcp`, `store`, `paths` (values). What
+//! `route`, `environment`, `secret`, `limit`, `allow`, `http`, `tcp`, `store`, `paths`, `websocket` (values). What
 //! is wrong goes to [`Problems`] and the rest is read on; `codes` is the table of all that can be
 //! wrong.
 
@@ -35,6 +35,7 @@ mod tcp;
 mod transport;
 mod tree;
 mod units;
+mod websocket;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -181,6 +182,21 @@ pub struct Gateway {
     pub function: Option<String>,
     /// In the order of the file.
     pub routes: Vec<Route>,
+    /// How it serves WebSockets, if that is what it is for.
+    pub websocket: Option<Websocket>,
+}
+
+/// How WebSockets are served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Websocket {
+    /// The most bytes of one message, either way.
+    pub message: u32,
+    /// So often a silent client is asked whether it is there; `None`: never.
+    pub ping: Option<Duration>,
+    /// Pages of these origins may connect; none: all.
+    pub origins: Vec<String>,
+    /// Subprotocols that the function speaks, the best first.
+    pub protocols: Vec<String>,
 }
 
 /// Those who stand before a gateway and are trusted.
@@ -222,6 +238,8 @@ pub struct Route {
     pub target: Target,
     /// Variables on top of the function's own.
     pub env: BTreeMap<String, String>,
+    /// Its function takes WebSockets, and nothing else.
+    pub websocket: Option<Websocket>,
 }
 
 /// What answers a request.
@@ -271,16 +289,28 @@ pub enum GatewayKind {
     Http,
     /// One invocation for each connection.
     Tcp,
+    /// HTTP that takes WebSockets only: one invocation for each.
+    Websocket,
 }
 
 impl GatewayKind {
-    const ALL: [GatewayKind; 2] = [GatewayKind::Http, GatewayKind::Tcp];
+    const ALL: [GatewayKind; 3] = [GatewayKind::Http, GatewayKind::Tcp, GatewayKind::Websocket];
 
     /// As the project file says it.
     pub fn name(self) -> &'static str {
         match self {
             GatewayKind::Http => "http",
             GatewayKind::Tcp => "tcp",
+            GatewayKind::Websocket => "websocket",
+        }
+    }
+
+    /// The scheme of its URLs.
+    pub fn scheme(self) -> &'static str {
+        match self {
+            GatewayKind::Http => "http",
+            GatewayKind::Tcp => "tcp",
+            GatewayKind::Websocket => "ws",
         }
     }
 }

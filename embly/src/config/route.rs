@@ -11,7 +11,7 @@ use super::function::World;
 use super::gateway::function_name;
 use super::problem::{Problem, Problems, quote};
 use super::tree::{Node, Value};
-use super::{Files, Piece, Redirect, Route, Target, limit, paths, schema, suggest};
+use super::{Files, Piece, Redirect, Route, Target, limit, paths, schema, suggest, websocket};
 use crate::routes::{HostPattern, Pattern, Table, Takes};
 
 /// Those that people mean; others are taken as well.
@@ -83,9 +83,12 @@ pub(super) fn routes(field: Field<'_>, beside: &Beside<'_>, problems: &mut Probl
             continue;
         };
         let path = fields.get("path").and_then(|field| path(field, problems));
+        let websocket = websocket::of_route(&fields, beside.world, problems);
         let methods = fields.get("methods");
         let methods = match methods {
             _ if fields.get("files").is_some() => Some(Some(of_files())),
+            // A handshake is a GET.
+            _ if websocket.is_some() => Some(Some(["GET".to_owned()].into())),
             Some(field) => methods_of(field, problems),
             None => Some(None),
         };
@@ -119,6 +122,7 @@ pub(super) fn routes(field: Field<'_>, beside: &Beside<'_>, problems: &mut Probl
                 methods,
                 target,
                 env,
+                websocket,
             });
         }
     }

@@ -224,6 +224,11 @@ pub(super) static GATEWAY: Section = Section {
             &["paths", "rules", "locations"],
         ),
         optional(
+            "websocket",
+            "websocket: {message: 1MiB}",
+            &["ws", "sockets"],
+        ),
+        optional(
             "tls",
             "tls: {cert: ./cert.pem, key: ./key.pem}",
             &["ssl", "https", "certificates"],
@@ -301,10 +306,37 @@ pub(super) static ROUTE: Section = Section {
             "files: {root: ./public}",
             &["static", "root", "folder", "dir"],
         ),
+        optional("websocket", "websocket: true", &["ws", "socket", "upgrade"]),
         optional(
             "env",
             "env: {KEY: value}",
             &["environment", "variables", "vars"],
+        ),
+    ],
+};
+
+pub(super) static WEBSOCKET: Section = Section {
+    what: "`websocket`",
+    keys: &[
+        optional(
+            "message",
+            "message: 1MiB",
+            &["max_message", "size", "max_size"],
+        ),
+        optional(
+            "ping",
+            "ping: 30s",
+            &["heartbeat", "keep_alive", "interval"],
+        ),
+        optional(
+            "origins",
+            "origins: [\"https://example.test\"]",
+            &["origin", "allowed_origins"],
+        ),
+        optional(
+            "protocols",
+            "protocols: [chat.v1]",
+            &["protocol", "subprotocols", "subprotocol"],
         ),
     ],
 };
@@ -490,6 +522,7 @@ static ALL: &[(&Section, &str)] = &[
     (&TLS, "the `tls` of a gateway"),
     (&ROUTE, "an item of `routes`, in a gateway"),
     (&REDIRECT, "the `redirect` of a route"),
+    (&WEBSOCKET, "the `websocket` of a route or gateway"),
     (&FILES, "the `files` of a route"),
     (&NOT_FOUND, "`not_found`, in the `files` of a route"),
     (&LIMITS, "the `limits` of a function"),

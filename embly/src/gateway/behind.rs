@@ -17,6 +17,8 @@ pub struct Behind {
     pub routes: Table<Arc<Route>>,
     /// What takes those that no route matches, or all.
     pub function: Option<Arc<str>>,
+    /// How that function takes WebSockets, if it takes nothing else.
+    pub websocket: Option<Arc<config::Websocket>>,
 }
 
 /// Where a request leads.
@@ -28,6 +30,8 @@ pub struct Route {
     pub target: Target,
     /// Variables on top of the function's own, `KEY=value`.
     pub env: Arc<[String]>,
+    /// How its function takes WebSockets, if it takes nothing else.
+    pub websocket: Option<Arc<config::Websocket>>,
 }
 
 /// What answers a request.
@@ -75,6 +79,7 @@ impl Behind {
                 name: route.name.clone(),
                 target,
                 env: env.map(|(key, value)| format!("{key}={value}")).collect(),
+                websocket: route.websocket.clone().map(Arc::new),
             });
             let added = routes.add(route.path.clone(), route.methods.clone(), behind);
             debug_assert!(added.is_ok(), "the project file was checked");
@@ -83,6 +88,7 @@ impl Behind {
             hosts: gateway.hosts.clone(),
             routes,
             function: gateway.function.as_deref().map(Arc::from),
+            websocket: gateway.websocket.clone().map(Arc::new),
         })
     }
 

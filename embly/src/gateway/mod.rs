@@ -116,7 +116,9 @@ impl Site {
         let following = Arc::clone(&self).follow_certificates();
         let serving = async {
             match first.kind {
-                GatewayKind::Http => http::serve(self, listener, closing).await,
+                GatewayKind::Http | GatewayKind::Websocket => {
+                    http::serve(self, listener, closing).await;
+                }
                 GatewayKind::Tcp => tcp::serve(self, first, listener, closing).await,
             }
         };

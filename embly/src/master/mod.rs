@@ -141,7 +141,8 @@ fn scheme(gateway: &config::Gateway) -> &'static str {
     match (gateway.kind, &gateway.tls) {
         (GatewayKind::Http, Some(_)) => "https",
         (GatewayKind::Tcp, Some(_)) => "tls",
-        (kind, None) => kind.name(),
+        (GatewayKind::Websocket, Some(_)) => "wss",
+        (kind, None) => kind.scheme(),
     }
 }
 

@@ -20,6 +20,7 @@ pub mod session;
 pub mod sql;
 pub mod tls;
 pub mod user;
+pub mod websocket;
 
 use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Write};

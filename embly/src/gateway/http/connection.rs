@@ -12,6 +12,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tokio_util::task::TaskTracker;
 
 use super::super::{Peer, Site, Socket, Stream, Transport, closed};
 use super::{exchange, forwarded};
@@ -49,6 +50,10 @@ pub struct Client {
     transport: Arc<Transport>,
     socket: Socket,
     requests: Arc<Requests>,
+    /// What the connection has become, where it is not HTTP any more.
+    pub upgraded: TaskTracker,
+    /// True when the gateway closes.
+    pub closing: watch::Receiver<bool>,
 }
 
 /// Who asks, as far as one request is concerned.
@@ -159,8 +164,13 @@ pub async fn serve(
         transport,
         socket,
         requests: Arc::default(),
+        upgraded: TaskTracker::new(),
+        closing: closing.clone(),
     };
+    let upgraded = client.upgraded.clone();
     serve_stream(site, met.stream, client, head_limit as usize, closing).await;
+    upgraded.close();
+    upgraded.wait().await;
 }
 
 async fn serve_stream(
@@ -191,7 +201,8 @@ async fn serve_stream(
         .max_header_list_size(u32::try_from(head_most).unwrap_or(u32::MAX))
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PONG_WITHIN);
-    let mut connection = pin!(builder.serve_connection(TokioIo::new(stream), service));
+    let mut connection =
+        pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     // Whatever ends a connection early is the client's doing, and its request says so.
     tokio::select! {
         _ = connection.as_mut() => return,

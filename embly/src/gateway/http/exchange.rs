@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use protos::{Ending, Reason};
@@ -22,7 +22,8 @@ use super::forwarded::is_of_proxies;
 use super::head::{self, Head, REQUEST_ID, RequestBody};
 use super::refuse;
 use super::route::{self, Asked, Asset, Decision};
-use crate::limits::{IDLE, WALL_HTTP};
+use super::websocket;
+use crate::limits::{IDLE, Limits, WALL_HTTP};
 use crate::pool::Function;
 use crate::switchboard::{Exchange, Origin, Sink, Source, StreamEvent, Times};
 
@@ -67,6 +68,10 @@ pub async fn handle(
     };
     let gateway = &at;
     access.function = Arc::clone(&asked.name);
+    if let Some(settings) = asked.websocket() {
+        let to = (gateway, &asked, client);
+        return websocket::answer(to, settings, request, &request_id, access).await;
+    }
     let answered = answer(gateway, &asked, client, request, &request_id, &mut access).await;
     match answered {
         Ok(((head, body, source), most)) => {
@@ -78,30 +83,42 @@ pub async fn handle(
             let answer = Answer::new(head.framing, body, source, access, most);
             Ok(response.map(|()| Body::Answer(Box::new(answer))))
         }
-        Err(Refusal { mut ending, status }) => {
-            if ending.reason == Reason::Overloaded {
-                let wait = gateway.refusals.wait(Instant::now());
-                if !wait.is_zero() {
-                    tokio::select! {
-                        () = sleep(wait) => {}
-                        () = client.reset() => return Err(NoAnswer),
-                    }
-                }
+        Err(refusal) => refused((gateway, client), refusal, &headers, &request_id, access).await,
+    }
+}
+
+/// Answers instead of the function.
+///
+/// # Errors
+/// [`NoAnswer`].
+pub async fn refused(
+    (gateway, client): (&Gateway, &Client),
+    Refusal { mut ending, status }: Refusal,
+    headers: &HeaderMap,
+    request_id: &HeaderValue,
+    mut access: Access,
+) -> Result<Response<Body>, NoAnswer> {
+    if ending.reason == Reason::Overloaded {
+        let wait = gateway.refusals.wait(Instant::now());
+        if !wait.is_zero() {
+            tokio::select! {
+                () = sleep(wait) => {}
+                () = client.reset() => return Err(NoAnswer),
             }
-            access.reason = Some(ending.reason);
-            let status = status
-                .or_else(|| StatusCode::from_u16(ending.reason.http_status()?).ok())
-                .ok_or(NoAnswer)?;
-            if gateway.dev {
-                let reporter = gateway.switchboard.reporter();
-                reporter.masks().mask_in(&mut ending.detail);
-            }
-            let response = refuse::answer(status, &ending, &headers, &request_id, gateway.dev);
-            access.status = Some(status.as_u16());
-            access.bytes = response.body().len() as u64;
-            Ok(response.map(Body::full))
         }
     }
+    access.reason = Some(ending.reason);
+    let status = status
+        .or_else(|| StatusCode::from_u16(ending.reason.http_status()?).ok())
+        .ok_or(NoAnswer)?;
+    if gateway.dev {
+        let reporter = gateway.switchboard.reporter();
+        reporter.masks().mask_in(&mut ending.detail);
+    }
+    let response = refuse::answer(status, &ending, headers, request_id, gateway.dev);
+    access.status = Some(status.as_u16());
+    access.bytes = response.body().len() as u64;
+    Ok(response.map(Body::full))
 }
 
 /// Answers with a file.
@@ -146,7 +163,8 @@ async fn file(
 pub struct NoAnswer;
 
 /// Why a request does not get the function's answer.
-struct Refusal {
+#[derive(Debug)]
+pub struct Refusal {
     ending: Ending,
     /// Another status than that of the ending's reason.
     status: Option<StatusCode>,
@@ -170,6 +188,62 @@ fn new_request_id() -> HeaderValue {
 /// The head, what followed it, and the rest.
 type Answered = (Head, BytesMut, Source);
 
+/// An invocation for a request, which is then as the function gets it.
+#[derive(Debug)]
+pub struct Started {
+    /// Both ways.
+    pub exchange: Exchange,
+    /// What is started.
+    pub function: Arc<Function>,
+    /// What it is told beside the request, as headers.
+    pub told: Vec<(String, String)>,
+}
+
+/// Starts the function, when there is room for it.
+///
+/// # Errors
+/// Why not.
+pub async fn start(
+    (gateway, asked, client): (&Arc<Gateway>, &Asked, &Client),
+    times: impl Fn(&Limits) -> Times,
+    request: &mut Request<Incoming>,
+    request_id: &HeaderValue,
+    access: &mut Access,
+) -> Result<Started, Refusal> {
+    let function = asked.current()?;
+    check_size(request, &function)?;
+    let Admitted {
+        function,
+        permit,
+        queued,
+    } = admit::admit(gateway, asked, client, function).await?;
+    let origin = Origin {
+        gateway: Some(Arc::clone(&gateway.name)),
+        request_id: request_id.to_str().ok().map(Arc::from),
+        queued,
+        env: asked.route.as_ref().map(|route| Arc::clone(&route.env)),
+    };
+    let times = times(&function.limits);
+    let exchange = gateway
+        .switchboard
+        .start(Arc::clone(&function), permit, origin, times)?;
+    access.address = Some(exchange.source.address());
+    asked.rewrite(request);
+    let mut told = asked.headers();
+    let asker = client.asker();
+    told.push(("embly-client".to_owned(), asker.ip.to_string()));
+    told.push(("embly-scheme".to_owned(), asker.scheme.to_owned()));
+    told.push((
+        REQUEST_ID.to_string(),
+        request_id.to_str().unwrap_or_default().to_owned(),
+    ));
+    Ok(Started {
+        exchange,
+        function,
+        told,
+    })
+}
+
 /// The answer, and the limit `response_body` that holds for it.
 async fn answer(
     gateway: &Arc<Gateway>,
@@ -179,41 +253,22 @@ async fn answer(
     request_id: &HeaderValue,
     access: &mut Access,
 ) -> Result<(Answered, u64), Refusal> {
-    let function = asked.current()?;
-    check_size(&request, &function)?;
-    let Admitted {
-        function,
-        permit,
-        queued,
-    } = admit::admit(gateway, asked, client, function).await?;
-    let limits = &function.limits;
-    let times = Times {
+    let was_head = request.method() == http::Method::HEAD;
+    let times = |limits: &Limits| Times {
         wall: limits.wall.or(Some(WALL_HTTP)),
         idle: limits.idle.or(Some(IDLE)),
         head: true,
         total: limits.total,
         background: limits.background,
     };
-    let origin = Origin {
-        gateway: Some(Arc::clone(&gateway.name)),
-        request_id: request_id.to_str().ok().map(Arc::from),
-        queued,
-        env: asked.route.as_ref().map(|route| Arc::clone(&route.env)),
-    };
-    let body_limit = limits.request_body.unwrap_or(u64::MAX);
-    let most = limits.response_body.unwrap_or(u64::MAX);
-    let Exchange { sink, source } = gateway.switchboard.start(function, permit, origin, times)?;
-    access.address = Some(source.address());
-    let was_head = request.method() == http::Method::HEAD;
-    asked.rewrite(&mut request);
-    let mut told = asked.headers();
-    let asker = client.asker();
-    told.push(("embly-client".to_owned(), asker.ip.to_string()));
-    told.push(("embly-scheme".to_owned(), asker.scheme.to_owned()));
-    told.push((
-        REQUEST_ID.to_string(),
-        request_id.to_str().unwrap_or_default().to_owned(),
-    ));
+    let to = (gateway, asked, client);
+    let Started {
+        exchange: Exchange { sink, source },
+        function,
+        told,
+    } = start(to, times, &mut request, request_id, access).await?;
+    let body_limit = function.limits.request_body.unwrap_or(u64::MAX);
+    let most = function.limits.response_body.unwrap_or(u64::MAX);
     tokio::spawn(upload(request, told, sink, body_limit));
     let (head, body, source) = tokio::select! {
         answered = receive_head(source, was_head) => answered?,

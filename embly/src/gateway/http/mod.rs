@@ -11,6 +11,7 @@ mod forwarded;
 pub mod head;
 mod refuse;
 mod route;
+mod websocket;
 
 use std::sync::Arc;
 

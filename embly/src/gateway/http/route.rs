@@ -13,7 +13,7 @@ use super::super::Gateway;
 use super::super::behind::{Route, Target};
 use super::files::Found as File;
 use super::refuse;
-use crate::config::{Piece, Redirect};
+use crate::config::{Piece, Redirect, Websocket};
 use crate::pool::Function;
 use crate::routes::{Found, normal};
 
@@ -72,6 +72,14 @@ pub struct Asked {
 }
 
 impl Asked {
+    /// How the function takes WebSockets, if it takes nothing else.
+    pub fn websocket(&self) -> Option<Arc<Websocket>> {
+        match &self.route {
+            Some(route) => route.websocket.clone(),
+            None => self.gateway.behind().websocket.clone(),
+        }
+    }
+
     /// The function itself, as it is now. Where the project has lost it meanwhile the request is
     /// routed again.
     ///

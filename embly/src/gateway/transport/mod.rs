@@ -113,6 +113,8 @@ impl Transport {
         }
         let alpn: &[&[u8]] = match first.kind {
             GatewayKind::Http => &[b"h2", b"http/1.1"],
+            // There are none over HTTP/2 here.
+            GatewayKind::Websocket => &[b"http/1.1"],
             GatewayKind::Tcp => &[],
         };
         let tls = tls::Server::new(&files, made, alpn).map_err(|source| TransportError::Tls {

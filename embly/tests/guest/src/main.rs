@@ -17,10 +17,11 @@ mod tcp;
 mod warnings;
 mod wasi;
 mod web;
+mod websocket;
 
 use std::io::Write;
 
-use embly::{Conn, Error, http};
+use embly::{Conn, Error, http, websocket as ws};
 
 fn main() -> Result<(), Error> {
     let name = std::env::args().next().unwrap_or_default();
@@ -42,6 +43,8 @@ fn main() -> Result<(), Error> {
         "echo" => embly::run(echo),
         "greets" => embly::run(greets),
         "script" => embly::run(script::run),
+        "socket" | "socket-too" => ws::run(websocket::socket),
+        "deaf" => ws::run(websocket::deaf),
         "spawns" => http::run(spawn::spawns),
         "asks-many" => http::run(spawn::asks_many),
         "nests" => embly::run(spawn::nests),
