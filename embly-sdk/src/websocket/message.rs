@@ -13,6 +13,9 @@ const PONG: u8 = 10;
 /// A kind, and a length.
 const HEADER: usize = 5;
 
+/// A kind and a payload.
+pub(super) type Frame = (u8, Vec<u8>);
+
 /// A message of a WebSocket, or one of its signals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {
@@ -115,7 +118,7 @@ impl Input {
     }
 
     /// The next frame, if it is all there.
-    pub fn next(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub fn next(&mut self) -> Option<Frame> {
         let unread = &self.bytes[self.start..];
         let (&kind, rest) = unread.split_first()?;
         let (length, rest) = rest.split_first_chunk()?;

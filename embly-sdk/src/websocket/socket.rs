@@ -1,6 +1,6 @@
 //! The WebSocket in a function's hands.
 
-use super::message::{self, Input, Message};
+use super::message::{self, Frame, Input, Message};
 use crate::{
     error::Error,
     http::head,
@@ -131,7 +131,7 @@ impl Socket {
         self.send(Message::Close(Some((code, reason.to_owned()))))
     }
 
-    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Result<Option<(u8, Vec<u8>)>, Error>> {
+    fn poll_frame(&self, cx: &mut Context<'_>) -> Poll<Result<Option<Frame>, Error>> {
         loop {
             let next = self.input.borrow_mut().next();
             if next.is_some() {
