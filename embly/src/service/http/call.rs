@@ -324,7 +324,7 @@ impl Serves {
             .dialler
             .connect(&key.target, key.trust, None)
             .await;
-        let stream = dialled.map_err(|error| Failure::dial(error, &way.entry, &function.name))?;
+        let stream = dialled.map_err(|error| Failure::dial(error, way, function))?;
         let tls_failed =
             |why: String| Failure::new(Kind::Tls, format!("no TLS with `{}`: {why}", key.target));
         let wants_many = key.version == protos::services::http::Version::Http2;
