@@ -3,12 +3,14 @@
 mod host;
 pub mod http;
 mod tcp;
+mod written;
 
 use std::collections::BTreeSet;
 
 pub use host::{Host, HostError, HostPort};
 use http::HttpGrant;
 pub use tcp::{Hosts, TcpGrant};
+pub use written::{Item, Text, Written};
 
 /// The lists of one function.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -27,6 +29,8 @@ pub struct Allow {
     pub http: Vec<HttpGrant>,
     /// SQL stores.
     pub sql: Vec<SqlGrant>,
+    /// All lists as the project file has them, for advice.
+    pub written: Written,
 }
 
 /// Keys of a store that a function may use: those that begin with `prefix`.
@@ -79,14 +83,11 @@ impl Allow {
 
     /// What to write so that it does: the whole line, and where it belongs.
     pub fn advice(&self, right: Right, name: &str, function: &str) -> String {
-        let mut names: Vec<&str> = Vec::new();
+        let (key, mut names) = (right.key(), Vec::new());
         names.extend(self.list(right).into_iter().flatten().map(String::as_str));
+        let there = self.written.has(key) || !names.is_empty();
         names.push(name);
-        format!(
-            "add `{}: [{}]` under `allow` of function `{function}`",
-            right.key(),
-            names.join(", ")
-        )
+        written::line(key, there, &names, &name, function)
     }
 
     const fn list(&self, right: Right) -> Option<&BTreeSet<String>> {
@@ -119,7 +120,7 @@ mod tests {
         };
         assert_eq!(
             allow.advice(Right::Reach, "board", "front"),
-            "add `reach: [a, board]` under `allow` of function `front`"
+            "write `reach: [a, board]` under `allow` of function `front`"
         );
         assert_eq!(
             allow.advice(Right::Register, "board", "front"),

@@ -507,7 +507,8 @@ fn dotenv_is_below_the_environment_and_its_problems_have_places() {
 
     fs::write(&file, "KEY\n\n  1X=y\n").unwrap();
     let found = config::dotenv(&file).unwrap_err();
-    assert_eq!(places(&found), [("E153", 1, 1, 3), ("E153", 3, 3, 4)]);
+    // Where, and not how much: what is there may be a secret.
+    assert_eq!(places(&found), [("E153", 1, 1, 0), ("E153", 3, 3, 0)]);
 }
 
 #[test]

@@ -442,7 +442,7 @@ fn proxy() {
         .next()
         .unwrap();
     let here = format!("127.0.0.1:{port}");
-    let copy = changed("proxy", &[("127.0.0.1:8091", &here)]);
+    let copy = changed("proxy", &[("127.0.0.1:8190", &here)]);
     // A folder that was never built: no matter how long that takes.
     support::project::guest();
     let (code, _, said) = support::output(&["build", copy.path().to_str().unwrap()]);
@@ -460,6 +460,60 @@ fn proxy() {
     }
     let _ = server.kill();
     let _ = server.wait();
+}
+
+/// A server that answers with what it gets, piece by piece, from the first one on.
+fn answers_at_once() -> SocketAddr {
+    support::outbound::server(|mut stream| {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if stream.read(&mut byte).unwrap_or(0) == 0 {
+                return;
+            }
+            head.push(byte[0]);
+        }
+        let head = String::from_utf8(head).unwrap().to_ascii_lowercase();
+        assert!(head.contains("content-length: 8"), "{head}");
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 8\r\n\r\n");
+        for _ in 0..2 {
+            let mut piece = [0; 4];
+            if stream.read_exact(&mut piece).is_err() || stream.write_all(&piece).is_err() {
+                return;
+            }
+        }
+    })
+}
+
+#[test]
+fn proxy_streams_both_ways_at_once() {
+    let here = answers_at_once().to_string();
+    let copy = changed("proxy", &[("127.0.0.1:8190", &here)]);
+    support::project::guest();
+    let (code, _, said) = support::output(&["build", copy.path().to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    let example = Example::start_in("proxy", copy.path());
+    let mut client = connect(example.at("index"));
+    let head =
+        "PUT /files/a HTTP/1.1\r\nhost: test\r\nconnection: close\r\ncontent-length: 8\r\n\r\n";
+    client.write_all(head.as_bytes()).unwrap();
+    // The second half of the request is only written when the first half of the answer is there: who
+    // keeps either back waits for ever.
+    client.write_all(b"one,").unwrap();
+    let mut answer = Vec::new();
+    let ends_so = |answer: &mut Vec<u8>, client: &mut std::net::TcpStream, end: &[u8]| {
+        while !answer.ends_with(end) {
+            let mut piece = [0; 1024];
+            let length = client.read(&mut piece).unwrap();
+            let so_far = String::from_utf8_lossy(answer).into_owned();
+            assert!(length > 0, "{so_far}");
+            answer.extend_from_slice(&piece[..length]);
+        }
+    };
+    ends_so(&mut answer, &mut client, b"one,");
+    assert!(answer.starts_with(b"HTTP/1.1 200"));
+    client.write_all(b"two.").unwrap();
+    ends_so(&mut answer, &mut client, b"one,two.");
 }
 
 #[test]

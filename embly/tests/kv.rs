@@ -59,11 +59,22 @@ fn a_store_is_closed_to_functions_that_do_not_list_it_and_the_error_names_the_li
             get(embly.at("keeps"), "/x1"),
             put(embly.at("keeps"), "/x2", b"?"),
         );
-        for (answer, may, access) in [(read, reads, "read"), (written, writes, "read-write")] {
+        for (answer, may, access, key) in [
+            (read, reads, "read", "x1"),
+            (written, writes, "read-write", "x2"),
+        ] {
             assert_eq!(answer.status == 200, may, "{allow}: {}", answer.text());
-            let line = format!(
-                "add `kv: [{{store: default, access: {access}}}]` under `allow` of function `keeps`"
-            );
+            let item = format!("{{store: default, access: {access}}}");
+            let line = match allow {
+                "" => format!("add `kv: [{item}]`"),
+                // What is there stays, and the key is known.
+                _ if allow.contains("prefix: y") => format!(
+                    "write `kv: [{{store: default, prefix: y}}, {{store: default, prefix: {key}, \
+                     access: {access}}}]`"
+                ),
+                _ => format!("write `kv: [{item}]`"),
+            };
+            let line = format!("{line} under `allow` of function `keeps`");
             assert!(may || answer.text().contains(&line), "{}", answer.text());
         }
     }

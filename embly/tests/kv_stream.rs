@@ -173,8 +173,11 @@ fn what_a_function_may_do_with_a_store_holds_for_every_operation() {
         if !reads {
             let (_, ending) = call.end();
             assert!(ending.starts_with("refused 2 "), "{ending}");
-            let line = "add `kv: [{store: main, access: read}]` under `allow` of function `relays`";
-            assert!(ending.contains(line), "{ending}");
+            let line = format!(
+                "write `kv: [{allow}, {{store: main, access: read}}]` under `allow` of function \
+                 `relays`"
+            );
+            assert!(ending.contains(&line), "{ending}");
             continue;
         }
         for (name, operation, does_read, does_write) in &operations {
@@ -187,7 +190,9 @@ fn what_a_function_may_do_with_a_store_holds_for_every_operation() {
                     Answer::Error(error) if !may => {
                         assert_eq!(error.errno, EACCES, "{what}");
                         assert!(
-                            error.detail.contains("add `kv: [{store: main, access: "),
+                            error.detail.contains(&format!(
+                                "write `kv: [{allow}, {{store: main, prefix: {key}, access: "
+                            )),
                             "{what}"
                         );
                     }
@@ -228,7 +233,7 @@ fn a_store_that_is_not_there_is_named_with_the_lines_to_add() {
     assert!(ending.starts_with("refused 44 "), "{ending}");
     for line in [
         "`- {name: orders, type: kv}` to `stores`",
-        "`kv: [{store: orders,",
+        "`kv: [main, {store: orders, access: read-write}]`",
     ] {
         assert!(ending.contains(line), "{ending}");
     }

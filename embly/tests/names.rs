@@ -143,13 +143,13 @@ fn what_the_project_file_does_not_allow_is_eacces_and_the_log_says_what_to_add()
     assert!(text.contains("status: refused 2 "), "{text}");
     said(
         &embly,
-        "add `reach: [other, board]` under `allow` of function `visits`",
+        "write `reach: [other, board]` under `allow` of function `visits`",
     );
     let text = post(embly.at("spawns"), "/greets", b"").text();
     assert!(text.contains("status: refused 2 "), "{text}");
     let words = said(
         &embly,
-        "add `spawn: [visits, greets]` under `allow` of function `spawns`",
+        "write `spawn: [visits, greets]` under `allow` of function `spawns`",
     );
     assert!(words.starts_with("spawns "), "{words}");
 }

@@ -10,7 +10,7 @@ mod support;
 
 use std::collections::BTreeSet;
 use std::io::{Read, Write};
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 
 use embly::service;
 use support::client::{Response, get};
@@ -47,8 +47,8 @@ const SQL: &str = "embly/sql";
 const HTTP: &str = "embly/http";
 const TCP: &str = "embly/tcp";
 
-/// In a row: the address of a server of this test.
-const HERE: &str = "HERE";
+/// In a row: the address of a server of this test, of another one, and the port of the first.
+const PLACES: [&str; 3] = ["HERE", "THERE", "PORT"];
 
 /// Stores that entries name.
 const STORES: [&str; 4] = [
@@ -222,6 +222,156 @@ const MATRIX: &[Cell] = &[
         "kv: [{store: default, prefix: a}]",
         false,
     ),
+    // What changes and tells at once, several changes at once, and a condition of them.
+    cell(KV, "default:swap:a-swap", "kv: [default]", true),
+    cell(
+        KV,
+        "default:swap:a-swap",
+        "kv: [{store: default, access: read}]",
+        false,
+    ),
+    cell(
+        KV,
+        "default:swap:a-swap",
+        "kv: [{store: default, access: read-write}]",
+        true,
+    ),
+    cell(
+        KV,
+        "default:swap:a-swap",
+        "kv: [{store: default, prefix: a}]",
+        true,
+    ),
+    cell(
+        KV,
+        "default:swap:b-swap",
+        "kv: [{store: default, prefix: a}]",
+        false,
+    ),
+    cell(
+        KV,
+        "default:swap:b-swap",
+        "kv: [{store: default, prefix: b, access: read}, {store: default, prefix: a}]",
+        false,
+    ),
+    cell(KV, "default:increment:a-increment", "kv: [default]", true),
+    cell(
+        KV,
+        "default:increment:a-increment",
+        "kv: [{store: default, access: read}]",
+        false,
+    ),
+    cell(
+        KV,
+        "default:increment:a-increment",
+        "kv: [{store: default, access: read-write}]",
+        true,
+    ),
+    cell(
+        KV,
+        "default:increment:a-increment",
+        "kv: [{store: default, prefix: a}]",
+        true,
+    ),
+    cell(
+        KV,
+        "default:increment:b-increment",
+        "kv: [{store: default, prefix: a}]",
+        false,
+    ),
+    cell(
+        KV,
+        "default:increment:b-increment",
+        "kv: [{store: default, prefix: b, access: read}, {store: default, prefix: a}]",
+        false,
+    ),
+    cell(KV, "default:expire:a-expire", "kv: [default]", true),
+    cell(
+        KV,
+        "default:expire:a-expire",
+        "kv: [{store: default, access: read}]",
+        false,
+    ),
+    cell(
+        KV,
+        "default:expire:a-expire",
+        "kv: [{store: default, access: read-write}]",
+        true,
+    ),
+    cell(
+        KV,
+        "default:expire:a-expire",
+        "kv: [{store: default, prefix: a}]",
+        true,
+    ),
+    cell(
+        KV,
+        "default:expire:b-expire",
+        "kv: [{store: default, prefix: a}]",
+        false,
+    ),
+    cell(
+        KV,
+        "default:expire:b-expire",
+        "kv: [{store: default, prefix: b, access: read}, {store: default, prefix: a}]",
+        false,
+    ),
+    cell(KV, "default:batch:a-batch", "kv: [default]", true),
+    cell(
+        KV,
+        "default:batch:a-batch",
+        "kv: [{store: default, access: read}]",
+        false,
+    ),
+    cell(
+        KV,
+        "default:batch:a-batch",
+        "kv: [{store: default, access: read-write}]",
+        true,
+    ),
+    cell(
+        KV,
+        "default:batch:a-batch",
+        "kv: [{store: default, prefix: a}]",
+        true,
+    ),
+    cell(
+        KV,
+        "default:batch:b-batch",
+        "kv: [{store: default, prefix: a}]",
+        false,
+    ),
+    cell(
+        KV,
+        "default:batch:b-batch",
+        "kv: [{store: default, prefix: b, access: read}, {store: default, prefix: a}]",
+        false,
+    ),
+    cell(KV, "default:check:a2", "kv: [default]", true),
+    cell(
+        KV,
+        "default:check:a2",
+        "kv: [{store: default, access: read}]",
+        false,
+    ),
+    cell(
+        KV,
+        "default:check:a2",
+        "kv: [{store: default, access: read}, {store: default, prefix: a}]",
+        true,
+    ),
+    cell(
+        KV,
+        "default:check:b",
+        "kv: [{store: default, prefix: b, access: read}, {store: default, prefix: a}]",
+        true,
+    ),
+    cell(
+        KV,
+        "default:check:b",
+        "kv: [{store: default, prefix: a}]",
+        false,
+    ),
     // All keys are more than those that begin with `a`.
     cell(
         KV,
@@ -302,6 +452,80 @@ const MATRIX: &[Cell] = &[
         "http: [\"http://example.com/\"]",
         false,
     ),
+    // A wildcard: names below it, on the internet unless the entry says more.
+    cell(
+        HTTP,
+        "http://a.localhost:PORT/a",
+        "http: [\"http://*.localhost:PORT/\"]",
+        false,
+    ),
+    cell(
+        HTTP,
+        "http://a.localhost:PORT/a",
+        "http: [{url: \"http://*.localhost:PORT/\", private: true}]",
+        true,
+    ),
+    cell(
+        HTTP,
+        "http://a.localhost:PORT/a",
+        "http: [{url: \"http://*.localhost:PORT/b/\", private: true}]",
+        false,
+    ),
+    cell(
+        HTTP,
+        "http://localhost:PORT/a",
+        "http: [{url: \"http://*.localhost:PORT/\", private: true}]",
+        false,
+    ),
+    cell(
+        HTTP,
+        "http://a.localhost:PORT/a",
+        "http: [\"http://*.localhost:PORT/\", \"http://a.localhost:PORT/\"]",
+        true,
+    ),
+    // A redirect to the same place, and to another.
+    cell(
+        HTTP,
+        "http://HERE/302?http://HERE/a",
+        "http: [\"http://HERE/\"]",
+        true,
+    ),
+    cell(
+        HTTP,
+        "http://HERE/302?http://HERE/a",
+        "http: [\"http://HERE/302\"]",
+        false,
+    ),
+    cell(
+        HTTP,
+        "http://HERE/302?http://THERE/a",
+        "http: [\"http://HERE/\"]",
+        false,
+    ),
+    cell(
+        HTTP,
+        "http://HERE/302?http://THERE/a",
+        "http: [\"http://HERE/\", \"http://THERE/b/\"]",
+        false,
+    ),
+    cell(
+        HTTP,
+        "http://HERE/302?http://THERE/a",
+        "http: [\"http://HERE/\", \"http://THERE/\"]",
+        false,
+    ),
+    cell(
+        HTTP,
+        "http://HERE/302?http://THERE/a",
+        "http: [\"http://HERE/\", {url: \"http://THERE/a\", private: false}]",
+        false,
+    ),
+    cell(
+        HTTP,
+        "http://HERE/302?http://THERE/a",
+        "http: [\"http://HERE/\", {url: \"http://THERE/\", private: true}]",
+        true,
+    ),
     cell(TCP, "HERE", "", false),
     cell(TCP, "HERE", "tcp: []", false),
     cell(TCP, "HERE", "http: [\"http://HERE/\"]", false),
@@ -315,14 +539,64 @@ const MATRIX: &[Cell] = &[
     // Another port, another host.
     cell(TCP, "HERE", "tcp: [\"127.0.0.1:1\"]", false),
     cell(TCP, "HERE", "tcp: [\"example.com:443\"]", false),
+    // A wildcard.
+    cell(
+        TCP,
+        "a.localhost:PORT",
+        "tcp: [\"*.localhost:PORT\"]",
+        false,
+    ),
+    cell(
+        TCP,
+        "a.localhost:PORT",
+        "tcp: [{address: \"*.localhost:PORT\", private: true}]",
+        true,
+    ),
+    cell(
+        TCP,
+        "a.localhost:PORT",
+        "tcp: [{address: \"*.localhost:1\", private: true}]",
+        false,
+    ),
+    cell(
+        TCP,
+        "localhost:PORT",
+        "tcp: [{address: \"*.localhost:PORT\", private: true}]",
+        false,
+    ),
+    // Only with TLS.
+    cell(TCP, "HERE", "tcp: [{address: \"HERE\", tls: true}]", false),
+    cell(TCP, "HERE", "tcp: [{address: \"HERE\", tls: false}]", true),
+    cell(
+        TCP,
+        "a.localhost:PORT",
+        "tcp: [{address: \"*.localhost:PORT\", private: true, tls: true}]",
+        false,
+    ),
+    cell(
+        TCP,
+        "a.localhost:PORT",
+        "tcp: [{address: \"*.localhost:PORT\", tls: true}]",
+        false,
+    ),
 ];
 
+/// The places in a text.
+fn placed(text: &str, places: [SocketAddr; 2]) -> String {
+    let [here, there] = places;
+    let places = [here.to_string(), there.to_string(), here.port().to_string()];
+    // `HERE` is in `THERE`.
+    let order = [1, 0, 2];
+    order.into_iter().fold(text.to_owned(), |text, n| {
+        text.replace(PLACES[n], &places[n])
+    })
+}
+
 /// One master with a function for each of these entries of `allow`; the answer to each.
-fn asked(cells: &[(&Cell, String)], here: SocketAddr) -> Vec<Response> {
-    let here = here.to_string();
+fn asked(cells: &[(&Cell, String)], places: [SocketAddr; 2]) -> Vec<Response> {
     let mut project = Project::new();
     for (n, (_, allow)) in cells.iter().enumerate() {
-        let allow = allow.replace(HERE, &here);
+        let allow = placed(allow, places);
         let name = format!("permits-{n}");
         let keys = match allow.is_empty() {
             true => String::new(),
@@ -336,21 +610,59 @@ fn asked(cells: &[(&Cell, String)], here: SocketAddr) -> Vec<Response> {
     let embly = Embly::run(&project);
     let answers = cells.iter().enumerate().map(|(n, (cell, _))| {
         let at = embly.at(&format!("permits-{n}"));
-        let what = cell.what.replace(HERE, &here);
+        let what = placed(cell.what, places);
         get(at, &format!("/{}?{what}", cell.service))
     });
     answers.collect()
 }
 
-/// The line that a refusal says to add.
-fn line(n: usize, text: &str) -> String {
+/// The pieces between commas that stand in no brackets.
+fn pieces(text: &str) -> Vec<&str> {
+    let mut depth = 0;
+    let pieces = text.split(|c| {
+        match c {
+            '[' | '{' => depth += 1,
+            ']' | '}' => depth -= 1,
+            _ => {}
+        }
+        c == ',' && depth == 0
+    });
+    pieces
+        .map(str::trim)
+        .filter(|piece| !piece.is_empty())
+        .collect()
+}
+
+/// `allow` with the line that a refusal says to add, or to write in the place of what is there. Nothing
+/// that was there is lost by it.
+fn followed(n: usize, allow: &str, text: &str) -> String {
     let at = format!("` under `allow` of function `permits-{n}`");
-    let line = text
-        .split_once("add `")
-        .and_then(|(_, rest)| rest.split_once(&at));
-    line.unwrap_or_else(|| panic!("no line to add: {text}"))
-        .0
-        .to_owned()
+    let before = text.split_once(&at).map(|(before, _)| before);
+    let before = before.unwrap_or_else(|| panic!("no line to add: {text}"));
+    let (verb, line) = before.rsplit_once('`').unwrap();
+    let (key, items) = line.split_once(": ").unwrap();
+    let own = pieces(allow);
+    let is_key = |piece: &&str| piece.split_once(':').unwrap().0 == key;
+    let (there, mut others): (Vec<&str>, Vec<&str>) = own.into_iter().partition(is_key);
+    let verb = verb.trim_end().rsplit(' ').next().unwrap();
+    assert_eq!(
+        verb,
+        if there.is_empty() { "add" } else { "write" },
+        "{text}"
+    );
+    for there in there {
+        let had = there.split_once(": ").unwrap().1;
+        let list = |text: &str| text[1..text.len() - 1].to_owned();
+        let (had, items) = (list(had), list(items));
+        let (had, has) = (pieces(&had), pieces(&items));
+        let changed = had.iter().filter(|item| !has.contains(item)).count();
+        // All are there, and one more; or one of them is another one.
+        let kept =
+            (changed, has.len()) == (0, had.len() + 1) || (changed, has.len()) == (1, had.len());
+        assert!(kept, "`{line}` instead of `{there}`");
+    }
+    others.push(line);
+    others.join(", ")
 }
 
 #[test]
@@ -375,21 +687,34 @@ fn each_service_does_what_allow_says_and_its_refusal_names_the_line_with_which_i
         "services that are refused in some row, and all there are"
     );
 
-    let here = server(|mut stream| {
+    let serve = |mut stream: TcpStream| {
         let mut head = [0; 1024];
         // Who connects and says nothing gets nothing.
-        if matches!(stream.read(&mut head), Ok(1..)) {
-            let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-            let _ = stream.write_all(answer);
-        }
-    });
+        let Ok(length @ 1..) = stream.read(&mut head) else {
+            return;
+        };
+        let head = String::from_utf8_lossy(&head[..length]).into_owned();
+        let to = head
+            .split(' ')
+            .nth(1)
+            .and_then(|at| at.strip_prefix("/302?"));
+        let answer = match to {
+            Some(to) => format!("302 Found\r\nLocation: {to}"),
+            None => "200 OK".to_owned(),
+        };
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {answer}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        );
+    };
+    let places = [server(serve), server(serve)];
     let cells: Vec<(&Cell, String)> = MATRIX
         .iter()
-        .map(|cell| (cell, cell.allow.to_owned()))
+        .map(|cell| (cell, placed(cell.allow, places)))
         .collect();
     let mut wrong = Vec::new();
     let mut advised = Vec::new();
-    for (n, (answer, (cell, _))) in asked(&cells, here).iter().zip(&cells).enumerate() {
+    for (n, (answer, (cell, allow))) in asked(&cells, places).iter().zip(&cells).enumerate() {
         let may = match answer.status {
             200 => true,
             403 => false,
@@ -404,25 +729,22 @@ fn each_service_does_what_allow_says_and_its_refusal_names_the_line_with_which_i
                 answer.text()
             ));
         } else if !may {
-            advised.push((*cell, line(n, &answer.text())));
+            advised.push((*cell, followed(n, allow, &answer.text())));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
     // A service that learns only later what it is asked for may name a second line then.
     for round in 1.. {
         let mut again = Vec::new();
-        for (n, (answer, (cell, line))) in asked(&advised, here).iter().zip(&advised).enumerate() {
-            let Cell {
-                service,
-                what,
-                allow,
-                ..
-            } = cell;
+        for (n, (answer, (cell, allow))) in asked(&advised, places).iter().zip(&advised).enumerate()
+        {
             let text = answer.text();
             if answer.status != 200 {
-                let told = format!("{service} {what}, `{line}` instead of `{allow}`: {text}");
-                let next = self::line(n, &text);
-                assert!(round < LINES && next != *line, "{told}");
+                let Cell { service, what, .. } = cell;
+                let told = format!("{service} {what} with `{allow}`: {text}");
+                assert!(round < LINES, "{told}");
+                let next = followed(n, allow, &text);
+                assert!(next != *allow, "{told}");
                 again.push((*cell, next));
             }
         }

@@ -55,6 +55,23 @@ fn a_missing_secret_is_an_error_at_its_place_that_says_what_to_type() {
 }
 
 #[test]
+fn a_line_of_the_file_env_that_cannot_be_read_is_told_by_its_place_and_not_shown() {
+    let place = Place::new(confides(LISTED));
+    place
+        .project
+        .write(".env", "A=b\nKEY=\"sk_live_of_the_file\n");
+    for format in ["text", "json"] {
+        let arguments = ["dev", place.path(), "--format", format];
+        let (code, stdout, stderr) = place.embly(&arguments, b"");
+        assert_eq!(code, 2, "{stderr}");
+        not_in(&stdout, "sk_live");
+        not_in(&stderr, "sk_live");
+        assert!(stderr.contains("error[E153]: the quote"), "{stderr}");
+        assert!(stderr.contains(".env:2:1"), "{stderr}");
+    }
+}
+
+#[test]
 fn secrets_that_cannot_be_read_are_one_error_with_the_reason() {
     let place = Place::new(confides("    secrets: [KEY, OTHER]"));
     place.set("KEY", VALUE);

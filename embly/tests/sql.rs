@@ -189,9 +189,13 @@ fn a_store_is_closed_to_functions_that_do_not_list_it_and_the_error_names_the_li
             } else {
                 access
             };
-            let line = format!(
-                "add `sql: [{{store: main, access: {asked}}}]` under `allow` of function `queries`"
-            );
+            let item = format!("{{store: main, access: {asked}}}");
+            let line = match allow {
+                "" => format!("add `sql: [{item}]`"),
+                _ if allow.contains("other") => format!("write `sql: [other, {item}]`"),
+                _ => format!("write `sql: [{item}]`"),
+            };
+            let line = format!("{line} under `allow` of function `queries`");
             assert!(may || answer.contains(&line), "{answer}");
         }
     }

@@ -1,11 +1,17 @@
 //! Migrations of SQL stores; and commits that outlive the master.
+//!
+//! `EMBLY_SQL_ROUNDS=1000 cargo test --release -p embly --test sql_migrations commits` kills the master
+//! so often; `EMBLY_SQL_SEED` repeats one run.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
 mod support;
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use rustix::process::Signal;
 use support::sql::{Talk, processes};
 use support::{Embly, Project, eventually};
@@ -197,6 +203,38 @@ fn a_crash_in_a_migration_leaves_it_unapplied() {
 
 const PAIRS: &str = "CREATE TABLE t (a INTEGER PRIMARY KEY, b INTEGER, c TEXT) STRICT";
 
+/// Rounds where only some tests are run, and where all are.
+const FEW: u64 = 3;
+const MANY: u64 = 30;
+
+/// Streams that write at the same time.
+const WRITERS: u64 = 4;
+
+/// Rows of a writer begin with its number times this.
+const APART: u64 = 1_000_000;
+
+/// What the environment says, if it says so.
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+/// The moments at which something is killed.
+fn moments() -> StdRng {
+    let seed = variable("EMBLY_SQL_SEED").unwrap_or_else(rand::random);
+    eprintln!("EMBLY_SQL_SEED={seed}");
+    StdRng::seed_from_u64(seed)
+}
+
+/// Two rows in each transaction, so that a half one would show.
+fn pair(one: u64) -> String {
+    let two = one + 1;
+    format!(
+        "e INSERT INTO t VALUES ({one}, {}, 'x'), ({two}, {}, 'y')",
+        one * 3,
+        two * 3
+    )
+}
+
 #[test]
 fn commits_that_were_acknowledged_are_there_whenever_a_process_was_killed() {
     let project = project();
@@ -207,13 +245,11 @@ fn commits_that_were_acknowledged_are_there_whenever_a_process_was_killed() {
     std::thread::scope(|scope| {
         let _end = done.at_end();
         scope.spawn(|| {
-            let mut random = 0x5eed_u64;
+            let mut random = moments();
             while !done.is_set() {
-                random = random
-                    .wrapping_mul(6_364_136_223_846_793_005)
-                    .wrapping_add(1);
                 // It is the moment that is to be another one each time.
-                std::thread::sleep(Duration::from_micros(1000 + (random >> 40) % 20_000));
+                let pause = random.random_range(1000..21_000);
+                std::thread::sleep(Duration::from_micros(pause));
                 for process in processes(&embly) {
                     process.signal(Signal::KILL);
                 }
@@ -221,12 +257,8 @@ fn commits_that_were_acknowledged_are_there_whenever_a_process_was_killed() {
         });
         let mut talk = Talk::new(&embly, "queries", "open main");
         while lost < 20 {
-            let (one, two) = (acknowledged + 1, acknowledged + 2);
-            let said = talk.ask(&format!(
-                "e INSERT INTO t VALUES ({one}, {}, 'x'), ({two}, {}, 'y')",
-                one * 3,
-                two * 3
-            ));
+            let two = acknowledged + 2;
+            let said = talk.ask(&pair(acknowledged + 1));
             if said == format!("2 {two}") {
                 acknowledged += 2;
                 continue;
@@ -257,63 +289,100 @@ fn commits_that_were_acknowledged_are_there_whenever_a_process_was_killed() {
     assert_eq!(ask(&embly, "q PRAGMA integrity_check"), "ok");
 }
 
-#[test]
-fn commits_that_were_acknowledged_are_there_after_the_master_was_killed() {
-    let rounds = match std::env::var("EMBLY_TEST_ALL").as_deref() {
-        Ok("1") => 20,
-        _ => 3,
-    };
-    let project = project();
-    project.write("migrations/001-first.sql", PAIRS);
-    let mut acknowledged = 0_u64;
-    // The seed of the moments at which it is killed.
-    let mut random = 0x5eed_u64;
-    for round in 0..rounds {
-        let embly = Embly::run(&project);
-        let there: u64 = ask(&embly, "q SELECT count(*) FROM t").parse().unwrap();
-        assert!(
-            there >= acknowledged,
-            "round {round}: {there} of {acknowledged}"
-        );
-        assert_eq!(
-            ask(&embly, "q SELECT count(*) FROM t WHERE b <> a * 3"),
-            "0"
-        );
-        assert_eq!(ask(&embly, "q SELECT count(*) % 2 FROM t"), "0");
-        acknowledged = there;
-        random = random
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1);
-        let kill_after = there + 20 + (random >> 40) % 200;
-        let mut talk = Talk::new(&embly, "queries", "open main");
-        let pid = embly.pid();
-        let mut killed = false;
-        // Two rows in each transaction, so that a half one would show.
+/// What one stream has written.
+struct Writer {
+    number: u64,
+    /// Rows whose commit was acknowledged: the least that must be there.
+    acknowledged: u64,
+    /// Rows that were asked for: the most that may be there.
+    asked: u64,
+}
+
+impl Writer {
+    /// Writes until the master is gone.
+    fn write(&mut self, mut talk: Talk, all: &AtomicU64) {
         loop {
-            let (one, two) = (acknowledged + 1, acknowledged + 2);
-            let sql = format!(
-                "e INSERT INTO t VALUES ({one}, {}, 'x'), ({two}, {}, 'y')",
-                one * 3,
-                two * 3
-            );
-            if acknowledged >= kill_after && !killed {
-                // The one that is under way may be there or not.
-                talk.say(&sql);
-                support::kill(pid, Signal::KILL);
-                killed = true;
-            } else {
-                talk.say(&sql);
-            }
-            match talk.hear() {
-                said if said == format!("2 {two}") => acknowledged += 2,
-                said if said.is_empty() => break,
+            let one = self.number * APART + self.acknowledged + 1;
+            self.asked = self.acknowledged + 2;
+            match talk.ask(&pair(one)) {
+                said if said == format!("2 {}", one + 1) => self.acknowledged += 2,
+                said if said.is_empty() => return,
                 said => panic!("{said}"),
             }
+            all.fetch_add(1, Ordering::Relaxed);
         }
-        assert!(killed);
+    }
+
+    /// Sees that all is there, each transaction whole, and goes on from it.
+    fn check(&mut self, embly: &Embly) {
+        let first = self.number * APART;
+        let said = ask(
+            embly,
+            &format!(
+                "q SELECT count(*), coalesce(max(a), {first}) - {first} FROM t WHERE a > {first} AND \
+                 a < {}",
+                first + APART
+            ),
+        );
+        let (count, last) = said.split_once(',').unwrap();
+        let (count, last): (u64, u64) = (count.parse().unwrap(), last.parse().unwrap());
+        assert_eq!(count, last, "rows are missing");
+        assert_eq!(count % 2, 0, "a transaction is there in part");
+        assert!(
+            (self.acknowledged..=self.asked).contains(&count),
+            "{}: {count}, not {} to {}",
+            self.number,
+            self.acknowledged,
+            self.asked
+        );
+        (self.acknowledged, self.asked) = (count, count);
+    }
+}
+
+#[test]
+fn commits_that_were_acknowledged_are_there_after_the_master_was_killed() {
+    let all = std::env::var_os("EMBLY_TEST_ALL").is_some_and(|all| all == "1");
+    let rounds = variable("EMBLY_SQL_ROUNDS").unwrap_or(if all { MANY } else { FEW });
+    let mut random = moments();
+    let project = project();
+    project.write("migrations/001-first.sql", PAIRS);
+    let mut writers: Vec<Writer> = (1..=WRITERS)
+        .map(|number| Writer {
+            number,
+            acknowledged: 0,
+            asked: 0,
+        })
+        .collect();
+    let check = |embly: &Embly, writers: &mut [Writer]| {
+        for writer in writers {
+            writer.check(embly);
+        }
+        let wrong = "q SELECT count(*) FROM t WHERE b <> a * 3";
+        assert_eq!(ask(embly, wrong), "0");
+    };
+    for round in 0..rounds {
+        let embly = Embly::run(&project);
+        check(&embly, &mut writers);
+        let acknowledged = AtomicU64::new(0);
+        let pause = Duration::from_micros(random.random_range(0..30_000));
+        std::thread::scope(|scope| {
+            for writer in &mut writers {
+                let talk = Talk::new(&embly, "queries", "open main");
+                let acknowledged = &acknowledged;
+                scope.spawn(move || writer.write(talk, acknowledged));
+            }
+            eventually("commits are acknowledged", || {
+                acknowledged.load(Ordering::Relaxed) > WRITERS
+            });
+            // At any moment of the load, also of a checkpoint.
+            std::thread::sleep(pause);
+            support::kill(embly.pid(), Signal::KILL);
+        });
+        if round % 10 == 9 {
+            eprintln!("{} of {rounds}", round + 1);
+        }
     }
     let embly = Embly::run(&project);
-    let there: u64 = ask(&embly, "q SELECT count(*) FROM t").parse().unwrap();
-    assert!(there >= acknowledged && there <= acknowledged + 2);
+    check(&embly, &mut writers);
     assert_eq!(ask(&embly, "q PRAGMA integrity_check"), "ok");
 }

@@ -38,7 +38,7 @@ fn a_function_connects_to_what_its_list_has_and_the_error_names_the_line_to_add(
     assert_eq!(dial(&embly, &at.to_string()), opened(at));
     let answer = dial(&embly, &other.to_string());
     assert!(answer.starts_with("NotAllowed: "), "{answer}");
-    let line = format!("add `tcp: [\"{other}\"]` under `allow` of function `dials`");
+    let line = format!("write `tcp: [\"{at}\", \"{other}\"]` under `allow` of function `dials`");
     assert!(answer.contains(&line), "{answer}");
     let answer = get(embly.at("dials-too"), &format!("/?plain,{at}")).text();
     assert!(answer.starts_with("NotAllowed: "), "{answer}");
@@ -152,6 +152,11 @@ fn a_name_below_a_wildcard_reaches_private_addresses_only_where_the_entry_says_s
         &format!("\"169.254.169.254:{port}\""),
     ]));
     let to = |name: &str| dial(&embly, &format!("{name}:{port}"));
+    // What is to be written has all that is there.
+    let there = format!(
+        "write `tcp: [{{address: \"*.open.test:{port}\", private: true}}, \"*.closed.test:{port}\", \
+         \"exact.closed.test:{port}\", \"169.254.169.254:{port}\""
+    );
     assert_eq!(to("a.open.test"), opened(at));
     assert_eq!(to("exact.closed.test"), opened(at));
     for (name, what) in [
@@ -162,14 +167,14 @@ fn a_name_below_a_wildcard_reaches_private_addresses_only_where_the_entry_says_s
         let answer = to(name);
         assert!(answer.starts_with("NotAllowed: "), "{answer}");
         assert!(answer.contains(what), "{answer}");
-        let line = format!("add `tcp: [\"{name}:{port}\"]` under `allow` of function `dials`");
+        let line = format!("{there}, \"{name}:{port}\"]` under `allow` of function `dials`");
         assert!(answer.contains(&line), "{answer}");
         assert!(answer.contains("`private: true`"), "{answer}");
     }
     // Not even then where a cloud keeps credentials, whatever name leads there …
     let answer = to("cloud.open.test");
     assert!(answer.starts_with("NotAllowed: "), "{answer}");
-    let line = format!("add `tcp: [\"169.254.169.254:{port}\"]`");
+    let line = format!("{there}, \"169.254.169.254:{port}\"]` under");
     assert!(answer.contains(&line), "{answer}");
     // … but by the number that is listed.
     let answer = to("169.254.169.254");

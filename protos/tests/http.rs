@@ -143,7 +143,34 @@ prop_compose! {
     }
 }
 
+prop_compose! {
+    fn any_response()(
+        headers in prop::collection::vec((".{0,10}", prop::collection::vec(any::<u8>(), 0..20)), 0..5),
+        url in ".{0,40}",
+        numbers in any::<(u32, u32)>(),
+    ) -> Response {
+        Response {
+            status: numbers.0,
+            headers: headers.into_iter().map(|(name, value)| Header { name, value: value.into() }).collect(),
+            url,
+            version: numbers.1,
+        }
+    }
+}
+
+fn any_answer() -> impl Strategy<Value = Answer> {
+    let error = (any::<i32>(), ".{0,40}");
+    let error = error.prop_map(|(kind, message)| What::Error(Error { kind, message }));
+    let what = prop_oneof![any_response().prop_map(What::Response), error];
+    prop::option::of(what).prop_map(|what| Answer { what })
+}
+
 proptest! {
+    #[test]
+    fn answers_are_read_as_they_were_written(answer in any_answer()) {
+        prop_assert_eq!(Answer::decode(&*answer.encode_to_vec()).unwrap(), answer);
+    }
+
     #[test]
     fn requests_are_read_as_they_were_written(request in any_request()) {
         prop_assert_eq!(Request::decode(&*request.encode_to_vec()).unwrap(), request);

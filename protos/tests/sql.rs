@@ -109,6 +109,27 @@ fn responses_have_these_bytes() {
     says(Said::Error(error), "220b080410051a016d20002801");
 }
 
+#[test]
+fn the_numbers_of_causes_stay_as_they_are() {
+    let causes = [
+        Cause::Statement,
+        Cause::Forbidden,
+        Cause::Time,
+        Cause::Memory,
+        Cause::Busy,
+        Cause::Sequence,
+        Cause::Lost,
+        Cause::Rows,
+    ];
+    for (number, cause) in (0..).zip(causes) {
+        assert_eq!(i32::from(cause), number);
+    }
+    assert!(
+        Cause::try_from(8).is_err(),
+        "a new cause belongs in this list"
+    );
+}
+
 fn any_value() -> impl Strategy<Value = Value> {
     let kind = prop_oneof![
         any::<i64>().prop_map(Kind::Integer),

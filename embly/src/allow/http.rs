@@ -3,6 +3,7 @@
 //! URLs are compared after they were normalised as browsers do it, by the library that also makes
 //! the request: letters, default ports, numbers as IPv4 addresses, `..`, international names.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use url::{Host, Url};
@@ -23,7 +24,7 @@ pub struct HttpGrant {
     path: String,
     /// Whether it may lead to private addresses where it otherwise would not.
     pub private: bool,
-    /// Certificates to trust instead of the usual ones: a file, absolute.
+    /// Authorities whose word counts beside that of the usual ones: a file, absolute.
     pub ca: Option<PathBuf>,
 }
 
@@ -323,6 +324,17 @@ impl Target {
     pub fn entry(&self) -> String {
         let scheme = if self.https { "https" } else { "http" };
         format!("{scheme}://{}/", self.authority())
+    }
+
+    /// The same with an address in the place of the host.
+    pub fn entry_with(&self, address: IpAddr) -> String {
+        let scheme = if self.https { "https" } else { "http" };
+        let port = self.url.port().map(|port| format!(":{port}"));
+        let port = port.unwrap_or_default();
+        match address {
+            IpAddr::V4(address) => format!("{scheme}://{address}{port}/"),
+            IpAddr::V6(address) => format!("{scheme}://[{address}]{port}/"),
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use super::fields::{Field, Fields, wrong_type};
 use super::problem::{Problem, Problems, quote};
 use super::tree::{Node, Value};
 use super::{Restart, codes, http, names, schema, sql, store, suggest, tcp};
-use crate::allow::Allow;
+use crate::allow::{Allow, Item, Text};
 
 /// What the lists are checked against; `None` where not all names could be read.
 #[derive(Clone, Copy)]
@@ -31,6 +31,9 @@ pub(super) fn read(field: Field<'_>, there: There<'_>, problems: &mut Problems) 
         return allow;
     };
     for field in fields.iter() {
+        allow
+            .written
+            .set(field.key.name, written(&field.entry.value));
         match field.key.name {
             "kv" => allow.kv = store::kv(field, there.stores, problems),
             "tcp" => allow.tcp = tcp::grants(field, there.root, problems),
@@ -40,6 +43,30 @@ pub(super) fn read(field: Field<'_>, there: There<'_>, problems: &mut Problems) 
         }
     }
     allow
+}
+
+/// A list as it stands there. What is wrong with it is reported elsewhere.
+fn written(list: &Node) -> Vec<Item> {
+    let text = |node: &Node| match &node.value {
+        Value::Scalar(scalar) => Some(Text {
+            text: scalar.text.clone(),
+            plain: scalar.plain,
+        }),
+        _ => None,
+    };
+    let item = |node: &Node| match &node.value {
+        Value::Map(entries) => {
+            let pairs = entries
+                .iter()
+                .map(|entry| Some((entry.key.clone(), text(&entry.value)?)));
+            pairs.collect::<Option<_>>().map(Item::Map)
+        }
+        _ => text(node).map(Item::One),
+    };
+    match &list.value {
+        Value::List(nodes) => nodes.iter().filter_map(item).collect(),
+        _ => Vec::new(),
+    }
 }
 
 /// Reads one of the lists of names.

@@ -1,4 +1,5 @@
-//! The file `.env` in the project folder. Only `embly dev` reads it.
+//! The file `.env` in the project folder. Only `embly dev` reads it. Its values may be secrets, and are
+//! not masked yet where its problems are told: these have a place and show nothing of the text.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -16,7 +17,7 @@ pub fn dotenv(file: &Path) -> Result<BTreeMap<String, String>, Problems> {
     if !file.exists() {
         return Ok(BTreeMap::new());
     }
-    let mut problems = read::text(file)?;
+    let mut problems = read::text(file).map_err(Problems::secret)?.secret();
     let text = problems.text.clone();
     let mut variables = BTreeMap::new();
     let mut at = 0;
@@ -32,7 +33,7 @@ pub fn dotenv(file: &Path) -> Result<BTreeMap<String, String>, Problems> {
                 variables.insert(name.to_owned(), value);
             }
             Err(why) => {
-                let problem = Problem::new(&codes::DOTENV, start..start + line.len(), why);
+                let problem = Problem::new(&codes::DOTENV, start..start, why);
                 problems.push(problem.help("write `NAME=value` or `NAME=\"value\"`"));
             }
         }
@@ -107,6 +108,33 @@ fn double_quoted(value: &str) -> Result<(String, &str), &'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_problem_tells_its_place_and_nothing_of_the_line() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join(DOTENV);
+        for line in [
+            &b"STRIPE_KEY=\"sk_live_51"[..],
+            b"STRIPE_KEY='sk_live_51",
+            b"sk_live_51",
+            b"STRIPE_KEY='a'sk_live_51",
+            b"STRIPE KEY=sk_live_51",
+            b"STRIPE_KEY=\"sk_live_51\\x\"",
+            b"STRIPE_KEY=sk_live_51\xff",
+        ] {
+            std::fs::write(&file, [b"A=b\n", line, b"\n"].concat()).unwrap();
+            let problems = dotenv(&file).unwrap_err();
+            let json = serde_json::to_string(&problems).unwrap();
+            for text in [problems.render(false, None), json.clone()] {
+                assert!(
+                    !text.contains("sk_live") && !text.contains("STRIPE"),
+                    "{text}"
+                );
+            }
+            assert!(json.contains("\"line\":2"), "{json}");
+            assert!(problems.to_string().contains(".env:2:"), "{problems}");
+        }
+    }
 
     #[test]
     fn lines_are_read_as_in_a_shell() {

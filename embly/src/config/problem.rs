@@ -89,6 +89,8 @@ pub struct Problems {
     list: Vec<Problem>,
     /// Errors beyond [`KEPT`].
     more: usize,
+    /// Whether no line of the file may be shown.
+    secret: bool,
 }
 
 impl Problems {
@@ -102,7 +104,19 @@ impl Problems {
             line_starts,
             list: Vec::new(),
             more: 0,
+            secret: false,
         }
+    }
+
+    /// Of a file with secrets in it: places are told, and none of the text.
+    pub(super) fn secret(mut self) -> Self {
+        self.secret = true;
+        self
+    }
+
+    /// Whether no line of the file may be shown.
+    pub(super) fn is_secret(&self) -> bool {
+        self.secret
     }
 
     pub(super) fn push(&mut self, mut problem: Problem) {

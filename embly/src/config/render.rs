@@ -49,12 +49,15 @@ impl Problems {
     }
 
     /// The lines that the problem touches, and no others: a snippet is scanned whole.
-    /// `None` if there are none or too much.
+    /// `None` if there are none or too much, or nobody may see them.
     fn snippet<'a>(
         &'a self,
         problem: &'a Problem,
         path: &'a str,
     ) -> Option<Snippet<'a, Annotation<'a>>> {
+        if self.is_secret() {
+            return None;
+        }
         let span = problem.span.clone()?;
         let mut lines = self.whole_lines(&span);
         let related = problem.related.as_ref().filter(|(other, _)| {

@@ -17,6 +17,22 @@ const TYPES: [&str; 2] = ["kv", "sql"];
 const DURABILITIES: [&str; 2] = ["full", "relaxed"];
 pub(super) const ACCESSES: [&str; 2] = ["read", "read-write"];
 
+/// Files and folders of Embly itself in the state folder: the secrets, the locks, and what is kept of
+/// schedules.
+const OWN: [&str; 5] = [
+    "secrets.enc",
+    "secrets.enc.new",
+    "secrets.lock",
+    "lock",
+    "cron",
+];
+
+/// SQLite has files of these names beside that of a store.
+const OF_SQLITE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// And a restore has these.
+const OF_A_RESTORE: [&str; 2] = [".before-restore", ".restoring"];
+
 /// Stores by their names, as functions can use them: `None` for one that is wrong itself.
 pub(super) type Known<'t> = HashMap<&'t str, Option<StoreKind>>;
 
@@ -139,21 +155,37 @@ fn path(field: Field<'_>, problems: &mut Problems) -> Option<PathBuf> {
     let inside = path
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
-    // SQLite has files of these names beside that of a store.
-    let taken = ["-wal", "-shm", "-journal"]
-        .iter()
-        .any(|end| text.ends_with(end));
-    if !inside || taken || path.as_os_str().is_empty() || text.ends_with('/') {
+    let why = if !inside || path.as_os_str().is_empty() || text.ends_with('/') {
+        Some(format!("write `{}`, without `..`", field.key.example))
+    } else {
+        taken(&path).map(|why| format!("{why}: write another name"))
+    };
+    if let Some(help) = why {
         let message = format!("{} is not a file in the state folder", quote(text));
         let problem = Problem::new(&codes::STORE_PATH, field.span(), message);
-        problems.push(problem.help(if taken {
-            "SQLite keeps files of that name beside a store: write another ending".to_owned()
-        } else {
-            format!("write `{}`, without `..`", field.key.example)
-        }));
+        problems.push(problem.help(help));
         return None;
     }
     Some(path)
+}
+
+/// Why a name in the state folder is somebody else's.
+fn taken(path: &Path) -> Option<String> {
+    let own = |part: Component<'_>| {
+        let name = part.as_os_str().to_string_lossy();
+        OWN.contains(&&*name)
+            .then(|| format!("Embly keeps `{name}` in the state folder"))
+    };
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let end = |ends: &[&'static str]| ends.iter().copied().find(|end| name.ends_with(end));
+    path.components()
+        .next()
+        .and_then(own)
+        .or_else(|| end(&OF_SQLITE).map(|end| format!("SQLite keeps `NAME{end}` beside a store")))
+        .or_else(|| {
+            end(&OF_A_RESTORE)
+                .map(|end| format!("`embly store restore` keeps `NAME{end}` beside a store"))
+        })
 }
 
 /// One of a few words, or reported.

@@ -17,8 +17,45 @@ const HEADER: usize = 4;
 #[derive(Debug)]
 pub struct Reader {
     inbox: Inbox,
-    buffer: BytesMut,
+    buffer: Buffer,
     ended: bool,
+}
+
+/// What has arrived and was not read.
+#[derive(Debug, Default)]
+struct Buffer(BytesMut);
+
+impl Buffer {
+    /// The length that the next frame says, when it is there.
+    fn length(&self) -> Option<usize> {
+        let length = self.0.first_chunk::<HEADER>()?;
+        Some(u32::from_le_bytes(*length) as usize)
+    }
+
+    /// The next frame, when all of it is there.
+    fn frame(&mut self, most: usize) -> Result<Option<Bytes>, Ending> {
+        let Some(length) = self.length() else {
+            return Ok(None);
+        };
+        if length > most {
+            return Err(malformed(format!(
+                "a message of {length} bytes is too long, at most {most} are read"
+            )));
+        }
+        if self.0.len() - HEADER < length {
+            return Ok(None);
+        }
+        self.0.advance(HEADER);
+        Ok(Some(self.0.split_to(length).freeze()))
+    }
+
+    /// Whether the stream may end here.
+    fn end(&self) -> Result<(), Ending> {
+        match self.0.is_empty() {
+            true => Ok(()),
+            false => Err(malformed("the stream ends within a message".to_owned())),
+        }
+    }
 }
 
 impl Reader {
@@ -26,7 +63,7 @@ impl Reader {
     pub fn new(inbox: Inbox) -> Self {
         Self {
             inbox,
-            buffer: BytesMut::new(),
+            buffer: Buffer::default(),
             ended: false,
         }
     }
@@ -38,8 +75,8 @@ impl Reader {
 
     /// The same, for who polls.
     pub fn poll_bytes(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
-        if !self.buffer.is_empty() {
-            return Poll::Ready(Some(self.buffer.split().freeze()));
+        if !self.buffer.0.is_empty() {
+            return Poll::Ready(Some(self.buffer.0.split().freeze()));
         }
         self.poll_arrived(context)
     }
@@ -60,7 +97,7 @@ impl Reader {
     /// All that the caller has written and nobody has read, if it has said that this is all: it may
     /// have ended since. At most as much as its credit allows.
     pub fn rest(&mut self) -> Option<Vec<Bytes>> {
-        let mut rest = vec![self.buffer.split().freeze()];
+        let mut rest = vec![self.buffer.0.split().freeze()];
         rest.extend(self.inbox.rest()?);
         Some(rest)
     }
@@ -88,13 +125,11 @@ impl Reader {
     /// The ending for a caller that writes something else.
     pub async fn length(&mut self) -> Result<Option<usize>, Ending> {
         loop {
-            if let Some(length) = self.buffer.first_chunk::<HEADER>() {
-                return Ok(Some(u32::from_le_bytes(*length) as usize));
+            if let Some(length) = self.buffer.length() {
+                return Ok(Some(length));
             }
-            match poll_fn(|context| self.poll_arrived(context)).await {
-                Some(data) => self.buffer.extend_from_slice(&data),
-                None if self.buffer.is_empty() => return Ok(None),
-                None => return Err(malformed("the stream ends within a message".to_owned())),
+            if !self.more().await? {
+                return Ok(None);
             }
         }
     }
@@ -105,23 +140,23 @@ impl Reader {
     /// The ending for a caller that writes something else.
     pub async fn frame(&mut self, most: usize) -> Result<Option<Bytes>, Ending> {
         loop {
-            if let Some(length) = self.buffer.first_chunk::<HEADER>() {
-                let length = u32::from_le_bytes(*length) as usize;
-                if length > most {
-                    return Err(malformed(format!(
-                        "a message of {length} bytes is too long, at most {most} are read"
-                    )));
-                }
-                if self.buffer.len() >= HEADER + length {
-                    self.buffer.advance(HEADER);
-                    return Ok(Some(self.buffer.split_to(length).freeze()));
-                }
+            if let Some(frame) = self.buffer.frame(most)? {
+                return Ok(Some(frame));
             }
-            match poll_fn(|context| self.poll_arrived(context)).await {
-                Some(data) => self.buffer.extend_from_slice(&data),
-                None if self.buffer.is_empty() => return Ok(None),
-                None => return Err(malformed("the stream ends within a message".to_owned())),
+            if !self.more().await? {
+                return Ok(None);
             }
+        }
+    }
+
+    /// Waits for more bytes; whether there are any.
+    async fn more(&mut self) -> Result<bool, Ending> {
+        match poll_fn(|context| self.poll_arrived(context)).await {
+            Some(data) => {
+                self.buffer.0.extend_from_slice(&data);
+                Ok(true)
+            }
+            None => self.buffer.end().map(|()| false),
         }
     }
 }
@@ -139,4 +174,90 @@ pub fn frame(message: &impl Message) -> Bytes {
 /// The ending of a call whose caller does not speak the service's protocol.
 pub fn malformed(detail: String) -> Ending {
     Ending::refused(Errno::INVAL, detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// All frames of bytes that arrive in pieces, and whether they may end there.
+    fn read(pieces: &[&[u8]], most: usize) -> Result<Vec<Bytes>, Ending> {
+        let (mut buffer, mut frames) = (Buffer::default(), Vec::new());
+        for piece in pieces {
+            buffer.0.extend_from_slice(piece);
+            while let Some(frame) = buffer.frame(most)? {
+                frames.push(frame);
+            }
+        }
+        buffer.end().map(|()| frames)
+    }
+
+    fn written(frames: &[Vec<u8>]) -> Vec<u8> {
+        let frame = |body: &Vec<u8>| {
+            let length = u32::try_from(body.len()).unwrap();
+            [&length.to_le_bytes()[..], body].concat()
+        };
+        frames.iter().flat_map(frame).collect()
+    }
+
+    fn split<'a>(mut bytes: &'a [u8], lengths: &[usize]) -> Vec<&'a [u8]> {
+        let mut pieces = Vec::new();
+        for length in lengths {
+            let (piece, rest) = bytes.split_at((*length).min(bytes.len()));
+            pieces.push(piece);
+            bytes = rest;
+        }
+        pieces.push(bytes);
+        pieces
+    }
+
+    const MOST: usize = 40;
+
+    proptest! {
+        #[test]
+        fn frames_are_the_same_wherever_the_stream_is_split(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..=MOST), 0..8),
+            lengths in prop::collection::vec(0_usize..12, 0..40),
+        ) {
+            let bytes = written(&frames);
+            let read = read(&split(&bytes, &lengths), MOST).unwrap();
+            prop_assert_eq!(read, frames);
+        }
+
+        #[test]
+        fn a_stream_that_ends_within_a_frame_is_refused(
+            frames in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..=MOST), 1..5),
+            lengths in prop::collection::vec(0_usize..12, 0..40),
+            less in 1_usize..=HEADER,
+        ) {
+            let bytes = written(&frames);
+            let cut = &bytes[..bytes.len() - less];
+            let whole = written(&frames[..frames.len() - 1]).len();
+            let read = read(&split(cut, &lengths), MOST);
+            // A frame without bytes may be cut off whole.
+            prop_assert_eq!(read.is_ok(), cut.len() == whole);
+        }
+
+        #[test]
+        fn a_frame_that_is_too_long_is_refused_before_it_is_there(
+            before in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..=MOST), 0..4),
+            lengths in prop::collection::vec(0_usize..12, 0..40),
+            length in MOST as u32 + 1..,
+        ) {
+            let bytes = [written(&before), length.to_le_bytes().to_vec()].concat();
+            let refusal = read(&split(&bytes, &lengths), MOST).unwrap_err();
+            prop_assert!(refusal.detail.contains("is too long"), "{}", refusal.detail);
+        }
+
+        #[test]
+        fn what_is_written_here_is_read_here(store in ".{0,30}") {
+            let message = protos::services::kv::Open { store };
+            let bytes = frame(&message);
+            let frames = read(&[&bytes], MOST * 4).unwrap();
+            let read = protos::services::kv::Open::decode(frames[0].clone()).unwrap();
+            prop_assert_eq!((frames.len(), read), (1, message));
+        }
+    }
 }

@@ -7,7 +7,6 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use serde::{Serialize, Serializer};
 
-use super::kind::columns;
 use super::text::escape;
 use super::{Error, Kind, Place, sqlite};
 
@@ -138,20 +137,14 @@ impl Browser {
 
 /// Keys in their order, without those whose time has passed.
 fn entries(connection: &Connection, asked: &Asked) -> rusqlite::Result<Page> {
-    let there = columns(connection, "entries")?;
-    let expires = match there.iter().any(|column| column == "expires") {
-        true => "expires",
-        // Files of the first format have none.
-        false => "NULL",
-    };
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let now = now.map_or(0, |now| i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
     let prefix = asked.prefix.as_deref().unwrap_or_default();
     let value = if asked.values { "value" } else { "NULL" };
     let mut statement = connection.prepare(&format!(
-        "SELECT key, length(value), {expires}, {value} FROM entries \
+        "SELECT key, length(value), expires, {value} FROM entries \
          WHERE key >= ?1 AND (?2 IS NULL OR key > ?2) AND substr(key, 1, ?3) = ?1 \
-         AND ({expires} IS NULL OR {expires} > ?4) ORDER BY key LIMIT ?5"
+         AND (expires IS NULL OR expires > ?4) ORDER BY key LIMIT ?5"
     ))?;
     let length = i64::try_from(prefix.len()).unwrap_or(i64::MAX);
     let limit = i64::from(asked.limit) + 1;

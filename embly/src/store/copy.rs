@@ -234,6 +234,15 @@ impl Error {
                 kind,
                 is,
             },
+            Self::OtherVersion {
+                path,
+                version,
+                known,
+            } => Self::OtherVersion {
+                path: name(path),
+                version,
+                known,
+            },
             other => other,
         }
     }

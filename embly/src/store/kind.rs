@@ -11,6 +11,9 @@ use crate::config::StoreKind;
 /// `application_id` of key-value stores: "Embk".
 const KV: i32 = 0x456d_626b;
 
+/// `user_version` of key-value stores: the version of their format.
+const KV_VERSION: i32 = 1;
+
 /// The type of a store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -32,33 +35,34 @@ impl Kind {
     /// Whether a database is a store of this type.
     pub(super) fn check(self, connection: &Connection, path: &Path) -> Result<(), Error> {
         let looks = || {
-            let id: i32 =
-                connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-            let columns = columns(connection, "entries")?;
-            let has = |name: &str| columns.iter().any(|column| column == name);
+            let number = |name| connection.pragma_query_value(None, name, |row| row.get(0));
+            let (id, version): (i32, i32) = (number("application_id")?, number("user_version")?);
             let tables: u32 =
                 connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-            let is_kv = id == KV || id == 0 && tables == 1 && has("key") && has("value");
             // A database without tables is a new one of any type.
-            Ok((is_kv, tables == 0 && id == 0))
+            Ok((id == KV, version, tables == 0 && id == 0))
         };
-        let (is_kv, is_new) = looks().map_err(sqlite(path))?;
-        if is_new || is_kv == (self == Self::Kv) {
+        let (is_kv, version, is_new) = looks().map_err(sqlite(path))?;
+        if is_new {
             return Ok(());
         }
-        Err(Error::OtherKind {
-            path: path.to_owned(),
-            kind: self,
-            is: is_kv.then_some(Self::Kv),
-        })
+        if is_kv != (self == Self::Kv) {
+            return Err(Error::OtherKind {
+                path: path.to_owned(),
+                kind: self,
+                is: is_kv.then_some(Self::Kv),
+            });
+        }
+        // The service would not open it.
+        if is_kv && version != KV_VERSION {
+            return Err(Error::OtherVersion {
+                path: path.to_owned(),
+                version,
+                known: KV_VERSION,
+            });
+        }
+        Ok(())
     }
-}
-
-/// Names of the columns of a table; none where there is no such table.
-pub(super) fn columns(connection: &Connection, table: &str) -> rusqlite::Result<Vec<String>> {
-    let mut statement = connection.prepare("SELECT name FROM pragma_table_info(?1)")?;
-    let names = statement.query_map([table], |row| row.get(0))?;
-    names.collect()
 }
 
 /// As the project file says it.

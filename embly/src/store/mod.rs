@@ -90,6 +90,19 @@ pub enum Error {
         /// What it is, if that is known.
         is: Option<Kind>,
     },
+    /// It is of the right type, in a format that is not known.
+    #[error(
+        "the format of `{}` has the version {version}, this Embly knows {known}: use the Embly that wrote it, or a newer one",
+        path.display()
+    )]
+    OtherVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version.
+        version: i32,
+        /// The one that is known.
+        known: i32,
+    },
     /// Pages of it are damaged.
     #[error("`{}` is damaged: {what}", path.display())]
     Damaged {

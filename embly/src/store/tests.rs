@@ -24,8 +24,8 @@ fn page(place: &Place, prefix: &str, after: &str, limit: u32) -> Result<Page, Er
     })
 }
 
-/// What the service makes, by its second format.
-const KV: &str = "PRAGMA application_id = 1164796523; \
+/// What the service makes.
+const KV: &str = "PRAGMA application_id = 1164796523; PRAGMA user_version = 1; \
     CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB NOT NULL, version INTEGER NOT NULL, \
     expires INTEGER) WITHOUT ROWID, STRICT; \
     CREATE TABLE store (one INTEGER PRIMARY KEY, sequence INTEGER NOT NULL) STRICT; ";
@@ -104,11 +104,12 @@ fn views_are_not_run_and_tables_that_are_not_there_are_named() {
 #[test]
 fn a_store_of_one_type_is_not_taken_for_one_of_the_other() {
     let folder = tempfile::tempdir().unwrap();
-    let old =
+    // Looks like one, and the service would not open it.
+    let foreign =
         "CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID, STRICT";
     for (sql, is) in [
         (KV, Kind::Kv),
-        (old, Kind::Kv),
+        (foreign, Kind::Sql),
         (SQL, Kind::Sql),
         // A table of that name is nothing special.
         (
@@ -133,6 +134,43 @@ fn a_store_of_one_type_is_not_taken_for_one_of_the_other() {
     // What a master has just made, with nothing in it.
     let place = place(&folder, Kind::Kv, "PRAGMA journal_mode = WAL");
     assert!(place.read().is_ok());
+}
+
+#[test]
+fn what_the_service_would_not_open_is_never_put_in_the_place_of_a_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let state = folder.path().join("state");
+    fs::create_dir(&state).unwrap();
+    let path = state.join("store.kv");
+    let place = Place {
+        name: "store".to_owned(),
+        kind: Kind::Kv,
+        path: path.clone(),
+    };
+    let held = format!("{KV} INSERT INTO entries VALUES (x'61', x'31', 1, NULL)");
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch(&held)
+        .unwrap();
+    let foreign = "CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB NOT NULL)".to_owned();
+    for (n, sql) in [
+        foreign.clone(),
+        format!("PRAGMA user_version = 1; {foreign}"),
+        format!("{KV} PRAGMA user_version = 2"),
+        format!("{KV} PRAGMA user_version = 0"),
+    ]
+    .iter()
+    .enumerate()
+    {
+        let copy = folder.path().join(format!("copy-{n}"));
+        Connection::open(&copy).unwrap().execute_batch(sql).unwrap();
+        let error = restore(&place, &state, &copy).unwrap_err();
+        let named = matches!(&error, Error::OtherKind { path, is: None, .. } if *path == copy)
+            || matches!(&error, Error::OtherVersion { path, .. } if *path == copy);
+        assert!(named, "{error}");
+        let kept = page(&place, "", "", 10).unwrap();
+        assert_eq!(kept.shown.len(), 1, "{sql}");
+    }
 }
 
 #[test]

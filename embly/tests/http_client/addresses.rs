@@ -96,10 +96,13 @@ fn of_several_addresses_only_those_are_tried_that_are_allowed() {
 #[test]
 fn names_of_metadata_services_are_refused_whatever_the_entry_says() {
     let names = Names::new(|_, _| vec![METADATA]);
-    let allow = "{url: \"http://metadata.test/\", private: true}";
-    let embly = embly(&project(allow, ""), &names);
-    let ask = Ask::new(&embly, "GET", "http://metadata.test/");
-    assert_fails(ask, "NotAllowed", "{url: \"http://169.254.169.254/\"}");
+    for port in ["", ":8080"] {
+        let allow = format!("{{url: \"http://metadata.test{port}/\", private: true}}");
+        let embly = embly(&project(&allow, ""), &names);
+        let ask = Ask::new(&embly, "GET", &format!("http://metadata.test{port}/"));
+        let line = format!("write `http: [{allow}, \"http://169.254.169.254{port}/\"]` under");
+        assert_fails(ask, "NotAllowed", &line);
+    }
 }
 
 #[test]

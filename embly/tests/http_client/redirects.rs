@@ -134,7 +134,7 @@ fn a_redirect_leads_nowhere_that_the_project_file_does_not_allow() {
     assert_fails(
         lead("http://169.254.169.254/latest/"),
         "NotAllowed",
-        "169.254.169.254",
+        "`http://169.254.169.254/latest/`: no redirect leads there",
     );
     assert_fails(
         lead(&format!("http://2130706433:{port}/")),
@@ -183,6 +183,16 @@ fn a_redirect_reaches_private_addresses_only_where_the_entry_says_so() {
             );
         }
     }
+}
+
+#[test]
+fn a_redirect_never_leads_to_the_credentials_of_a_cloud() {
+    let from = site();
+    let at = "http://169.254.169.254/";
+    let allow = format!("\"{}\", {{url: \"{at}\", private: true}}", from.url("/"));
+    let embly = Embly::run(&project(&allow, ""));
+    let led = Ask::new(&embly, "GET", &from.url(&format!("/302?{at}latest/")));
+    assert_fails(led, "NotAllowed", "no redirect leads there");
 }
 
 #[test]

@@ -151,7 +151,7 @@ fn a_function_asks_only_what_the_project_file_allows_and_the_error_names_the_lin
         let (kind, text) = Ask::new(&embly, "GET", &url).fails();
         assert_eq!(kind, "NotAllowed", "{text}");
         let host = &url[..url[7..].find('/').unwrap() + 7];
-        let line = format!("add `http: [\"{host}/\"]` under `allow` of function `asks`");
+        let line = format!("write `http: [{allow}, \"{host}/\"]` under `allow` of function `asks`");
         assert!(text.contains(&line), "{text}");
     }
     // Nothing is allowed by default.

@@ -38,6 +38,33 @@ fn imports_run_one_way() {
     );
 }
 
+/// What services share, in `embly/src/service`; all else there is one service each.
+const SHARED: [&str; 3] = ["mod", "frames", "outbound"];
+
+#[test]
+fn no_service_knows_another() {
+    let files = tree::ending(".rs");
+    let own = |file: &tree::File| service_of(&file.path).map(str::to_owned);
+    let mut services: Vec<String> = files.iter().filter_map(own).collect();
+    services.sort();
+    services.dedup();
+    services.retain(|name| !SHARED.contains(&name.as_str()));
+    assert!(services.len() >= 4, "{services:?}");
+    let sources = files.iter().filter(|file| {
+        // The list of all services stands there.
+        service_of(&file.path).is_some_and(|name| name != "mod")
+    });
+    none(
+        "a service uses another one, or what all share uses one",
+        in_lines(sources, |file, line| {
+            let own = service_of(&file.path)?;
+            let mut used = siblings(code(line));
+            used.retain(|name| name != own && services.iter().any(|service| service == name));
+            (!used.is_empty()).then(|| format!("`{own}` uses `{}`", used.join("`, `")))
+        }),
+    );
+}
+
 #[test]
 fn every_module_has_its_place() {
     let known =
@@ -139,6 +166,31 @@ fn used(line: &str) -> Vec<&str> {
     found
 }
 
+/// The module of `embly/src/service` that a file belongs to.
+fn service_of(path: &str) -> Option<&str> {
+    let path = path.strip_prefix("embly/src/service/")?;
+    let first = path.split('/').next()?;
+    Some(first.strip_suffix(".rs").unwrap_or(first))
+}
+
+/// The modules that a line names by way of `service` or of a module around it.
+fn siblings(line: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for path in ["service::", "super::"] {
+        for (at, _) in line.match_indices(path) {
+            if line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_') {
+                continue;
+            }
+            let after = &line[at + path.len()..];
+            match after.strip_prefix('{') {
+                Some(list) => found.extend(list.split(',').filter_map(name)),
+                None => found.extend(name(after)),
+            }
+        }
+    }
+    found.into_iter().map(str::to_owned).collect()
+}
+
 fn name(text: &str) -> Option<&str> {
     let text = text.trim_start();
     let end = text.find(|c: char| !c.is_ascii_lowercase() && !c.is_ascii_digit() && c != '_');
@@ -170,4 +222,12 @@ fn the_rule_itself() {
     assert!(!may("router", "pool") && !may("scaffold", "build") && !may("wrapper", "embly"));
     assert_eq!(used("use crate::{a::b, c}; crate::d::E"), ["a", "c", "d"]);
     assert_eq!(used("use mycrate::a; use super::b"), [""; 0]);
+    assert_eq!(
+        service_of("embly/src/service/kv/engine/file.rs"),
+        Some("kv")
+    );
+    assert_eq!(service_of("embly/src/service/frames.rs"), Some("frames"));
+    let lines = "use crate::service::{frames, sql::Sql}; use super::super::tcp::Tcp;";
+    assert_eq!(siblings(lines), ["frames", "sql", "super", "tcp"]);
+    assert_eq!(siblings("use protos::services::kv as proto;"), [""; 0]);
 }

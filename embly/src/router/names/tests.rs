@@ -112,7 +112,7 @@ fn a_name_that_is_not_allowed_is_refused_with_the_line_to_add() {
     let mut world = world();
     let effects = world.says(4, None, register("secret"));
     assert_eq!(refused(&effects), Some(Errno::ACCES));
-    let advice = "add `register: [board, other, secret]` under `allow` of function `f`";
+    let advice = "write `register: [board, other, secret]` under `allow` of function `f`";
     assert!(
         matches!(&effects[0], Effect::Refused { what, .. } if what.ends_with(advice)),
         "{effects:?}"
@@ -123,7 +123,7 @@ fn a_name_that_is_not_allowed_is_refused_with_the_line_to_add() {
     assert!(
         ending
             .detail
-            .contains("add `reach: [board, other, secret]`")
+            .contains("write `reach: [board, other, secret]`")
     );
     assert_eq!(
         refused(&world.says(4, None, register("No Name"))),
@@ -144,7 +144,11 @@ fn only_functions_on_the_list_are_started() {
     let effects = world.says(2, None, spawn(3));
     let ending = refusal(&effects).unwrap();
     assert_eq!(ending.code, i32::from(Errno::ACCES.0));
-    assert!(ending.detail.contains("add `spawn: [g, f]` under `allow`"));
+    assert!(
+        ending
+            .detail
+            .contains("write `spawn: [g, f]` under `allow`")
+    );
     assert!(!world.router.knows(address(3)));
 }
 

@@ -5,7 +5,7 @@ use std::panic::resume_unwind;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName};
+use http::header;
 use http::{Method, Request, Response, StatusCode, Uri, Version as HttpVersion};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
@@ -23,7 +23,7 @@ use super::decode::{Decoder, Offer};
 use super::failure::{Failure, chain, protocol};
 use super::pool::{Found, Lease, Place};
 use super::redirect;
-use super::request::{Asked, Content, MESSAGE_MAX};
+use super::request::{Asked, Content, MESSAGE_MAX, hop_by_hop};
 use super::way::{HTTP_2, Way};
 use crate::service::frames::{Reader, frame, malformed};
 use crate::service::outbound::tls::{explain, server_name};
@@ -324,7 +324,7 @@ impl Serves {
             .dialler
             .connect(&key.target, key.trust, None)
             .await;
-        let stream = dialled.map_err(|error| Failure::dial(error, &way.entry, &function.name))?;
+        let stream = dialled.map_err(|error| Failure::dial(error, way, function))?;
         let tls_failed =
             |why: String| Failure::new(Kind::Tls, format!("no TLS with `{}`: {why}", key.target));
         let wants_many = key.version == protos::services::http::Version::Http2;
@@ -534,29 +534,6 @@ fn request(
             .insert(header::ACCEPT_ENCODING, offer.header());
     }
     Ok(request)
-}
-
-/// Takes away what is said between a server and its client only (RFC 9110, section 7.6.1).
-fn hop_by_hop(headers: &mut HeaderMap) {
-    let named: Vec<HeaderName> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .filter_map(|name| name.trim().parse().ok())
-        .collect();
-    let usual = [
-        header::CONNECTION,
-        header::TRANSFER_ENCODING,
-        header::TE,
-        header::TRAILER,
-        header::UPGRADE,
-        HeaderName::from_static("keep-alive"),
-        HeaderName::from_static("proxy-connection"),
-    ];
-    for name in named.into_iter().chain(usual) {
-        headers.remove(name);
-    }
 }
 
 fn head(parts: &http::response::Parts, asked: &Asked) -> protos::services::http::Response {

@@ -6,7 +6,9 @@ use std::fmt::Display;
 use protos::services::http::Kind;
 use protos::{Ending, Errno, Reason};
 
-use crate::service::outbound::{DialError, Remedy};
+use super::way::Way;
+use crate::pool::Function;
+use crate::service::outbound::DialError;
 
 /// Why there is no response, or not all of one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,8 +51,8 @@ impl Failure {
         }
     }
 
-    /// No connection; `entry` is what the project file may list, `function` who asks.
-    pub fn dial(error: DialError, entry: &str, function: &str) -> Self {
+    /// No connection on this way, for this function.
+    pub fn dial(error: DialError, way: &Way, function: &Function) -> Self {
         let kind = match &error {
             DialError::Resolve(_) => Kind::Dns,
             DialError::Refused(_) => Kind::NotAllowed,
@@ -59,31 +61,11 @@ impl Failure {
             DialError::Full(_) => Kind::Busy,
         };
         let advice = match &error {
-            DialError::Refused(refused) => advice(refused.remedy(), entry, function),
+            DialError::Refused(refused) => way.advice(refused, function),
             _ => String::new(),
         };
         Self::new(kind, format!("{error}{advice}"))
     }
-}
-
-fn advice(remedy: Remedy, entry: &str, function: &str) -> String {
-    let line = match remedy {
-        Remedy::Private => format!("{{url: \"{entry}\", private: true}}"),
-        Remedy::Address(address) => {
-            let scheme = entry.split_once("://").map_or("http", |(scheme, _)| scheme);
-            let host = if address.is_ipv6() {
-                format!("[{address}]")
-            } else {
-                address.to_string()
-            };
-            format!("{{url: \"{scheme}://{host}/\"}}")
-        }
-        Remedy::Nothing => return "; no entry of the project file opens it".to_owned(),
-    };
-    format!(
-        "; if that is meant, add `http: [{line}]` under `allow` of function `{function}`, and ask \
-         for it by that URL"
-    )
 }
 
 /// What the library says, from the outermost to the cause.

@@ -39,6 +39,30 @@ const OURS: [HeaderName; 9] = [
     HeaderName::from_static("http2-settings"),
 ];
 
+/// Whether a header is not for callers: neither to send nor to get.
+fn is_ours(name: &HeaderName) -> bool {
+    OURS.contains(name) || name.as_str().starts_with("proxy-")
+}
+
+/// Takes away what is said between a server and its client only (RFC 9110, section 7.6.1).
+pub fn hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(header::CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| name.trim().parse().ok())
+        .collect();
+    let ours: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| is_ours(name))
+        .cloned()
+        .collect();
+    for name in named.into_iter().chain(ours) {
+        headers.remove(name);
+    }
+}
+
 /// A request that can be sent.
 #[derive(Debug, Clone)]
 pub struct Asked {
@@ -139,7 +163,7 @@ fn headers(request: &Request) -> Result<HeaderMap, Failure> {
         let named = || format!("the header `{}`", shown(&header.name));
         let name = HeaderName::from_bytes(header.name.as_bytes())
             .map_err(|_| Failure::invalid(format!("{} has a name that no header has", named())))?;
-        if OURS.contains(&name) || name.as_str().starts_with("proxy-") {
+        if is_ours(&name) {
             return Err(Failure::invalid(format!(
                 "{} is for the service to send: leave it out",
                 named()
@@ -376,5 +400,22 @@ mod tests {
         assert!(refused(request(&many)).contains("too many"));
         let big = "v".repeat(HEAD_MAX);
         assert!(refused(request(&[("x", &big)])).contains("too many"));
+    }
+
+    #[test]
+    fn what_is_said_between_a_server_and_its_client_only_is_taken_away() {
+        let mut headers = HeaderMap::new();
+        for name in OURS.iter().map(HeaderName::as_str).chain([
+            "proxy-authenticate",
+            "proxy-connection",
+            "x-own",
+            "x-kept",
+        ]) {
+            let value = HeaderValue::from_static("x-own, close");
+            headers.append(HeaderName::try_from(name).unwrap(), value);
+        }
+        hop_by_hop(&mut headers);
+        let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+        assert_eq!(left, ["x-kept"]);
     }
 }

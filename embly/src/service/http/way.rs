@@ -1,5 +1,6 @@
 //! Whether a function may go somewhere, and how far it is trusted on the way.
 
+use std::net::IpAddr;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,10 +10,12 @@ use url::Host as UrlHost;
 use super::Client;
 use super::failure::Failure;
 use super::pool::Key;
-use crate::allow::http::{Target, granted};
+use crate::allow::http::{HttpGrant, Target, granted};
+use crate::allow::{Item, Text};
 use crate::pool::Function;
+use crate::service::outbound::class::{Class, classify};
 use crate::service::outbound::tls::{self, Authorities, CaError};
-use crate::service::outbound::{Host, HostPort, Trust};
+use crate::service::outbound::{Host, HostPort, Refused, Remedy, Trust};
 
 /// Names of protocols in TLS (RFC 7301).
 const HTTP_1: &[u8] = b"http/1.1";
@@ -61,8 +64,12 @@ pub struct Way {
     pub key: Key,
     /// `None` without TLS.
     pub tls: Option<tls::Client>,
-    /// What the project file may list, for advice.
-    pub entry: String,
+    /// Where it leads.
+    target: Target,
+    /// Which entry allows it.
+    entry: usize,
+    /// Whether a redirect from elsewhere leads there.
+    crossed: bool,
 }
 
 impl Client {
@@ -78,13 +85,14 @@ impl Client {
         crossed: bool,
         version: Version,
     ) -> Result<Way, Failure> {
-        let Some(grant) = granted(&function.allow.http, target) else {
-            return Err(not_allowed(&function.name, target, crossed));
+        let grants = &function.allow.http;
+        let Some(grant) = granted(grants, target) else {
+            return Err(not_allowed(function, target, crossed));
         };
-        let trust = if grant.private || (grant.is_exact() && !crossed) {
-            Trust::Private
-        } else {
-            Trust::Public
+        let trust = match crossed {
+            false if grant.private || grant.is_exact() => Trust::Private,
+            true if grant.private => Trust::Redirect,
+            _ => Trust::Public,
         };
         let tls = if target.is_https() {
             let all = self.tls.read().unwrap_or_else(PoisonError::into_inner);
@@ -102,27 +110,77 @@ impl Client {
             version,
             head: function.limits.http.response_head,
         };
+        let same = |other: &HttpGrant| std::ptr::eq(other, grant);
         Ok(Way {
             key,
             tls: tls.map(|tls| tls.client(version)),
-            entry: target.entry(),
+            target: target.clone(),
+            entry: grants.iter().position(same).unwrap_or(usize::MAX),
+            crossed,
         })
     }
 }
 
-fn not_allowed(function: &str, target: &Target, crossed: bool) -> Failure {
-    let (url, entry) = (target.url(), target.entry());
+impl Way {
+    /// What to write so that addresses that were refused are reached.
+    pub fn advice(&self, refused: &Refused, function: &Function) -> String {
+        let (written, name) = (&function.allow.written, &function.name);
+        match refused.remedy() {
+            Remedy::Private => {
+                let (host, url) = (self.target.entry(), "url");
+                let own = written.item("http", self.entry).cloned();
+                let own = own.unwrap_or_else(|| Item::one(&host));
+                let private = own.with(url, "private", Text::yes());
+                let grant = function.allow.http.get(self.entry);
+                let advice = match grant.is_some_and(HttpGrant::is_exact) {
+                    // Beside it another one could count less.
+                    true => written.instead("http", self.entry, private, name),
+                    false => {
+                        let exact = private.with(url, url, Text::quoted(host));
+                        written.advice("http", exact, name)
+                    }
+                };
+                format!("; if that is meant, {advice}")
+            }
+            Remedy::Address(_) if self.crossed => format!("; {NEVER}"),
+            Remedy::Address(address) => {
+                let item = Item::one(self.target.entry_with(address));
+                let advice = written.advice("http", item, name);
+                format!("; if that is meant, {advice}, and ask for it by that URL")
+            }
+            Remedy::Nothing => "; no entry of the project file opens it".to_owned(),
+        }
+    }
+}
+
+/// Said of a redirect to where a cloud keeps credentials.
+const NEVER: &str = "no redirect leads there, whatever the project file says";
+
+fn is_metadata(target: &Target) -> bool {
+    let address = match target.host() {
+        UrlHost::Ipv4(address) => IpAddr::from(*address),
+        UrlHost::Ipv6(address) => IpAddr::from(*address),
+        UrlHost::Domain(_) => return false,
+    };
+    classify(address).class == Class::Metadata
+}
+
+fn not_allowed(function: &Function, target: &Target, crossed: bool) -> Failure {
+    let (url, name) = (target.url(), &function.name);
     let what = if crossed {
         "be redirected to"
     } else {
         "ask for"
     };
+    let advice = if crossed && is_metadata(target) {
+        NEVER.to_owned()
+    } else {
+        let item = Item::one(target.entry());
+        function.allow.written.advice("http", item, name)
+    };
     Failure::new(
         Kind::NotAllowed,
-        format!(
-            "function `{function}` may not {what} `{url}`: add `http: [\"{entry}\"]` under `allow` of \
-             function `{function}`"
-        ),
+        format!("function `{name}` may not {what} `{url}`: {advice}"),
     )
 }
 

@@ -14,12 +14,11 @@ use bytes::Bytes;
 use protos::{Ending, Errno, is_name};
 
 use super::{Apply, Caller, ConfigureError, Service, Session, Settings};
-use crate::allow::Allow;
+use crate::allow::{Allow, Item};
 use crate::config::{Durability, StoreKind};
 use crate::report::{Often, Reporter};
 use engine::clock::Clock;
-pub use engine::file::{backup, entries};
-pub use engine::types::{Entry, Error, Listing, Page};
+use engine::types::Error;
 use engine::{Engine, Say};
 
 const GET: &str = "embly/kv/get";
@@ -28,6 +27,9 @@ const KV: &str = "embly/kv";
 
 /// The store of [`GET`] and [`SET`].
 const DEFAULT: &str = "default";
+
+/// The longest key in a message, in bytes.
+const LONGEST_SHOWN: usize = 100;
 
 /// The longest key, in bytes.
 pub const MAX_KEY: usize = 10_000;
@@ -89,7 +91,7 @@ impl Service for Kv {
                 None => permitted(&function.allow, &function.name, DEFAULT, None, false),
             };
         }
-        self.store(DEFAULT, &function.name)?;
+        store(&self.stores, DEFAULT, &function.allow, &function.name)?;
         permitted(&function.allow, &function.name, DEFAULT, None, name == SET)
     }
 
@@ -127,10 +129,6 @@ impl Kv {
         open.insert(path.clone(), Arc::clone(&engine));
         Ok(engine)
     }
-
-    fn store(&self, name: &str, function: &str) -> Result<Arc<Engine>, Ending> {
-        store(&self.stores, name, function)
-    }
 }
 
 /// Tells the operator what goes wrong with a store.
@@ -146,7 +144,12 @@ fn say(reporter: &Reporter, store: &str) -> Say {
 }
 
 /// The store of this name, for a function of this name.
-fn store(stores: &Stores, name: &str, function: &str) -> Result<Arc<Engine>, Ending> {
+fn store(
+    stores: &Stores,
+    name: &str,
+    allow: &Allow,
+    function: &str,
+) -> Result<Arc<Engine>, Ending> {
     let stores = stores.read().unwrap_or_else(PoisonError::into_inner);
     if let Some(engine) = stores.get(name) {
         return Ok(Arc::clone(engine));
@@ -155,9 +158,10 @@ fn store(stores: &Stores, name: &str, function: &str) -> Result<Arc<Engine>, End
         let detail = "a store has a name of lower-case letters, digits and `-`, at most 63 of them";
         return Err(Ending::refused(Errno::INVAL, detail));
     }
+    let item = Item::map(&[("store", name), ("access", "read-write")]);
+    let advice = allow.written.advice("kv", item, function);
     let detail = format!(
-        "there is no store `{name}`: add `- {{name: {name}, type: kv}}` to `stores`, and `kv: \
-         [{{store: {name}, access: read-write}}]` under `allow` of function `{function}`"
+        "there is no store `{name}`: add `- {{name: {name}, type: kv}}` to `stores`, and {advice}"
     );
     Err(Ending::refused(Errno::NOENT, detail))
 }
@@ -190,18 +194,32 @@ fn permitted(
         }
         _ => format!("the store `{store}`"),
     };
-    let detail = format!(
-        "function `{function}` may not {does} {what}: add `kv: [{{store: {store}, access: \
-         {access}}}]` under `allow` of function `{function}`"
-    );
+    let prefix = prefix(key);
+    // One that says the same of a lesser access is replaced.
+    let mut grants = allow.kv.iter();
+    let at = grants.position(|grant| grant.store == store && grant.prefix == prefix);
+    let item = match prefix {
+        "" => Item::map(&[("store", store), ("access", access)]),
+        prefix => Item::map(&[("store", store), ("prefix", prefix), ("access", access)]),
+    };
+    let at = at.unwrap_or(usize::MAX);
+    let advice = allow.written.instead("kv", at, item, function);
+    let detail = format!("function `{function}` may not {does} {what}: {advice}");
     Err(Ending::refused(Errno::ACCES, detail))
+}
+
+/// The prefix that allows no more than was asked for, if a project file can well say it.
+fn prefix(key: Option<&[u8]>) -> &str {
+    let key = key.filter(|key| key.len() <= LONGEST_SHOWN);
+    let text = key.and_then(|key| str::from_utf8(key).ok());
+    let text = text.filter(|text| !text.contains(char::is_control));
+    text.unwrap_or_default()
 }
 
 /// A key in a message; a long one not whole.
 fn shown(key: &[u8]) -> String {
-    const LONGEST: usize = 100;
-    let dots = if key.len() > LONGEST { "…" } else { "" };
-    let key = &key[..key.len().min(LONGEST)];
+    let dots = if key.len() > LONGEST_SHOWN { "…" } else { "" };
+    let key = &key[..key.len().min(LONGEST_SHOWN)];
     format!("the key `{}{dots}`", key.escape_ascii())
 }
 

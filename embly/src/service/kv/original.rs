@@ -39,8 +39,9 @@ impl Session for Original {
 impl Original {
     async fn answer(&self, stream: Stream) -> Result<(), Ending> {
         let Stream { inbox, mut sink } = stream;
-        let function = &self.caller.function.name;
-        let client = store(&self.stores, DEFAULT, function)?.client(function);
+        let function = &self.caller.function;
+        let engine = store(&self.stores, DEFAULT, &function.allow, &function.name)?;
+        let client = engine.client(&function.name);
         let request = Reader::new(inbox).bytes().await;
         let request =
             request.ok_or_else(|| malformed("the stream ended before a request".into()))?;

@@ -95,8 +95,8 @@ impl Asker<'_> {
             request::What::Swap(swap) => Asked::Write(self.swap(swap)?),
             request::What::Increment(increment) => {
                 // The answer tells what is there.
-                self.may(&increment.key, false)?;
                 self.may(&increment.key, true)?;
+                self.may(&increment.key, false)?;
                 Asked::Write(Write::Increment {
                     ttl: ttl(increment.ttl_ms)?,
                     key: increment.key,
@@ -118,8 +118,8 @@ impl Asker<'_> {
     }
 
     fn swap(&self, swap: proto::Swap) -> Result<Write, Refused> {
-        self.may(&swap.key, false)?;
         self.may(&swap.key, true)?;
+        self.may(&swap.key, false)?;
         let expected = match swap.expected {
             Some(swap::Expected::Absent(true)) => Expected::Absent,
             Some(swap::Expected::Value(value)) => Expected::Value(value),

@@ -46,7 +46,7 @@ impl Opening {
         let name = open.ok_or_else(|| malformed("the stream ended before its `Open`".into()))?;
         let name = name.store;
         let function = Arc::clone(&self.caller.function);
-        let engine = store(&self.stores, &name, &function.name)?;
+        let engine = store(&self.stores, &name, &function.allow, &function.name)?;
         permitted(&function.allow, &function.name, &name, None, false)?;
         let open = Open {
             client: engine.client(&function.name),

@@ -38,11 +38,14 @@ const CONNECTIONS_MAX: u64 = 65_536;
 /// How far the entry of the project file that lists a host goes.
 ///
 /// A host that is an IP address is only ever listed as it is; so it may be connected to under
-/// [`Trust::Private`] also where it is one of [`Class::Metadata`].
+/// [`Trust::Private`] also where it is one of [`Class::Metadata`]. Nobody but the function itself may
+/// choose those: not who redirects it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trust {
     /// Addresses of the internet: wildcards, redirects.
     Public,
+    /// Also loopback and private ones, but where a redirect leads: `private: true`.
+    Redirect,
     /// Also loopback and private ones: an exact host, or `private: true`.
     Private,
 }
@@ -52,7 +55,7 @@ impl Trust {
     fn allows(self, host: &Host, class: Class) -> bool {
         match class {
             Class::Public => true,
-            Class::Loopback | Class::Private => self == Self::Private,
+            Class::Loopback | Class::Private => self != Self::Public,
             Class::Metadata => self == Self::Private && matches!(host, Host::Address(_)),
             Class::Forbidden => false,
         }
@@ -296,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_name_reaches_what_its_entry_is_trusted_with() {
-        use Trust::{Private, Public};
+        use Trust::{Private, Public, Redirect};
         let reached = |address: &str| Ok(vec![format!("{address}:80")]);
         let cloud = "169.254.169.254";
         for (trust, address, result) in [
@@ -310,6 +313,13 @@ mod tests {
             (Private, "::ffff:10.0.0.1", reached("10.0.0.1")),
             (Private, cloud, Err(Remedy::Address(cloud.parse().unwrap()))),
             (Private, "0.0.0.0", Err(Remedy::Nothing)),
+            (Redirect, "8.8.8.8", reached("8.8.8.8")),
+            (Redirect, "127.0.0.1", reached("127.0.0.1")),
+            (
+                Redirect,
+                cloud,
+                Err(Remedy::Address(cloud.parse().unwrap())),
+            ),
         ] {
             assert_eq!(judged("a:80", trust, &[address]), result, "{address}");
         }
@@ -324,6 +334,7 @@ mod tests {
             Ok(vec![listed.clone()])
         );
         assert!(judged(&listed, Trust::Public, &[cloud]).is_err());
+        assert!(judged(&listed, Trust::Redirect, &[cloud]).is_err());
         assert!(judged("0.0.0.0:80", Trust::Private, &["0.0.0.0"]).is_err());
     }
 

@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use protos::{Ending, Errno};
 
 use super::{Apply, Caller, ConfigureError, Service, Session, Settings};
-use crate::allow::Allow;
+use crate::allow::{Allow, Item};
 use crate::config::{Migration, StoreKind};
 use store::{Kind, Shared, Store};
 
@@ -109,7 +109,14 @@ impl Service for Sql {
         let mut names: Vec<_> = self.stores.all().into_keys().collect();
         names.sort();
         let name = names.first().map_or("main", String::as_str);
-        Err(refused(&function.name, name, "use the store", "read-write"))
+        let (allow, function) = (&function.allow, &function.name);
+        Err(refused(
+            allow,
+            function,
+            name,
+            "use the store",
+            "read-write",
+        ))
     }
 
     fn open(&self, _: &str, caller: Caller) -> Box<dyn Session> {
@@ -168,13 +175,15 @@ fn permitted(allow: &Allow, function: &str, store: &str, write: bool) -> Result<
     } else {
         ("read the store", "read")
     };
-    Err(refused(function, store, does, access))
+    Err(refused(allow, function, store, does, access))
 }
 
-fn refused(function: &str, store: &str, does: &str, access: &str) -> Ending {
-    let detail = format!(
-        "function `{function}` may not {does} `{store}`: add `sql: [{{store: {store}, access: \
-         {access}}}]` under `allow` of function `{function}`"
-    );
+fn refused(allow: &Allow, function: &str, store: &str, does: &str, access: &str) -> Ending {
+    let item = Item::map(&[("store", store), ("access", access)]);
+    // One that is there says less.
+    let at = allow.sql.iter().position(|grant| grant.store == store);
+    let at = at.unwrap_or(usize::MAX);
+    let advice = allow.written.instead("sql", at, item, function);
+    let detail = format!("function `{function}` may not {does} `{store}`: {advice}");
     Ending::refused(Errno::ACCES, detail)
 }

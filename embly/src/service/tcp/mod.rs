@@ -14,7 +14,7 @@ use protos::{Ending, Errno};
 use super::outbound::tls::{Authorities, Client};
 use super::outbound::{Dialler, HostPort, Refused, Remedy, Trust};
 use super::{Apply, Caller, ConfigureError, Service, Session, Settings};
-use crate::allow::TcpGrant;
+use crate::allow::{Item, TcpGrant, Text};
 
 const NAME: &str = "embly/tcp";
 
@@ -158,7 +158,11 @@ impl Drop for Counted {
 fn permitted<'a>(caller: &'a Caller, target: &HostPort) -> Result<(&'a TcpGrant, Trust), Ending> {
     let function = &caller.function;
     let Some(grant) = TcpGrant::of(&function.allow.tcp, target) else {
-        return Err(closed(&format!("`{target}`"), &target.to_string(), caller));
+        let name = &function.name;
+        let item = Item::one(target.to_string());
+        let advice = function.allow.written.advice("tcp", item, name);
+        let detail = format!("function `{name}` may not connect to `{target}`: {advice}");
+        return Err(Ending::refused(Errno::ACCES, detail));
     };
     let trust = match grant.is_exact() || grant.private {
         true => Trust::Private,
@@ -167,30 +171,55 @@ fn permitted<'a>(caller: &'a Caller, target: &HostPort) -> Result<(&'a TcpGrant,
     Ok((grant, trust))
 }
 
-/// The refusal of an address that no entry lists.
-fn closed(who: &str, line: &str, caller: &Caller) -> Ending {
-    let name = &caller.function.name;
+/// What to write so that the entry that counts for this address, or one for this address alone that
+/// is as strict, is another one.
+fn instead(
+    caller: &Caller,
+    target: &HostPort,
+    grant: &TcpGrant,
+    change: impl Fn(Item) -> Item,
+) -> String {
+    let function = &caller.function;
+    let (grants, written) = (&function.allow.tcp, &function.allow.written);
+    let at = grants.iter().position(|other| std::ptr::eq(other, grant));
+    let at = at.unwrap_or(usize::MAX);
+    let there = written.item("tcp", at).cloned();
+    let own = there.unwrap_or_else(|| Item::one(grant.to_string()));
+    if grant.is_exact() {
+        return written.instead("tcp", at, change(own), &function.name);
+    }
+    // Exact entries may be private.
+    let exact = own.with("address", "address", Text::quoted(target.to_string()));
+    let item = change(exact.without("private"));
+    written.advice("tcp", item, &function.name)
+}
+
+/// The refusal of a connection without TLS.
+fn without_tls(caller: &Caller, target: &HostPort, grant: &TcpGrant) -> Ending {
+    let advice = instead(caller, target, grant, |item| item.without("tls"));
     let detail = format!(
-        "function `{name}` may not connect to {who}: add `tcp: [\"{line}\"]` under `allow` of \
-         function `{name}`"
+        "function `{name}` may connect to `{target}` with TLS only, the project file says `tls: \
+         true`; if it is to do without, {advice}",
+        name = caller.function.name
     );
     Ending::refused(Errno::ACCES, detail)
 }
 
 /// The refusal of a name for its addresses.
-fn unreachable(refused: &Refused, caller: &Caller) -> Ending {
-    let name = &caller.function.name;
+fn unreachable(refused: &Refused, grant: &TcpGrant, caller: &Caller) -> Ending {
     let target = &refused.target;
     let remedy = match refused.remedy() {
         Remedy::Private => format!(
-            "list it as it is, add `tcp: [\"{target}\"]` under `allow` of function `{name}`, or \
-             write `private: true` in its entry"
+            "list it as it is, {}, or write `private: true` in its entry",
+            instead(caller, target, grant, |item| item)
         ),
         Remedy::Address(address) => {
             let address = std::net::SocketAddr::new(address, target.port);
+            let item = Item::one(address.to_string());
+            let function = &caller.function;
+            let advice = function.allow.written.advice("tcp", item, &function.name);
             format!(
-                "such addresses are only reached by their numbers, add `tcp: [\"{address}\"]` under \
-                 `allow` of function `{name}` and connect to that"
+                "such addresses are only reached by their numbers, {advice} and connect to that"
             )
         }
         Remedy::Nothing => "no function may connect to that".to_owned(),

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 
 use super::pump::{self, Activity};
 use super::wire::Wire;
-use super::{Shared, permitted, unreachable};
+use super::{Shared, permitted, unreachable, without_tls};
 use crate::allow::TcpGrant;
 use crate::service::frames::{self, Reader, malformed};
 use crate::service::outbound::{
@@ -116,17 +116,14 @@ impl Connects {
             return Err(malformed("`tls` and `starttls` exclude each other".into()).into());
         }
         if grant.tls && open.tls.is_none() {
-            let detail = format!(
-                "`{target}` may be connected to with TLS only: the project file says `tls: true`"
-            );
-            return Err(Ending::refused(Errno::ACCES, detail).into());
+            return Err(without_tls(&self.caller, &target, grant).into());
         }
         let tls = match &open.tls {
             Some(tls) => Some(self.prepare(tls, &target, grant)?),
             None => None,
         };
         let connecting = async {
-            let wire = Wire::plain(self.dial(&target, trust).await?);
+            let wire = Wire::plain(self.dial(&target, grant, trust).await?);
             match tls {
                 Some(tls) => tls.begin(wire, &target).await,
                 None => Ok(wire),
@@ -136,10 +133,17 @@ impl Connects {
         Ok((target, grant, wire))
     }
 
-    async fn dial(&self, target: &HostPort, trust: Trust) -> Result<Connection, Failure> {
+    async fn dial(
+        &self,
+        target: &HostPort,
+        grant: &TcpGrant,
+        trust: Trust,
+    ) -> Result<Connection, Failure> {
         let dialled = self.shared.dialler.connect(target, trust, None).await;
         dialled.map_err(|error| match &error {
-            DialError::Refused(refused) => Failure::Refused(unreachable(refused, &self.caller)),
+            DialError::Refused(refused) => {
+                Failure::Refused(unreachable(refused, grant, &self.caller))
+            }
             DialError::Full(_) => Ending::refused(Errno::AGAIN, error.to_string()).into(),
             DialError::Resolve(_) => Failure::Failed(Kind::Name, error.to_string()),
             DialError::Timeout { .. } => Failure::Failed(Kind::Timeout, error.to_string()),

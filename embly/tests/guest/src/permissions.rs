@@ -8,6 +8,9 @@ use embly::{
     sql, tcp,
 };
 
+/// How long a key stays.
+const MINUTE: std::time::Duration = std::time::Duration::from_secs(60);
+
 /// WASI's ENOENT: whoever is told that something is not there was allowed to look.
 const NOENT: i32 = 44;
 
@@ -56,6 +59,17 @@ async fn keys(what: &str) -> Result<(), Error> {
         "set" => store.set(key, b"value").await.map(drop),
         "delete" => store.delete(key).await.map(drop),
         "list" => store.list(key, b"", 10).await.map(drop),
+        "swap" => {
+            let swapped = store.swap(key, kv::Expected::Absent, Some(b"value"));
+            swapped.await.map(drop)
+        }
+        "increment" => store.increment(key, 1).await.map(drop),
+        "expire" => store.expire(key, Some(MINUTE)).await.map(drop),
+        "batch" => store.batch().set(key, b"1").commit().await.map(drop),
+        "check" => {
+            let batch = store.batch().check(key, 99_999).set(b"a1", b"1");
+            batch.commit().await.map(drop)
+        }
         "watch" => store.watch_prefix(key, None).await.map(drop),
         other => Err(Error::msg(format!("there is nothing called {other}"))),
     }

@@ -188,28 +188,6 @@ fn after_all(prefix: &[u8]) -> Option<Vec<u8>> {
     Some(end)
 }
 
-/// Copies a store to a new file, as it is at one moment. The store may be in use, also by another
-/// process. Blocks.
-///
-/// # Errors
-/// When either file cannot be used, or `to` is there already.
-pub fn backup(from: &Path, to: &Path) -> Result<(), Error> {
-    let to = to
-        .to_str()
-        .ok_or_else(|| Error::Failed("the name of the file to write is not UTF-8".to_owned()))?;
-    open_to_read(from)?.execute("VACUUM INTO ?1", [to])?;
-    Ok(())
-}
-
-/// A page of the entries of a file, which may be in use, also by another process. `now`:
-/// milliseconds since 1970, entries whose time has passed are left out. Blocks.
-///
-/// # Errors
-/// When it cannot be read.
-pub fn entries(path: &Path, listing: &Listing, now: u64) -> Result<Page, Error> {
-    list(&open_to_read(path)?, listing, now)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

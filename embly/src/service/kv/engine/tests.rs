@@ -463,6 +463,26 @@ fn what_has_expired_is_cleared_away_and_the_file_shrinks() {
 }
 
 #[test]
+fn what_is_removed_or_made_smaller_while_the_store_is_used_gives_its_space_back() {
+    for new in [None, Some(bytes("x"))] {
+        let store = Store::new(u64::MAX);
+        for n in 0..300 {
+            store.set(&format!("k{n}"), vec![1; 100_000], None).unwrap();
+        }
+        let size = || std::fs::metadata(store.path()).unwrap().len();
+        eventually("the log is copied to the file", || size() > 20_000_000);
+        for n in 0..300 {
+            let key = bytes(&format!("k{n}"));
+            match &new {
+                None => drop(store.write(Write::Delete { key }).unwrap()),
+                Some(value) => drop(store.set(&format!("k{n}"), value.clone(), None).unwrap()),
+            }
+        }
+        eventually("the file shrinks", || size() < 10_000_000);
+    }
+}
+
+#[test]
 fn a_watch_tells_every_change_in_order_and_that_a_key_has_expired() {
     let store = Store::new(u64::MAX);
     store.set("w/0", "before", None).unwrap();
@@ -560,38 +580,6 @@ fn a_flood_waits_for_room_and_does_not_hold_up_another_function() {
         }
         assert!(waited);
     });
-}
-
-#[test]
-fn a_backup_is_one_moment_while_others_write() {
-    let store = Store::new(u64::MAX);
-    let client = store.client().clone();
-    let writer = std::thread::spawn(move || {
-        for n in 0..500 {
-            let value = Some((Bytes::from(n.to_string()), None));
-            let writes = vec![(bytes("a"), value.clone()), (bytes("b"), value)];
-            let checks = Vec::new();
-            let write = Write::Batch { checks, writes };
-            block_on(async { answer(client.write(write).await.unwrap()).await.unwrap() });
-        }
-    });
-    eventually("something is there", || store.get("a").is_some());
-    for n in 0..5 {
-        let to = store.folder.path().join(format!("backup-{n}"));
-        file::backup(&store.path(), &to).unwrap();
-        let entries = file::entries(&to, &all(), 0).unwrap().entries;
-        let [(_, a), (_, b)] = &entries[..] else {
-            panic!("{entries:?}")
-        };
-        assert_eq!((&a.value, a.version), (&b.value, b.version));
-        assert!(
-            file::backup(&store.path(), &to).is_err(),
-            "it is there already"
-        );
-        // It is a store as any other.
-        drop(file::open(&to, Durability::Full).unwrap());
-    }
-    writer.join().unwrap();
 }
 
 #[test]

@@ -91,7 +91,11 @@ impl Writer {
                 Taken::Jobs(jobs) => {
                     let sooner = jobs.iter().filter_map(|job| self.soonest(&job.write)).min();
                     next = next.into_iter().chain(sooner).min();
-                    self.serve(jobs)
+                    let before = self.head.bytes;
+                    let served = self.serve(jobs);
+                    // Something has gone or become smaller: there may be free pages.
+                    vacuum |= self.head.bytes < before;
+                    served
                 }
                 Taken::Nothing if vacuum => {
                     vacuum = self.vacuum();
