@@ -70,6 +70,19 @@ impl Body {
         }
     }
 
+    /// How what is left of it would be marked out.
+    pub(super) fn framing(&self) -> Framing {
+        let ready = (self.ready.len() - self.start) as u64;
+        match self.rest {
+            Rest::Done(_) if ready == 0 => Framing::None,
+            Rest::Done(_) => Framing::Length(ready),
+            Rest::Length(left) => Framing::Length(left + ready),
+            Rest::Chunked(_) => Framing::Chunked,
+            #[cfg(feature = "http-client")]
+            Rest::Called(_) => Framing::Chunked,
+        }
+    }
+
     /// The whole body; waits for all of it.
     ///
     /// With `std::io::Read` in scope this is found on a `&mut Body`, as

@@ -30,6 +30,7 @@ mod body;
 mod chunked;
 #[cfg(feature = "http-client")]
 pub mod client;
+mod forward;
 pub(crate) mod head;
 mod response;
 mod run;
@@ -39,6 +40,7 @@ pub use ::http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, header,
 };
 pub use body::{Body, Chunks};
+pub use forward::forward;
 pub use response::{Flusher, ResponseWriter};
 pub use run::{run, run_catch_error};
 pub use status::IntoStatus;

@@ -137,6 +137,15 @@ impl ResponseWriter {
         }
     }
 
+    /// Somebody else writes the response from now on, to what is returned.
+    pub(super) fn hand_over(&self) -> Conn {
+        let mut response = self.0.borrow_mut();
+        response.buffer.clear();
+        // What is written here still goes nowhere.
+        response.framing = Some(Framing::None);
+        response.conn
+    }
+
     /// Whether the client has seen something already.
     pub(super) fn is_started(&self) -> bool {
         self.0.borrow().framing.is_some()

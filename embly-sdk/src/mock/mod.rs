@@ -103,6 +103,18 @@ where
     guest::me().world.register(name, start(handler));
 }
 
+/// Registers a function whose handler is one of `embly::http::run_catch_error`: for
+/// [`http::forward`](crate::http::forward).
+pub fn http_function<H, R, Kind>(name: &str, handler: H)
+where
+    H: Fn(Request<Body>, ResponseWriter) -> R + Send + Sync + 'static,
+    R: Outcome<Kind>,
+{
+    function(name, move |conn: Conn| {
+        http::serve(conn, OnError::Answer, &handler)
+    });
+}
+
 /// Gives a secret to all functions of the test; until [`reset`].
 pub fn secret(name: &str, value: &str) {
     guest::me().world.set_secret(name, value);

@@ -28,6 +28,7 @@ fn main() -> Result<(), Error> {
     match name.as_str() {
         "hello" => http::run(web::hello),
         "counts" => http::run(web::counts),
+        "forwards" => http::run_catch_error(web::forwards),
         "fails" => http::run(web::fails),
         "fails-caught" => http::run_catch_error(web::fails),
         "fails-late" => http::run_catch_error(web::fails_late),

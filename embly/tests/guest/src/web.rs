@@ -2,10 +2,11 @@
 
 use std::io::{Read, Write};
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
-use embly::http::{Body, Request, ResponseWriter};
+use embly::http::{Body, Request, ResponseWriter, forward};
 use embly::prelude::*;
-use embly::{Conn, Error};
+use embly::{Conn, Error, SpawnOptions};
 
 use crate::script;
 
@@ -29,6 +30,13 @@ pub fn fails_late(_: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> 
     w.write_all(b"so far, so ")?;
     w.flush_response()?;
     Err(Error::msg("the dog ate it"))
+}
+
+/// Hands the request to the function that its path names, which may take 500 ms.
+pub async fn forwards(request: Request<Body>, w: ResponseWriter) -> Result<(), Error> {
+    let name = request.uri().path().trim_start_matches('/').to_owned();
+    let function = SpawnOptions::new(name).wall(Duration::from_millis(500));
+    forward(&function, request, w).await
 }
 
 /// How long the body is.
