@@ -152,7 +152,8 @@ fn what_the_service_would_not_open_is_never_put_in_the_place_of_a_store() {
         .unwrap()
         .execute_batch(&held)
         .unwrap();
-    let foreign = "CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB NOT NULL)".to_owned();
+    let foreign =
+        "CREATE TABLE entries (key BLOB PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID".to_owned();
     for (n, sql) in [
         foreign.clone(),
         format!("PRAGMA user_version = 1; {foreign}"),
