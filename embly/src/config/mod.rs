@@ -161,9 +161,9 @@ pub struct Gateway {
     pub name: String,
     /// What it speaks.
     pub kind: GatewayKind,
-    /// The address to listen on.
-    pub bind: IpAddr,
-    /// 0: any free one.
+    /// Where to listen.
+    pub bind: Bind,
+    /// 0: any free one, or there is none.
     pub port: u16,
     /// Its certificates; `None`: it serves without TLS.
     pub tls: Option<Tls>,
@@ -177,6 +177,17 @@ pub struct Gateway {
     pub function: Option<String>,
     /// In the order of the file.
     pub routes: Vec<Route>,
+}
+
+/// Where a gateway listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// A port of this address.
+    Ip(IpAddr),
+    /// A Unix socket; absolute.
+    Unix(PathBuf),
+    /// A socket that systemd has opened, by its name.
+    Systemd(String),
 }
 
 /// Those who stand before a gateway and are trusted.
