@@ -16,6 +16,7 @@
 //! This crate is the only one that knows the engine, and `unsafe` stands in its `sys` modules
 //! only. The executable calls [`main`] for `embly wrapper …` before it has any thread.
 
+pub mod activation;
 pub mod artefact;
 pub mod backtrace;
 pub mod channel;

@@ -192,7 +192,7 @@ gateways:
     let gateway = config::Gateway {
         name: "index".to_owned(),
         kind: config::GatewayKind::Http,
-        bind: "127.0.0.1".parse().unwrap(),
+        bind: config::Bind::Ip("127.0.0.1".parse().unwrap()),
         port: 8082,
         tls: None,
         proxies: config::Proxies::default(),
@@ -314,7 +314,8 @@ gateways:
     assert_eq!(function.limits, limits);
     assert_eq!(project.functions[1].path, folder.join("add.wat"));
     assert_eq!(project.functions[1].language, config::Language::Wasm);
-    assert_eq!(project.gateways[1].bind.to_string(), "::1");
+    let bind = config::Bind::Ip("::1".parse().unwrap());
+    assert_eq!(project.gateways[1].bind, bind);
     assert_eq!(project.gateways[1].kind, config::GatewayKind::Tcp);
 }
 

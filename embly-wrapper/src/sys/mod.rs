@@ -3,6 +3,7 @@
 
 pub mod buffer;
 pub mod cputime;
+pub mod environment;
 pub mod fd;
 pub mod heap;
 pub mod module;

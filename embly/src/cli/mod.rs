@@ -17,11 +17,13 @@ mod ws;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use embly_wrapper::jail::User;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::gateway::Activated;
 use crate::master::BindOverride;
 use crate::report::{self, Reporter};
 
@@ -135,6 +137,9 @@ struct Serve {
     /// Do not start where a part of the jail is missing
     #[arg(long)]
     require_jail: bool,
+    /// Sockets that were open before.
+    #[arg(skip)]
+    activated: Arc<Activated>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -187,6 +192,8 @@ impl From<Exit> for ExitCode {
 
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
+    // There is one thread, and nothing is open.
+    let activated = Arc::new(Activated::take());
     let Cli { command, output } = Cli::parse();
     let options = report::Options {
         format: match output.format {
@@ -206,8 +213,14 @@ pub fn main() -> ExitCode {
     };
     let exit = match command {
         Command::New { path } => new::run(&path, &reporter),
-        Command::Dev(serve) => dev::run(&serve, &reporter),
-        Command::Run(serve) => run::run(&serve, &reporter),
+        Command::Dev(mut serve) => {
+            serve.activated = activated;
+            dev::run(&serve, &reporter)
+        }
+        Command::Run(mut serve) => {
+            serve.activated = activated;
+            run::run(&serve, &reporter)
+        }
         Command::Build(project) => build::run(&project, &reporter),
         Command::Check(kept) => check::run(&kept, &reporter),
         Command::Store { command } => store::run(&command, &reporter),

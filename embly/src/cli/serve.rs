@@ -212,6 +212,7 @@ pub async fn start(
         } else {
             None
         },
+        activated: Arc::clone(&options.activated),
         state: context::state(&project.file, options.state.as_deref()),
         secrets,
     };

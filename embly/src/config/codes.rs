@@ -59,8 +59,8 @@ codes! {
         "The key does not exist at this place, so it would have no effect. It is misspelled, \
          stands in the wrong section, or belongs to another version of Embly."
     MISSING_KEY "E111" "a required key is missing"
-        "A function needs `name`, `path` and `language`; a gateway needs `name`, `type` and \
-         `port`, a route `path`."
+        "A function needs `name`, `path` and `language`; a gateway needs `name`, `type` and, \
+         where `bind` is an address, `port`; a route `path`."
     WRONG_TYPE "E112" "a value of the wrong type"
         "The key takes another kind of value: text, a number, a list or a map. In YAML a value in \
          quotes is text, `8082` is a number, lines that begin with `-` are a list, and lines \
@@ -100,7 +100,9 @@ codes! {
          container that Embly runs in, has."
     BIND "E136" "not an address to listen on"
         "`bind` is an IPv4 or IPv6 address of this machine: `127.0.0.1` for this machine only, \
-         `0.0.0.0` for everybody. Names are not looked up. The port has a key of its own."
+         `0.0.0.0` for everybody. Names are not looked up. The port has a key of its own. Or it is \
+         `unix:PATH`, a Unix socket, relative to the folder of the project file and of at most 107 bytes \
+         in all; or `systemd:NAME`, a socket that systemd has opened."
     ADDRESS_TAKEN "E137" "two gateways at one address"
         "Only one gateway can listen on a port of an address, or several of type http that serve \
          different `hosts`. `0.0.0.0` is all IPv4 addresses of the machine, `::` is all of both \
@@ -207,6 +209,9 @@ codes! {
         "`proxies` lists addresses (`127.0.0.1`), networks (`10.0.0.0/8`), and `unix` for programs that \
          connect to a Unix socket. What they say about their clients is believed. `proxy_protocol: true` \
          expects the PROXY protocol from them, so it needs such a list."
+    SOCKET_PORT "E187" "a `port` where there is none"
+        "A Unix socket and a socket of systemd have no port of the project file, so the key would have no \
+         effect."
     ROUTE_PATH "E190" "not a path of a route"
         "A path begins with `/`. A segment is text, or `{name}` for anything that is not empty; \
          `{name...}` at the end is all that follows, also nothing. Percent-encoding is compared \

@@ -13,6 +13,8 @@ use super::tree::{Entry, Node, Value};
 pub(super) struct Fields<'t> {
     section: &'static Section,
     found: BTreeMap<&'static str, Field<'t>>,
+    /// Keys that were meant by others that do not exist.
+    meant: Vec<&'static str>,
 }
 
 /// A known key with its value.
@@ -42,30 +44,36 @@ impl<'t> Fields<'t> {
         let mut fields = Fields {
             section,
             found: BTreeMap::new(),
+            meant: Vec::new(),
         };
-        // A key that was nearly right is not reported a second time as missing.
-        let mut meant = Vec::new();
         for entry in entries {
             match section.key(&entry.key) {
                 Some(key) => {
                     fields.found.insert(key.name, Field { key, entry });
                 }
-                None => meant.extend(unknown(entry, entries, section, &title, problems)),
+                None => {
+                    let meant = unknown(entry, entries, section, &title, problems);
+                    fields.meant.extend(meant);
+                }
             }
         }
-        for key in section.keys {
-            if key.required && !fields.found.contains_key(key.name) && !meant.contains(&key.name) {
-                problems.push(
-                    Problem::new(
-                        &codes::MISSING_KEY,
-                        node.span.clone(),
-                        format!("{title} has no `{}`", key.name),
-                    )
-                    .help(format!("write `{}`", key.example)),
-                );
-            }
+        for key in section.keys.iter().filter(|key| key.required) {
+            fields.need(key.name, node, problems);
         }
         Some(fields)
+    }
+
+    /// Reports a key that is not there.
+    pub fn need(&self, name: &str, node: &Node, problems: &mut Problems) {
+        // A key that was nearly right is not reported a second time as missing.
+        if self.found.contains_key(name) || self.meant.contains(&name) {
+            return;
+        }
+        if let (Some(key), Value::Map(entries)) = (self.section.key(name), &node.value) {
+            let message = format!("{} has no `{name}`", title(self.section, entries));
+            let problem = Problem::new(&codes::MISSING_KEY, node.span.clone(), message);
+            problems.push(problem.help(format!("write `{}`", key.example)));
+        }
     }
 
     /// The value of a key of this section, if it is there.

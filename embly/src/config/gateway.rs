@@ -9,19 +9,25 @@ use super::fields::{Field, Fields};
 use super::function::World;
 use super::problem::{Problem, Problems, quote};
 use super::tree::Node;
-use super::{Gateway, GatewayKind, Proxies, route, suggest, transport, websocket};
+use super::{Bind, Gateway, GatewayKind, Proxies, route, suggest, transport, websocket};
 use crate::routes::HostPattern;
 
 /// Where a gateway listens if the file does not say: not reachable from other machines.
-const BIND: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const BIND: Bind = Bind::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
-/// Addresses that gateways took so far, by port.
+/// Places that gateways took so far, by port, or by what has none.
 #[derive(Default)]
-pub(super) struct Taken(HashMap<u16, Vec<Place>>);
+pub(super) struct Taken(HashMap<Key, Vec<Place>>);
+
+#[derive(PartialEq, Eq, Hash)]
+enum Key {
+    Port(u16),
+    Without(Bind),
+}
 
 /// Where a gateway listens, and for whom.
 struct Place {
-    bind: IpAddr,
+    bind: Bind,
     span: Range<usize>,
     kind: GatewayKind,
     hosts: Vec<HostPattern>,
@@ -48,10 +54,27 @@ pub(super) fn read(
 ) -> Option<Gateway> {
     let kind = fields.get("type").and_then(|field| kind(field, problems));
     let bind = match fields.get("bind") {
-        Some(field) => bind(field, problems),
+        Some(field) => transport::bind(field, world.root, problems),
         None => Some(BIND),
     };
-    let port = fields.get("port").and_then(|field| port(field, problems));
+    let port = match &bind {
+        Some(Bind::Unix(_) | Bind::Systemd(_)) => {
+            if let Some(field) = fields.get("port") {
+                let message = "this gateway listens on a socket without a port";
+                let span = field.entry.key_span.clone();
+                let problem = Problem::new(&codes::SOCKET_PORT, span, message);
+                problems.push(problem.help("remove `port`, or write `bind: 127.0.0.1`"));
+            }
+            Some(0)
+        }
+        // One that is wrong may have been meant to have none.
+        Some(Bind::Ip(_)) | None => {
+            if bind.is_some() {
+                fields.need("port", item, problems);
+            }
+            fields.get("port").and_then(|field| port(field, problems))
+        }
+    };
     for (key, only) in [("hosts", None), ("routes", Some(GatewayKind::Websocket))] {
         let blind = kind.filter(|kind| *kind == GatewayKind::Tcp || Some(*kind) == only);
         if let (Some(field), Some(kind)) = (fields.get(key), blind) {
@@ -84,11 +107,10 @@ pub(super) fn read(
     let tls = fields.get("tls");
     let tls = tls.map(|field| transport::tls(field, world.root, problems));
     let (proxies, proxy_protocol) = transport::proxies(fields, kind, problems);
-    if let (Some(bind), Some(port), Some(kind), Some(field)) =
-        (bind, port, kind, fields.get("port"))
-    {
+    let field = fields.get("port").or_else(|| fields.get("bind"));
+    if let (Some(bind), Some(port), Some(kind), Some(field)) = (&bind, port, kind, field) {
         let place = Place {
-            bind,
+            bind: bind.clone(),
             span: field.span(),
             kind,
             hosts: hosts.clone(),
@@ -136,30 +158,6 @@ fn kind(field: Field<'_>, problems: &mut Problems) -> Option<GatewayKind> {
     found.copied()
 }
 
-fn bind(field: Field<'_>, problems: &mut Problems) -> Option<IpAddr> {
-    let text = field.scalar("an address", problems)?;
-    if let Ok(address) = text.parse() {
-        return Some(address);
-    }
-    let with_port = text.parse::<std::net::SocketAddr>().ok();
-    let help = match (text, with_port) {
-        (_, Some(address)) => {
-            format!(
-                "write `bind: {}` and `port: {}`",
-                address.ip(),
-                address.port()
-            )
-        }
-        ("localhost", _) => "write `bind: 127.0.0.1`".to_owned(),
-        ("*", _) => "write `bind: 0.0.0.0` for all addresses".to_owned(),
-        _ => "write `bind: 127.0.0.1` for this machine only, `bind: 0.0.0.0` for all addresses"
-            .to_owned(),
-    };
-    let message = format!("{} is not an IP address", quote(text));
-    problems.push(Problem::new(&codes::BIND, field.span(), message).help(help));
-    None
-}
-
 fn port(field: Field<'_>, problems: &mut Problems) -> Option<u16> {
     let number = field.whole(problems)?;
     let port = u16::try_from(number).ok();
@@ -196,11 +194,17 @@ pub(super) fn function_name(
 
 impl Taken {
     fn take(&mut self, place: Place, port: u16, problems: &mut Problems) {
-        if port == 0 {
-            return;
-        }
-        let others = self.0.entry(port).or_default();
-        let near = |other: &&Place| clash(place.bind, other.bind) && !place.shares(other);
+        let other_key = match place.bind {
+            Bind::Ip(_) => "port",
+            Bind::Unix(_) | Bind::Systemd(_) => "bind",
+        };
+        let key = match &place.bind {
+            Bind::Ip(_) if port == 0 => return,
+            Bind::Ip(_) => Key::Port(port),
+            other => Key::Without(other.clone()),
+        };
+        let others = self.0.entry(key).or_default();
+        let near = |other: &&Place| place.clashes(other) && !place.shares(other);
         match others.iter().find(near) {
             // At one socket, and for the same requests.
             Some(other) if place.beside(other) => {
@@ -209,13 +213,15 @@ impl Taken {
                     Some(host) => format!("serve `{host}`"),
                     None => "have no `hosts`".to_owned(),
                 };
-                let at = shown(place.bind, port);
+                let at = shown(&place.bind, port);
                 let message = format!("two gateways at {at} {whose}");
                 let problem = Problem::new(&codes::ADDRESS_TAKEN, place.span, message);
                 problems.push(
                     problem
                         .related(other.span.clone(), "the other gateway")
-                        .help("give them different `hosts`, or one of them another `port`"),
+                        .help(format!(
+                            "give them different `hosts`, or one of them another `{other_key}`"
+                        )),
                 );
             }
             Some(Place {
@@ -223,31 +229,24 @@ impl Taken {
                 span: first,
                 ..
             }) => {
-                let (bind, span) = (place.bind, place.span);
-                // The wider one of the two is named first.
-                let swap = other.is_unspecified() && (other.is_ipv6() || !bind.is_unspecified());
-                let (all, one) = if swap { (*other, bind) } else { (bind, *other) };
-                let message = match all.is_unspecified() && all != one {
-                    true => format!("{} includes {}", shown(all, port), shown(one, port)),
-                    false => format!("two gateways at {}", shown(one, port)),
-                };
-                let problem = Problem::new(&codes::ADDRESS_TAKEN, span, message);
+                let message = both(&place.bind, other, port);
+                let problem = Problem::new(&codes::ADDRESS_TAKEN, place.span, message);
                 problems.push(
                     problem
                         .related(first.clone(), "the other gateway")
-                        .help("give one of them another `port`"),
+                        .help(format!("give one of them another `{other_key}`")),
                 );
             }
             None => {
                 let beside = |other: &&Place| place.beside(other) && place.before != other.before;
                 if let Some(other) = others.iter().find(beside) {
-                    let at = shown(place.bind, port);
+                    let at = shown(&place.bind, port);
                     let message = format!("the gateways at {at} differ before a host is named");
                     let problem = Problem::new(&codes::SHARED_SOCKET, place.span.clone(), message);
                     problems.push(
                         problem
                             .related(other.span.clone(), "the other gateway")
-                            .help("write the same `proxies` and `proxy_protocol` in both, and `tls` in both or none; or give one of them another `port`"),
+                            .help("write the same `proxies` and `proxy_protocol` in both, and `tls` in both or none; or give one of them another `port` or `bind`"),
                     );
                 }
                 others.push(place);
@@ -256,7 +255,34 @@ impl Taken {
     }
 }
 
+/// That two gateways cannot listen there both.
+fn both(bind: &Bind, other: &Bind, port: u16) -> String {
+    if let (Bind::Ip(bind), Bind::Ip(other)) = (bind, other) {
+        // The wider one of the two is named first.
+        let swap = other.is_unspecified() && (other.is_ipv6() || !bind.is_unspecified());
+        let (all, one) = if swap {
+            (*other, *bind)
+        } else {
+            (*bind, *other)
+        };
+        if all.is_unspecified() && all != one {
+            let [all, one] = [all, one].map(|ip| shown(&Bind::Ip(ip), port));
+            return format!("{all} includes {one}");
+        }
+        return format!("two gateways at {}", shown(&Bind::Ip(one), port));
+    }
+    format!("two gateways at {}", shown(bind, port))
+}
+
 impl Place {
+    /// Whether the kernel refuses both. Those without a port are compared with their like only.
+    fn clashes(&self, other: &Self) -> bool {
+        match (&self.bind, &other.bind) {
+            (Bind::Ip(one), Bind::Ip(two)) => clash(*one, *two),
+            (one, two) => one == two,
+        }
+    }
+
     /// Whether both can be one socket.
     fn beside(&self, other: &Self) -> bool {
         let by_host = self.kind != GatewayKind::Tcp && self.kind == other.kind;
@@ -280,8 +306,16 @@ fn clash(a: IpAddr, b: IpAddr) -> bool {
     a == b || covers(a, b) || covers(b, a)
 }
 
-fn shown(bind: IpAddr, port: u16) -> String {
-    format!("`{}`", std::net::SocketAddr::new(bind, port))
+fn shown(bind: &Bind, port: u16) -> String {
+    match bind {
+        Bind::Ip(ip) => format!("`{}`", std::net::SocketAddr::new(*ip, port)),
+        // Others may have written it in another way.
+        Bind::Unix(path) => {
+            let name = path.file_name().unwrap_or_default();
+            format!("the socket {}", quote(&name.to_string_lossy()))
+        }
+        Bind::Systemd(name) => format!("`systemd:{name}`"),
+    }
 }
 
 #[cfg(test)]

@@ -166,9 +166,9 @@ pub struct Gateway {
     pub name: String,
     /// What it speaks.
     pub kind: GatewayKind,
-    /// The address to listen on.
-    pub bind: IpAddr,
-    /// 0: any free one.
+    /// Where to listen.
+    pub bind: Bind,
+    /// 0: any free one, or there is none.
     pub port: u16,
     /// Its certificates; `None`: it serves without TLS.
     pub tls: Option<Tls>,
@@ -197,6 +197,17 @@ pub struct Websocket {
     pub origins: Vec<String>,
     /// Subprotocols that the function speaks, the best first.
     pub protocols: Vec<String>,
+}
+
+/// Where a gateway listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Bind {
+    /// A port of this address.
+    Ip(IpAddr),
+    /// A Unix socket; absolute.
+    Unix(PathBuf),
+    /// A socket that systemd has opened, by its name.
+    Systemd(String),
 }
 
 /// Those who stand before a gateway and are trusted.

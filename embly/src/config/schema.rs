@@ -207,7 +207,8 @@ pub(super) static GATEWAY: Section = Section {
             "bind: 127.0.0.1",
             &["address", "addr", "host", "listen", "ip"],
         ),
-        required("port", "port: 8082", &[]),
+        // Needed where `bind` is an address.
+        optional("port", "port: 8082", &[]),
         optional(
             "function",
             "function: hello",

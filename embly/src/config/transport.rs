@@ -1,4 +1,4 @@
-//! What a gateway has between the socket and what it speaks: `tls`, `proxies`, `proxy_protocol`.
+//! What a gateway has between the socket and what it speaks: `bind`, `tls`, `proxies`, `proxy_protocol`.
 
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use ipnet::IpNet;
 use super::fields::{Field, Fields};
 use super::problem::{Problem, Problems, quote};
 use super::tree::{Node, Value};
-use super::{GatewayKind, Proxies, Tls, codes, schema};
+use super::{Bind, GatewayKind, Proxies, Tls, codes, schema};
 use crate::tls::Files;
 
 /// The value of `tls`: a map, or a list of them.
@@ -130,4 +130,55 @@ fn proxy_list(field: Field<'_>, problems: &mut Problems) -> Proxies {
         }
     }
     proxies
+}
+
+/// The longest path of a Unix socket, in bytes: that of the system.
+const UNIX_PATH_MAX: usize = 107;
+
+/// The value of `bind`.
+pub(super) fn bind(field: Field<'_>, root: &Path, problems: &mut Problems) -> Option<Bind> {
+    let text = field.scalar("an address", problems)?;
+    if let Ok(address) = text.parse() {
+        return Some(Bind::Ip(address));
+    }
+    let mut wrong = |message: String, help: String| {
+        problems.push(Problem::new(&codes::BIND, field.span(), message).help(help));
+        None
+    };
+    if let Some(path) = text.strip_prefix("unix:") {
+        let whole: PathBuf = root.join(path).components().collect();
+        return match path {
+            "" => wrong(
+                "`unix:` has no path".to_owned(),
+                "write `bind: unix:web.sock`".to_owned(),
+            ),
+            _ if whole.as_os_str().len() > UNIX_PATH_MAX => wrong(
+                format!("the path of a Unix socket has at most {UNIX_PATH_MAX} bytes in all"),
+                "choose a shorter one, such as `unix:/run/embly/web.sock`".to_owned(),
+            ),
+            _ => Some(Bind::Unix(whole)),
+        };
+    }
+    if let Some(name) = text.strip_prefix("systemd:") {
+        let fits = !name.is_empty() && name.chars().all(|c| c.is_ascii_graphic() && c != ':');
+        return match fits {
+            true => Some(Bind::Systemd(name.to_owned())),
+            false => wrong(
+                format!("{} is not a name of a socket of systemd", quote(name)),
+                "write that of `FileDescriptorName=`: `bind: systemd:web`".to_owned(),
+            ),
+        };
+    }
+    let with_port = text.parse::<std::net::SocketAddr>().ok();
+    let help = match (text, with_port) {
+        (_, Some(address)) => {
+            let (ip, port) = (address.ip(), address.port());
+            format!("write `bind: {ip}` and `port: {port}`")
+        }
+        ("localhost", _) => "write `bind: 127.0.0.1`".to_owned(),
+        ("*", _) => "write `bind: 0.0.0.0` for all addresses".to_owned(),
+        _ => "write `bind: 127.0.0.1` for this machine only, `bind: 0.0.0.0` for all addresses"
+            .to_owned(),
+    };
+    wrong(format!("{} is not an IP address", quote(text)), help)
 }

@@ -1,6 +1,7 @@
 //! What starts functions from outside: one listener per gateway, one invocation per request
 //! (HTTP) or connection (TCP).
 
+mod activated;
 mod behind;
 pub mod cron;
 pub mod http;
@@ -19,8 +20,9 @@ use crate::config::{self, GatewayKind};
 use crate::pool::Function;
 use crate::report::Often;
 use crate::switchboard::Switchboard;
+pub use activated::Activated;
 pub use behind::{Behind, FilesError};
-pub use listener::{BindError, Listener};
+pub use listener::{BindError, Listener, Place};
 use refusals::Refusals;
 pub use site::Site;
 pub use transport::{Peer, Socket, Stream, Transport, TransportError};

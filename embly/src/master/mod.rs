@@ -16,10 +16,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::config::{self, GatewayKind, Project};
+use crate::config::{self, Bind, GatewayKind, Project};
 use crate::gateway::cron::{Crons, RecordError, Records};
 use crate::gateway::{
-    Behind, BindError, FilesError, Gateway, Listener, Site, Transport, TransportError,
+    Activated, Behind, BindError, FilesError, Gateway, Listener, Place, Site, Transport,
+    TransportError,
 };
 use crate::pool::{Function, Processes, Start};
 use crate::report::{Event, Left, Reporter};
@@ -62,6 +63,8 @@ pub struct Options<'a> {
     pub dev: bool,
     /// The folder of the authority for certificates of a developer, if there may be one.
     pub authority: Option<PathBuf>,
+    /// Sockets that were open before it was started.
+    pub activated: Arc<Activated>,
     /// The folder of what is kept.
     pub state: PathBuf,
     /// What functions get that list them.
@@ -114,6 +117,7 @@ pub struct Master {
     bind: BindOverride,
     dev: bool,
     authority: Option<PathBuf>,
+    activated: Arc<Activated>,
     /// Removed when the master is dropped.
     _folder: Folder,
 }
@@ -125,13 +129,19 @@ enum Socket {
     At(SocketAddr),
     /// Any free port, for this gateway alone.
     Free(String),
+    /// A file, which several may share as well.
+    Unix(PathBuf),
+    /// One of systemd, as well.
+    Systemd(String),
 }
 
 impl Socket {
     fn of(gateway: &config::Gateway) -> Self {
-        match gateway.port {
-            0 => Self::Free(gateway.name.clone()),
-            port => Self::At(SocketAddr::new(gateway.bind, port)),
+        match (&gateway.bind, gateway.port) {
+            (Bind::Ip(_), 0) => Self::Free(gateway.name.clone()),
+            (Bind::Ip(ip), port) => Self::At(SocketAddr::new(*ip, port)),
+            (Bind::Unix(path), _) => Self::Unix(path.clone()),
+            (Bind::Systemd(name), _) => Self::Systemd(name.clone()),
         }
     }
 }
@@ -150,7 +160,7 @@ fn scheme(gateway: &config::Gateway) -> &'static str {
 fn open_site(
     gateways: Vec<Arc<Gateway>>,
     transport: Transport,
-    asked: SocketAddr,
+    asked: Place,
     listener: Arc<Listener>,
 ) -> Open {
     let site = Arc::new(Site::new(gateways, transport));
@@ -168,7 +178,7 @@ fn open_site(
 #[derive(Debug)]
 struct Open {
     site: Arc<Site>,
-    asked: SocketAddr,
+    asked: Place,
     listener: Arc<Listener>,
     closing: watch::Sender<bool>,
     task: JoinHandle<()>,
@@ -213,6 +223,7 @@ impl Master {
             bind: options.bind,
             dev: options.dev,
             authority: options.authority,
+            activated: options.activated,
             _folder: folder,
         })
     }
@@ -265,10 +276,10 @@ impl Master {
             let behind = behind.collect::<Result<Vec<_>, _>>()?;
             let (transport, told) = Transport::new(&gateways, self.authority.as_deref())?;
             let first = gateways[0];
-            let asked = self.where_to_listen(first.bind, first.port);
-            let listener = match self.listening(&socket, asked) {
+            let asked = self.where_to_listen(first);
+            let listener = match self.listening(&socket, &asked) {
                 Some(listener) => listener,
-                None => Arc::new(Listener::bind(&first.name, asked.ip(), asked.port()).await?),
+                None => Arc::new(Listener::bind(&first.name, &asked, &self.activated).await?),
             };
             let gateways: Vec<_> = gateways.into_iter().zip(behind).collect();
             listeners.push((socket, gateways, asked, listener, transport, told));
@@ -300,11 +311,10 @@ impl Master {
                     && Arc::ptr_eq(&open.listener, &listener)
             });
             let old = kept.as_ref().map(|open| open.site.gateways());
-            let at = listener.local().unwrap_or(asked);
             let name = gateways[0].0.name.clone();
             let gateways = gateways.into_iter();
             let gateways: Vec<_> = gateways
-                .map(|gateway| self.gateway(gateway, at, old.as_deref().unwrap_or_default()))
+                .map(|gateway| self.gateway(gateway, &listener, old.as_deref().unwrap_or_default()))
                 .collect();
             let open = match kept {
                 Some(open) => {
@@ -358,17 +368,26 @@ impl Master {
         configured.unwrap_or_else(|error| Err(ConfigureError::Other(error.to_string())))
     }
 
-    fn where_to_listen(&self, bind: IpAddr, port: u16) -> SocketAddr {
-        let port = if self.bind.any_port { 0 } else { port };
-        SocketAddr::new(self.bind.address.unwrap_or(bind), port)
+    fn where_to_listen(&self, gateway: &config::Gateway) -> Place {
+        match &gateway.bind {
+            Bind::Ip(bind) => {
+                let port = match self.bind.any_port {
+                    true => 0,
+                    false => gateway.port,
+                };
+                Place::Ip(SocketAddr::new(self.bind.address.unwrap_or(*bind), port))
+            }
+            Bind::Unix(path) => Place::Unix(path.clone()),
+            Bind::Systemd(name) => Place::Systemd(name.clone()),
+        }
     }
 
     /// The socket that listens there already, whichever gateway has it.
-    fn listening(&self, socket: &Socket, asked: SocketAddr) -> Option<Arc<Listener>> {
+    fn listening(&self, socket: &Socket, asked: &Place) -> Option<Arc<Listener>> {
         let open = self.open();
-        let same = |(other, open): &(&Socket, &Open)| {
-            open.asked == asked && (asked.port() != 0 || *other == socket)
-        };
+        let any = matches!(asked, Place::Ip(at) if at.port() == 0);
+        let same =
+            |(other, open): &(&Socket, &Open)| open.asked == *asked && (!any || *other == socket);
         open.iter()
             .find(same)
             .map(|(_, open)| Arc::clone(&open.listener))
@@ -378,7 +397,7 @@ impl Master {
     fn gateway(
         &self,
         (config, behind): (&config::Gateway, Behind),
-        at: SocketAddr,
+        listener: &Listener,
         old: &[Arc<Gateway>],
     ) -> Arc<Gateway> {
         if let Some(gateway) = old.iter().find(|gateway| *gateway.name == *config.name) {
@@ -388,7 +407,8 @@ impl Master {
         let gateway = Gateway::new(config, behind, Arc::clone(&self.switchboard), self.dev);
         self.reporter.event(&Event::Listening {
             gateway: &config.name,
-            url: &format!("{}://{at}", scheme(config)),
+            // One that listens knows where.
+            url: &listener.url(scheme(config)).unwrap_or_default(),
             address: gateway.address,
             function: config.function.as_deref(),
             routes: config.routes.len(),

@@ -171,10 +171,11 @@ impl Embly {
         for n in 0..gateways {
             let event = embly.nth_event("listening", n, |_| true);
             let url = event["url"].as_str().unwrap();
-            let at = url.split_once("://").unwrap().1.parse().unwrap();
-            embly
-                .gateways
-                .insert(event["gateway"].as_str().unwrap().to_owned(), at);
+            // A Unix socket has no address.
+            if let Some((_, at)) = url.split_once("://") {
+                let gateway = event["gateway"].as_str().unwrap().to_owned();
+                embly.gateways.insert(gateway, at.parse().unwrap());
+            }
         }
         embly
     }
