@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
@@ -28,6 +29,33 @@ pub fn server(serve: impl Fn(TcpStream) + Send + Sync + 'static) -> SocketAddr {
         }
     });
     at
+}
+
+/// Gives this test, and what it starts from now on, a network of its own, in which these addresses
+/// are this machine's: nothing that is sent to them leaves it. False where that takes rights that are
+/// missing.
+#[expect(
+    deprecated,
+    reason = "what is unsafe about it concerns descriptors, which stay shared"
+)]
+pub fn own_network(addresses: &[&str]) -> bool {
+    // Building may need the real one.
+    super::project::guest();
+    if rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).is_err() {
+        super::skipped("root, for a network of its own");
+        return false;
+    }
+    let local = addresses
+        .iter()
+        .map(|at| format!("address add {at}/32 dev lo"));
+    for arguments in ["link set lo up".to_owned()].into_iter().chain(local) {
+        let set = Command::new("ip").args(arguments.split(' ')).status();
+        if !set.is_ok_and(|status| status.success()) {
+            super::skipped("ip");
+            return false;
+        }
+    }
+    true
 }
 
 /// Writes back what it reads, and then the end.
