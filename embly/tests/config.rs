@@ -197,6 +197,7 @@ gateways:
         hosts: Vec::new(),
         function: Some("listener".to_owned()),
         routes: Vec::new(),
+        policy: config::Policy::default(),
     };
     assert_eq!(project.gateways, [gateway]);
 }

@@ -220,6 +220,12 @@ codes! {
     FILES "E197" "files that cannot be served"
         "`root` is a folder, relative to that of the project file. The path of the route ends with \
          `{name...}`, which is the file's path below `root`. `not_found` is a file below it."
+    IP_RANGE "E200" "not a range of addresses"
+        "`ip` lists addresses and ranges of them: `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`. A range \
+         begins at its first address. An IPv4 address covers the same one written in IPv6."
+    HEADER "E201" "a header that cannot be set or removed"
+        "A header has a name as HTTP has them, and a value of one line. Those that frame a message or are \
+         for one hop, `x-request-id`, and those that begin with `embly-` are made by the gateway."
     MEMORY_SUM "W101" "limits that together exceed the machine"
         "`concurrency` invocations that each use all of `memory` would need more than the \
          machine has. That is fine while most of them use less; when they do not, invocations \

@@ -9,7 +9,7 @@ use super::fields::{Field, Fields};
 use super::function::World;
 use super::problem::{Problem, Problems, quote};
 use super::tree::Node;
-use super::{Gateway, GatewayKind, route, suggest};
+use super::{Gateway, GatewayKind, policy, route, suggest};
 use crate::routes::HostPattern;
 
 /// Where a gateway listens if the file does not say: not reachable from other machines.
@@ -43,7 +43,7 @@ pub(super) fn read(
         None => Some(BIND),
     };
     let port = fields.get("port").and_then(|field| port(field, problems));
-    for key in ["hosts", "routes"] {
+    for key in ["hosts", "routes"].into_iter().chain(policy::KEYS) {
         if let (Some(field), Some(GatewayKind::Tcp)) = (fields.get(key), kind) {
             let message = format!("`{key}` has no effect on a gateway of type tcp");
             let span = field.entry.key_span.clone();
@@ -54,9 +54,11 @@ pub(super) fn read(
     let hosts = fields.get("hosts");
     let hosts = hosts.map_or_else(Vec::new, |field| route::hosts(field, problems));
     let function = fields.get("function");
+    let policy = policy::read(fields, None, world, problems);
     let beside = route::Beside {
         functions,
         world,
+        policy: &policy,
         function: function.map(|field| field.entry.key_span.clone()),
     };
     let function = function.map(|field| function_name(field, functions, problems));
@@ -90,6 +92,7 @@ pub(super) fn read(
             None => None,
         },
         routes: routes.unwrap_or_default(),
+        policy,
     })
 }
 

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::http::Files;
+use super::http::{Files, Policy};
 use crate::config;
 use crate::routes::{HostPattern, Table};
 
@@ -17,6 +17,8 @@ pub struct Behind {
     pub routes: Table<Arc<Route>>,
     /// What takes those that no route matches, or all.
     pub function: Option<Arc<str>>,
+    /// What is done to requests that no route takes.
+    pub policy: Arc<Policy>,
 }
 
 /// Where a request leads.
@@ -28,6 +30,8 @@ pub struct Route {
     pub target: Target,
     /// Variables on top of the function's own, `KEY=value`.
     pub env: Arc<[String]>,
+    /// What is done to requests and answers.
+    pub policy: Arc<Policy>,
 }
 
 /// What answers a request.
@@ -57,6 +61,7 @@ impl Behind {
     /// See [`FilesError`].
     pub fn new(gateway: &config::Gateway) -> Result<Self, FilesError> {
         let mut routes = Table::default();
+        let policy = Arc::new(Policy::new(&gateway.policy));
         for route in &gateway.routes {
             let target = match &route.target {
                 config::Target::Function(name) => Target::Function(name.as_str().into()),
@@ -75,6 +80,7 @@ impl Behind {
                 name: route.name.clone(),
                 target,
                 env: env.map(|(key, value)| format!("{key}={value}")).collect(),
+                policy: Policy::of_route(&route.policy, &gateway.policy, &policy),
             });
             let added = routes.add(route.path.clone(), route.methods.clone(), behind);
             debug_assert!(added.is_ok(), "the project file was checked");
@@ -83,6 +89,7 @@ impl Behind {
             hosts: gateway.hosts.clone(),
             routes,
             function: gateway.function.as_deref().map(Arc::from),
+            policy,
         })
     }
 

@@ -8,6 +8,7 @@ mod decode;
 mod exchange;
 mod files;
 pub mod head;
+mod policy;
 mod refuse;
 mod route;
 
@@ -17,6 +18,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 pub use files::Files;
+pub use policy::Policy;
 
 use super::{Gateway, Listener, Site, closed};
 
