@@ -201,6 +201,7 @@ gateways:
         function: Some("listener".to_owned()),
         routes: Vec::new(),
         websocket: None,
+        policy: config::Policy::default(),
     };
     assert_eq!(project.gateways, [gateway]);
 }

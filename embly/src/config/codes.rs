@@ -242,6 +242,12 @@ codes! {
         "`websocket` stands beside the `function` of a route, or in a gateway of type websocket: `true`, or \
          its keys. A handshake is a GET, so such a route takes no other `methods`. `origins` are as \
          browsers send them: `https://example.test`, with a port where it is not the usual one."
+    IP_RANGE "E200" "not a range of addresses"
+        "`ip` lists addresses and ranges of them: `192.0.2.7`, `10.0.0.0/8`, `2001:db8::/32`. A range \
+         begins at its first address. An IPv4 address covers the same one written in IPv6."
+    HEADER "E201" "a header that cannot be set or removed"
+        "A header has a name as HTTP has them, and a value of one line. Those that frame a message or are \
+         for one hop, `x-request-id`, and those that begin with `embly-` are made by the gateway."
     CRON "E210" "not a schedule"
         "`schedule` has five fields: minute, hour, day of the month, month, day of the week, each a \
          number, `*`, a list `1,2`, a range `1-5` or a step `*/5`; a sixth in front is the second. \

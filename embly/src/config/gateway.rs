@@ -9,7 +9,7 @@ use super::fields::{Field, Fields};
 use super::function::World;
 use super::problem::{Problem, Problems, quote};
 use super::tree::Node;
-use super::{Bind, Gateway, GatewayKind, Proxies, route, suggest, transport, websocket};
+use super::{Bind, Gateway, GatewayKind, Proxies, policy, route, suggest, transport, websocket};
 use crate::routes::HostPattern;
 
 /// Where a gateway listens if the file does not say: not reachable from other machines.
@@ -75,7 +75,9 @@ pub(super) fn read(
             fields.get("port").and_then(|field| port(field, problems))
         }
     };
-    for (key, only) in [("hosts", None), ("routes", Some(GatewayKind::Websocket))] {
+    let rules = policy::KEYS.into_iter().map(|key| (key, None));
+    let keys = [("hosts", None), ("routes", Some(GatewayKind::Websocket))];
+    for (key, only) in keys.into_iter().chain(rules) {
         let blind = kind.filter(|kind| *kind == GatewayKind::Tcp || Some(*kind) == only);
         if let (Some(field), Some(kind)) = (fields.get(key), blind) {
             let kind = kind.name();
@@ -89,9 +91,11 @@ pub(super) fn read(
     let hosts = fields.get("hosts");
     let hosts = hosts.map_or_else(Vec::new, |field| route::hosts(field, problems));
     let function = fields.get("function");
+    let policy = policy::read(fields, None, world, problems);
     let beside = route::Beside {
         functions,
         world,
+        policy: &policy,
         function: function.map(|field| field.entry.key_span.clone()),
     };
     let function = function.map(|field| function_name(field, functions, problems));
@@ -140,6 +144,7 @@ pub(super) fn read(
         },
         routes: routes.unwrap_or_default(),
         websocket,
+        policy,
     })
 }
 

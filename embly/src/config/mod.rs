@@ -3,7 +3,7 @@
 //! [`find`] looks for the file, [`load`] makes a [`Project`] of it or says all that is
 //! wrong with it. On the way: `read` (text), `yaml` (a `tree` in which everything knows its
 //! place), `fields` (the keys that `schema` knows), then `function` and `gateway` with
-//! `route`, `environment`, `secret`, `limit`, `allow`, `http`, `tcp`, `store`, `paths`, `websocket` (values). What
+//! `route` and `policy`, `environment`, `secret`, `limit`, `allow`, `http`, `tcp`, `store`, `paths`, `websocket` (values). What
 //! is wrong goes to [`Problems`] and the rest is read on; `codes` is the table of all that can be
 //! wrong.
 
@@ -21,6 +21,7 @@ mod limit;
 mod machine;
 mod names;
 mod paths;
+mod policy;
 mod problem;
 mod project;
 mod read;
@@ -51,6 +52,7 @@ pub use environment::{Environment, Secrets};
 pub use find::{NotFound, find};
 pub use machine::Machine;
 pub use names::{LONGEST_NAME, usable as is_usable_name};
+pub use policy::{HeaderRules, Headers, IpRules, Policy};
 pub use problem::{Problem, Problems, Record};
 pub use suggest::nearest;
 
@@ -184,6 +186,8 @@ pub struct Gateway {
     pub routes: Vec<Route>,
     /// How it serves WebSockets, if that is what it is for.
     pub websocket: Option<Websocket>,
+    /// What is done to requests that no route takes, and to their answers.
+    pub policy: Policy,
 }
 
 /// How WebSockets are served.
@@ -251,6 +255,8 @@ pub struct Route {
     pub env: BTreeMap<String, String>,
     /// Its function takes WebSockets, and nothing else.
     pub websocket: Option<Websocket>,
+    /// What is done to its requests and their answers: what it says, and else what its gateway does.
+    pub policy: Policy,
 }
 
 /// What answers a request.

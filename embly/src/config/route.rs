@@ -11,7 +11,9 @@ use super::function::World;
 use super::gateway::function_name;
 use super::problem::{Problem, Problems, quote};
 use super::tree::{Node, Value};
-use super::{Files, Piece, Redirect, Route, Target, limit, paths, schema, suggest, websocket};
+use super::{
+    Files, Piece, Policy, Redirect, Route, Target, limit, paths, policy, schema, suggest, websocket,
+};
 use crate::routes::{HostPattern, Pattern, Table, Takes};
 
 /// Those that people mean; others are taken as well.
@@ -28,6 +30,8 @@ const STATUS: u16 = 308;
 pub(super) struct Beside<'a> {
     pub functions: Option<&'a [&'a str]>,
     pub world: &'a World<'a>,
+    /// What the gateway does to requests and answers.
+    pub policy: &'a Policy,
     /// `function` of the gateway itself.
     pub function: Option<Range<usize>>,
 }
@@ -100,6 +104,7 @@ pub(super) fn routes(field: Field<'_>, beside: &Beside<'_>, problems: &mut Probl
         let env = fields.get("env").map_or_else(BTreeMap::new, |field| {
             environment::read(field, beside.world.environment, problems)
         });
+        let policy = policy::read(&fields, Some(beside.policy), beside.world, problems);
         let (Some(path), Some(methods), Some(place)) = (path, methods, fields.get("path")) else {
             continue;
         };
@@ -123,6 +128,7 @@ pub(super) fn routes(field: Field<'_>, beside: &Beside<'_>, problems: &mut Probl
                 target,
                 env,
                 websocket,
+                policy,
             });
         }
     }
@@ -436,7 +442,11 @@ fn to(field: Field<'_>, path: Option<&Pattern>, problems: &mut Problems) -> Opti
     Some(pieces)
 }
 
-fn scalar<'t>(item: &'t Node, field: Field<'_>, problems: &mut Problems) -> Option<&'t str> {
+pub(super) fn scalar<'t>(
+    item: &'t Node,
+    field: Field<'_>,
+    problems: &mut Problems,
+) -> Option<&'t str> {
     match &item.value {
         Value::Scalar(scalar) if !item.is_null() => Some(&scalar.text),
         _ => {

@@ -1,6 +1,10 @@
 //! The keys of each section of the project file: one table. A new key is a line here and
 //! a line where its section is read.
 
+mod policy;
+
+pub(super) use policy::{HEADER_REQUEST, HEADER_RULES, IP_RULES};
+
 /// A kind of map in the file.
 #[derive(Debug)]
 pub(super) struct Section {
@@ -244,6 +248,8 @@ pub(super) static GATEWAY: Section = Section {
             "proxy_protocol: true",
             &["accept_proxy", "haproxy"],
         ),
+        policy::IP,
+        policy::HEADERS,
     ],
 };
 
@@ -313,6 +319,8 @@ pub(super) static ROUTE: Section = Section {
             "env: {KEY: value}",
             &["environment", "variables", "vars"],
         ),
+        policy::IP,
+        policy::HEADERS,
     ],
 };
 
@@ -526,6 +534,12 @@ static ALL: &[(&Section, &str)] = &[
     (&WEBSOCKET, "the `websocket` of a route or gateway"),
     (&FILES, "the `files` of a route"),
     (&NOT_FOUND, "`not_found`, in the `files` of a route"),
+    (&IP_RULES, "the `ip` of a gateway or route"),
+    (&HEADER_RULES, "the `headers` of a gateway or route"),
+    (
+        &HEADER_REQUEST,
+        "`request`, in the `headers` of a gateway or route",
+    ),
     (&LIMITS, "the `limits` of a function"),
     (&ALLOW, "the `allow` of a function"),
     (&ALLOW_KV, "an item of `kv`, in the `allow` of a function"),

@@ -4,7 +4,7 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::http::Files;
+use super::http::{Files, Policy};
 use crate::config;
 use crate::routes::{HostPattern, Table};
 
@@ -19,6 +19,8 @@ pub struct Behind {
     pub function: Option<Arc<str>>,
     /// How that function takes WebSockets, if it takes nothing else.
     pub websocket: Option<Arc<config::Websocket>>,
+    /// What is done to requests that no route takes.
+    pub policy: Arc<Policy>,
 }
 
 /// Where a request leads.
@@ -32,6 +34,8 @@ pub struct Route {
     pub env: Arc<[String]>,
     /// How its function takes WebSockets, if it takes nothing else.
     pub websocket: Option<Arc<config::Websocket>>,
+    /// What is done to requests and answers.
+    pub policy: Arc<Policy>,
 }
 
 /// What answers a request.
@@ -61,6 +65,7 @@ impl Behind {
     /// See [`FilesError`].
     pub fn new(gateway: &config::Gateway) -> Result<Self, FilesError> {
         let mut routes = Table::default();
+        let policy = Arc::new(Policy::new(&gateway.policy));
         for route in &gateway.routes {
             let target = match &route.target {
                 config::Target::Function(name) => Target::Function(name.as_str().into()),
@@ -80,6 +85,7 @@ impl Behind {
                 target,
                 env: env.map(|(key, value)| format!("{key}={value}")).collect(),
                 websocket: route.websocket.clone().map(Arc::new),
+                policy: Policy::of_route(&route.policy, &gateway.policy, &policy),
             });
             let added = routes.add(route.path.clone(), route.methods.clone(), behind);
             debug_assert!(added.is_ok(), "the project file was checked");
@@ -89,6 +95,7 @@ impl Behind {
             routes,
             function: gateway.function.as_deref().map(Arc::from),
             websocket: gateway.websocket.clone().map(Arc::new),
+            policy,
         })
     }
 

@@ -4,7 +4,9 @@ use super::{none, tree};
 
 #[test]
 fn every_key_of_the_project_file_is_documented() {
-    let schema = tree::file("embly/src/config/schema.rs");
+    let parts = ["schema.rs", "schema/policy.rs"];
+    let parts = parts.map(|part| tree::file(&format!("embly/src/config/{part}")));
+    let schema = parts.concat();
     let calls = ["required(", "optional("];
     let keys = schema
         .lines()
@@ -12,7 +14,7 @@ fn every_key_of_the_project_file_is_documented() {
         .filter_map(|(line, next)| {
             let after = calls
                 .iter()
-                .find_map(|call| line.trim().strip_prefix(call))?;
+                .find_map(|call| line.split_once(call).map(|(_, after)| after))?;
             quoted(if after.is_empty() { next } else { after })
         });
     documented("keys of the project file", keys);

@@ -48,16 +48,35 @@ pub async fn handle(
         access.reason = None;
         return Ok(refuse::bare(status, &request_id).map(Body::full));
     }
-    let headers = request.headers().clone();
-    let decision = match gateway {
+    let (mut decision, policy) = match gateway {
         Some(gateway) => route::decide(gateway, &request, &request_id),
         None => {
             let status = StatusCode::MISDIRECTED_REQUEST;
-            Decision::Answer(refuse::own(status, &headers, &request_id))
+            let answer = refuse::own(status, request.headers(), &request_id);
+            (Decision::Answer(answer), Arc::default())
         }
     };
+    let after = policy.after(&request);
+    match policy.admit(client, &mut request, &request_id).await {
+        Ok(user) => decision.tell(user),
+        Err(response) => decision = Decision::Answer(response),
+    }
+    let answered = reply(&at, decision, client, request, request_id, access).await;
+    answered.map(|response| after.finish(response))
+}
+
+/// The answer that was decided on.
+async fn reply(
+    at: &Arc<Gateway>,
+    decision: Decision,
+    client: &Client,
+    request: Request<Incoming>,
+    request_id: HeaderValue,
+    mut access: Access,
+) -> Result<Response<Body>, NoAnswer> {
+    let headers = request.headers().clone();
     let asked = match decision {
-        Decision::File(asset) => return Ok(file(&at, &asset, request, &request_id, access).await),
+        Decision::File(asset) => return Ok(file(at, &asset, request, &request_id, access).await),
         Decision::Start(asked) => asked,
         Decision::Answer(response) => {
             access.status = Some(response.status().as_u16());
@@ -66,7 +85,7 @@ pub async fn handle(
             return Ok(response.map(Body::full));
         }
     };
-    let gateway = &at;
+    let gateway = at;
     access.function = Arc::clone(&asked.name);
     if let Some(settings) = asked.websocket() {
         let to = (gateway, &asked, client);

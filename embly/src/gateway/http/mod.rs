@@ -9,6 +9,7 @@ mod exchange;
 mod files;
 mod forwarded;
 pub mod head;
+mod policy;
 mod refuse;
 mod route;
 mod websocket;
@@ -19,6 +20,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 pub use files::Files;
+pub use policy::Policy;
 
 use super::{Gateway, Listener, Site, closed};
 

@@ -10,8 +10,9 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Uri};
 use protos::{Ending, Errno};
 
 use super::super::Gateway;
-use super::super::behind::{Route, Target};
+use super::super::behind::{Behind, Route, Target};
 use super::files::Found as File;
+use super::policy::{self, Policy};
 use super::refuse;
 use crate::config::{Piece, Redirect, Websocket};
 use crate::pool::Function;
@@ -25,6 +26,15 @@ pub enum Decision {
     Answer(Response<Bytes>),
     /// A file does.
     File(Asset),
+}
+
+impl Decision {
+    /// A function is told who asks.
+    pub fn tell(&mut self, user: Vec<(String, String)>) {
+        if let Self::Start(asked) = self {
+            asked.user = user;
+        }
+    }
 }
 
 /// A file that a request asks for.
@@ -69,6 +79,10 @@ pub struct Asked {
     path: Option<String>,
     /// The function gets GET for HEAD, and its body is dropped.
     head_of_get: bool,
+    /// What the request has passed.
+    policy: Arc<Policy>,
+    /// Headers that say who asks.
+    pub user: Vec<(String, String)>,
 }
 
 impl Asked {
@@ -92,10 +106,16 @@ impl Asked {
             if let Some(function) = functions.get(&name) {
                 return Ok(function);
             }
-            let now = find(&self.gateway, &self.method, self.path.as_deref());
+            let behind = self.gateway.behind();
+            let now = find(&behind, &self.method, self.path.as_deref());
             match now {
-                // Between the two looks it has got another one.
-                Ok(Way::Function { name: other, .. }) if other != name => name = other,
+                // Between the two looks it has got another one. Not one that asks for more than the
+                // request was checked for.
+                Ok(Way::Function {
+                    name: other, route, ..
+                }) if other != name && self.policy.same(policy_of(&behind, route.as_ref())) => {
+                    name = other;
+                }
                 _ => {
                     let detail = format!("there is no function `{name}`");
                     return Err(Ending::refused(Errno::NOENT, detail));
@@ -133,6 +153,7 @@ impl Asked {
         let parameters = self.parameters.iter();
         headers
             .extend(parameters.map(|(name, value)| (format!("embly-param-{name}"), value.clone())));
+        headers.extend(self.user.iter().cloned());
         headers
     }
 }
@@ -145,28 +166,72 @@ enum Way {
         parameters: Vec<(String, String)>,
         head_of_get: bool,
     },
-    Redirect(String, StatusCode),
+    Redirect {
+        to: String,
+        status: StatusCode,
+        route: Arc<Route>,
+    },
     File(Arc<Route>, String),
 }
 
-/// Routes a request.
+/// Routes a request: what becomes of it once it has passed what is asked of it.
 pub fn decide<T>(
     gateway: &Arc<Gateway>,
     request: &Request<T>,
     request_id: &HeaderValue,
-) -> Decision {
+) -> (Decision, Arc<Policy>) {
+    // Both are of one moment, whatever a reload does.
+    let behind = gateway.behind();
     let answer = |status| refuse::own(status, request.headers(), request_id);
-    let path = if gateway.behind().routes.is_empty() {
+    let path = if behind.routes.is_empty() {
         None
     } else {
         match normal(request.uri().path()) {
             Ok(path) => Some(path),
             // `OPTIONS *` asks about the server itself.
             Err(_) if request.uri().path() == "*" => Some("*".to_owned()),
-            Err(_) => return Decision::Answer(answer(StatusCode::BAD_REQUEST)),
+            Err(_) => {
+                let answer = Decision::Answer(answer(StatusCode::BAD_REQUEST));
+                return (answer, Arc::clone(&behind.policy));
+            }
         }
     };
-    match find(gateway, request.method(), path.as_deref()) {
+    let way = find(&behind, request.method(), path.as_deref());
+    let mut policy = Arc::clone(of(&behind, &way));
+    if let Some(method) = policy::preflight(request) {
+        let meant = find(&behind, &method, path.as_deref());
+        let meant = of(&behind, &meant);
+        // It answers, so nothing passes that was checked for another route than its own.
+        if meant.answers_preflight() {
+            policy = Arc::clone(meant);
+        }
+    }
+    let decision = decision(gateway, way, path, request, (&policy, request_id));
+    (decision, policy)
+}
+
+/// What is asked of a request that leads there.
+fn of<'b>(behind: &'b Behind, way: &'b Result<Way, Option<String>>) -> &'b Arc<Policy> {
+    match way {
+        Ok(Way::Function { route, .. }) => policy_of(behind, route.as_ref()),
+        Ok(Way::Redirect { route, .. }) | Ok(Way::File(route, _)) => &route.policy,
+        Err(_) => &behind.policy,
+    }
+}
+
+fn policy_of<'b>(behind: &'b Behind, route: Option<&'b Arc<Route>>) -> &'b Arc<Policy> {
+    route.map_or(&behind.policy, |route| &route.policy)
+}
+
+fn decision<T>(
+    gateway: &Arc<Gateway>,
+    way: Result<Way, Option<String>>,
+    path: Option<String>,
+    request: &Request<T>,
+    (policy, request_id): (&Arc<Policy>, &HeaderValue),
+) -> Decision {
+    let answer = |status| refuse::own(status, request.headers(), request_id);
+    match way {
         Ok(Way::Function {
             name,
             route,
@@ -180,6 +245,8 @@ pub fn decide<T>(
             method: request.method().clone(),
             path,
             head_of_get,
+            policy: Arc::clone(policy),
+            user: Vec::new(),
         }),
         Ok(Way::File(route, rest)) => {
             let prefix = path.as_deref().and_then(|path| path.strip_suffix(&rest));
@@ -190,7 +257,7 @@ pub fn decide<T>(
                 path: format!("/{rest}"),
             })
         }
-        Ok(Way::Redirect(to, status)) => {
+        Ok(Way::Redirect { to, status, .. }) => {
             let to = match request.uri().query() {
                 Some(query) if !to.contains('?') => format!("{to}?{query}"),
                 _ => to,
@@ -219,8 +286,7 @@ pub fn decide<T>(
 }
 
 /// Where it leads now; the methods that there are, where only the method does not fit.
-fn find(gateway: &Gateway, method: &Method, path: Option<&str>) -> Result<Way, Option<String>> {
-    let behind = gateway.behind();
+fn find(behind: &Behind, method: &Method, path: Option<&str>) -> Result<Way, Option<String>> {
     let found = path.map_or(Found::Nothing, |path| {
         behind.routes.find(method.as_str(), path)
     });
@@ -250,10 +316,11 @@ fn find(gateway: &Gateway, method: &Method, path: Option<&str>) -> Result<Way, O
                 }
                 Target::Redirect(redirect) => {
                     let status = StatusCode::from_u16(redirect.status);
-                    Way::Redirect(
-                        place(redirect, &parameters),
-                        status.unwrap_or(StatusCode::PERMANENT_REDIRECT),
-                    )
+                    Way::Redirect {
+                        to: place(redirect, &parameters),
+                        status: status.unwrap_or(StatusCode::PERMANENT_REDIRECT),
+                        route: Arc::clone(value),
+                    }
                 }
             })
         }

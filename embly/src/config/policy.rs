@@ -1,0 +1,60 @@
+//! What a gateway or a route does to requests and responses. A key of a route takes the place of its
+//! gateway's, `none` switches it off.
+
+mod headers;
+mod ip;
+
+use std::sync::Arc;
+
+use super::fields::{Field, Fields};
+use super::function::World;
+use super::problem::Problems;
+use super::tree::Value;
+pub use headers::{HeaderRules, Headers};
+pub use ip::IpRules;
+
+/// The keys that are read here.
+pub(super) const KEYS: [&str; 2] = ["ip", "headers"];
+
+/// What is done to requests and to their answers. Where a route has nothing of its own it shares that
+/// of its gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Policy {
+    /// Who may ask.
+    pub ip: Option<Arc<IpRules>>,
+    /// Headers that are set and removed.
+    pub headers: Option<Arc<HeaderRules>>,
+}
+
+/// Reads the keys; what is not there is as in `of_gateway`.
+pub(super) fn read(
+    fields: &Fields<'_>,
+    of_gateway: Option<&Policy>,
+    _world: &World<'_>,
+    problems: &mut Problems,
+) -> Policy {
+    let mut policy = of_gateway.cloned().unwrap_or_default();
+    let key = |name| fields.get(name);
+    set(key("ip"), &mut policy.ip, |field| ip::read(field, problems));
+    set(key("headers"), &mut policy.headers, |field| {
+        headers::read(field, problems)
+    });
+    policy
+}
+
+/// What is wrong was reported, and the file is not used.
+fn set<T>(
+    field: Option<Field<'_>>,
+    place: &mut Option<Arc<T>>,
+    read: impl FnOnce(Field<'_>) -> Option<T>,
+) {
+    match field {
+        None => {}
+        Some(field) if is_none(field) => *place = None,
+        Some(field) => *place = read(field).map(Arc::new),
+    }
+}
+
+fn is_none(field: Field<'_>) -> bool {
+    matches!(&field.entry.value.value, Value::Scalar(scalar) if scalar.plain && scalar.text == "none")
+}
