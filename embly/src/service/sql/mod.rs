@@ -7,6 +7,7 @@
 
 mod lease;
 mod migrate;
+mod request;
 mod session;
 mod store;
 mod turns;
