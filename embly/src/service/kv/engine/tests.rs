@@ -583,6 +583,41 @@ fn a_flood_waits_for_room_and_does_not_hold_up_another_function() {
 }
 
 #[test]
+fn what_a_swap_was_answered_with_takes_room_until_it_is_told() {
+    let store = Store::new(u64::MAX);
+    store.set("k", vec![0; 100_000], None).unwrap();
+    let client = store.client().clone();
+    let free = || client.room.write.available_permits();
+    let all = free();
+    let swap = |key| Write::Swap {
+        key: bytes(key),
+        expected: Expected::Absent,
+        new: None,
+        ttl: None,
+    };
+    block_on(async {
+        let mut told = Vec::new();
+        for _ in 0..20 {
+            let mut waits = client.write(swap("k")).await.unwrap();
+            let Ok(Outcome::Other(Some(entry))) = answer(&mut waits).await else {
+                panic!("it is there")
+            };
+            told.push((waits, entry));
+        }
+        assert_eq!(all - free(), 20 * 100_000);
+        // One that was done has nothing to tell.
+        let mut done = client.write(swap("other")).await.unwrap();
+        assert!(matches!(answer(&mut done).await, Ok(Outcome::Swapped(0))));
+        assert_eq!(all - free(), 20 * 100_000);
+        // While it waits it has room for what it may be told.
+        let waits = client.room_for(&swap("k")).await.unwrap();
+        assert!(all - free() > 21 * 100_000);
+        drop((waits, told));
+        assert_eq!(free(), all);
+    });
+}
+
+#[test]
 fn what_cannot_be_read_is_an_error_and_nothing_else_is_lost() {
     let mut store = Store::new(u64::MAX);
     for n in 0..100 {

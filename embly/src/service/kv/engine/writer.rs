@@ -39,9 +39,31 @@ pub struct Job {
     /// What to do.
     pub write: Write,
     /// Where to tell.
-    pub reply: oneshot::Sender<Result<Outcome, Error>>,
-    /// Its place in the lane, free when it is done.
+    pub reply: oneshot::Sender<Result<Done, Error>>,
+    /// Its place in the lane, free when it is done but for what its outcome takes.
     pub room: OwnedSemaphorePermit,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Done {
+    pub outcome: Outcome,
+    /// The part of its place that the outcome takes in memory.
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
+impl Done {
+    fn new(outcome: Outcome, mut room: OwnedSemaphorePermit) -> Self {
+        let room = match &outcome {
+            Outcome::Other(Some(entry)) => {
+                let part = room.split(entry.value.len());
+                Some(part.unwrap_or(room))
+            }
+            // These are small.
+            _ => None,
+        };
+        Self { outcome, room }
+    }
 }
 
 /// Says something to the operator.
@@ -161,9 +183,10 @@ impl Writer {
             if let Err(failure @ Error::Failed(_)) = &outcome {
                 (self.say)(&failure.to_string());
             }
+            let Job { reply, room, .. } = job;
+            let done = outcome.map(|outcome| Done::new(outcome, room));
             // Whoever asked may have gone.
-            let _ = job.reply.send(outcome);
-            drop(job.room);
+            let _ = reply.send(done);
         }
         Ok(())
     }
