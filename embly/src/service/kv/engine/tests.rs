@@ -483,6 +483,36 @@ fn what_is_removed_or_made_smaller_while_the_store_is_used_gives_its_space_back(
 }
 
 #[test]
+fn who_reads_for_long_keeps_the_file_from_being_cut_and_nobody_from_writing() {
+    let store = Store::new(u64::MAX);
+    for n in 0..300 {
+        store.set(&format!("k{n}"), vec![1; 100_000], None).unwrap();
+    }
+    let size = || std::fs::metadata(store.path()).unwrap().len();
+    eventually("the log is copied to the file", || size() > 20_000_000);
+    let reader = file::open_to_read(&store.path()).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    file::head(&reader).unwrap();
+    for n in 0..300 {
+        let key = bytes(&format!("k{n}"));
+        store.write(Write::Delete { key }).unwrap();
+    }
+    let other = file::open_to_read(&store.path()).unwrap();
+    eventually("free pages are given back", || {
+        let free = other.pragma_query_value(None, "freelist_count", |row| row.get::<_, u32>(0));
+        free.unwrap() <= 1024
+    });
+    let since = Instant::now();
+    store.set("n", "1", None).unwrap();
+    // SQLite would wait for 5 s.
+    let waited = since.elapsed();
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+    assert!(size() > 20_000_000);
+    drop(reader);
+    eventually("the file shrinks", || size() < 10_000_000);
+}
+
+#[test]
 fn a_watch_tells_every_change_in_order_and_that_a_key_has_expired() {
     let store = Store::new(u64::MAX);
     store.set("w/0", "before", None).unwrap();
