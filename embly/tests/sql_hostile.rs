@@ -368,6 +368,31 @@ fn a_process_that_is_killed_is_an_error_to_its_caller_and_to_nobody_else() {
 }
 
 #[test]
+fn a_master_that_is_stopped_at_once_ends_well_while_a_statement_runs() {
+    let project = project("    limits: {sql: {time: 60s}}");
+    let mut embly = Embly::run(&project);
+    let mut talk = Talk::new(&embly, "queries", "open main");
+    assert_eq!(talk.ask("q SELECT 1"), "1");
+    // A single step of SQLite: it does not leave off.
+    talk.say(&format!("q {}", ENDLESS[3]));
+    let pid = processes(&embly)[0].pid;
+    eventually("the statement runs", || {
+        let all = embly.processes();
+        all.iter().any(|one| one.pid == pid && one.state == 'R')
+    });
+    let at = embly.at("queries");
+    embly.signal(Signal::TERM);
+    eventually("the gateway is closed", || {
+        std::net::TcpStream::connect(at).is_err()
+    });
+    embly.signal(Signal::TERM);
+    assert_eq!(embly.wait().code(), Some(0));
+    eventually("the end of its process", || {
+        rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid).unwrap()).is_err()
+    });
+}
+
+#[test]
 fn a_transaction_that_stays_open_is_rolled_back_by_its_limit() {
     let project = project("    limits: {sql: {transaction: 300ms, read: 600ms}}");
     let embly = Embly::run(&project);
