@@ -7,6 +7,7 @@ mod support;
 use std::io::{Read, Write};
 use std::net::SocketAddr;
 use std::process::Command;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty};
@@ -91,6 +92,46 @@ fn many_requests_of_one_connection_are_each_an_invocation_of_their_own() {
         .iter()
         .filter(|event| event["event"] == "invocation_started");
     assert_eq!(started.count(), 40);
+}
+
+#[test]
+fn files_that_a_client_asks_for_and_does_not_take_are_not_held_for_ever() {
+    let gateway = "    port: 0\n    routes:\n      - {path: '/s/{file...}', files: {root: ./public}}\n      \
+                   - {path: /, function: hello}";
+    let project = Project::new()
+        .guest_with("hello", "    limits: {idle: 500ms}")
+        .gateway_with("web", gateway);
+    project.write("public/some", "some text");
+    let embly = Embly::run(&project);
+    let at = embly.at("web");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(at).await.unwrap();
+        let (mut client, connection) =
+            hyper::client::conn::http2::Builder::new(TokioExecutor::new())
+                .initial_stream_window_size(0)
+                .handshake(TokioIo::new(stream))
+                .await
+                .unwrap();
+        // It answers pings.
+        tokio::spawn(connection);
+        let mut bodies = Vec::new();
+        for _ in 0..5 {
+            let request = Request::get(format!("http://{at}/s/some")).body(Empty::<Bytes>::new());
+            let answer = client.send_request(request.unwrap()).await.unwrap();
+            assert_eq!(answer.status(), 200);
+            bodies.push(answer.into_body());
+        }
+        for mut body in bodies {
+            let frame = tokio::time::timeout(Duration::from_secs(20), body.frame()).await;
+            assert!(frame.unwrap().unwrap().is_err());
+        }
+    });
+    let access = embly.nth_event("access", 4, |event| event["path"] == "/s/some");
+    assert_eq!(access["reason"], "client_gone");
 }
 
 #[test]

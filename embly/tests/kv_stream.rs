@@ -469,6 +469,33 @@ fn an_entry_that_has_expired_is_seen_by_nobody_also_after_a_restart() {
 }
 
 #[test]
+fn swaps_that_are_answered_with_more_than_there_is_room_for_are_all_answered() {
+    let embly = run(MAIN);
+    let mut call = Call::store(embly.at("relays"), "main");
+    let value = vec![7; 100_000];
+    call.answer(set(b"k", &value));
+    let swap = || {
+        Ask::Swap(proto::Swap {
+            key: b"k".to_vec().into(),
+            expected: Some(proto::swap::Expected::Absent(true)),
+            new: None,
+            ttl_ms: None,
+        })
+    };
+    // They tell 10 MB, and 4 MiB may wait.
+    let asked: Vec<u64> = (0..100).map(|_| call.ask(swap())).collect();
+    for id in asked {
+        let response = call.response().unwrap();
+        assert_eq!(response.id, id);
+        let Answer::Swapped(swapped) = response.what.unwrap() else {
+            panic!()
+        };
+        assert_eq!(swapped.current.unwrap().value, value);
+    }
+    assert!(matches!(call.answer(get(b"k")), Answer::Found(_)));
+}
+
+#[test]
 fn a_flood_of_changes_by_one_function_does_not_hold_up_another_nor_fill_the_master() {
     let embly = run(MAIN);
     let before = support::process::peak_memory(embly.pid());

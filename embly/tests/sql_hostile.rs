@@ -4,8 +4,12 @@
 
 mod support;
 
+use std::io::{Read, Write};
 use std::time::{Duration, Instant};
 
+use prost::Message;
+use protos::services::sql::request::Request as Asked;
+use protos::services::sql::{Begin, Cancel, Commit, Execute, Open, Request};
 use rustix::process::Signal;
 use support::process::resident;
 use support::sql::{Talk, processes, project};
@@ -364,6 +368,31 @@ fn a_process_that_is_killed_is_an_error_to_its_caller_and_to_nobody_else() {
 }
 
 #[test]
+fn a_master_that_is_stopped_at_once_ends_well_while_a_statement_runs() {
+    let project = project("    limits: {sql: {time: 60s}}");
+    let mut embly = Embly::run(&project);
+    let mut talk = Talk::new(&embly, "queries", "open main");
+    assert_eq!(talk.ask("q SELECT 1"), "1");
+    // A single step of SQLite: it does not leave off.
+    talk.say(&format!("q {}", ENDLESS[3]));
+    let pid = processes(&embly)[0].pid;
+    eventually("the statement runs", || {
+        let all = embly.processes();
+        all.iter().any(|one| one.pid == pid && one.state == 'R')
+    });
+    let at = embly.at("queries");
+    embly.signal(Signal::TERM);
+    eventually("the gateway is closed", || {
+        std::net::TcpStream::connect(at).is_err()
+    });
+    embly.signal(Signal::TERM);
+    assert_eq!(embly.wait().code(), Some(0));
+    eventually("the end of its process", || {
+        rustix::process::test_kill_process(rustix::process::Pid::from_raw(pid).unwrap()).is_err()
+    });
+}
+
+#[test]
 fn a_transaction_that_stays_open_is_rolled_back_by_its_limit() {
     let project = project("    limits: {sql: {transaction: 300ms, read: 600ms}}");
     let embly = Embly::run(&project);
@@ -511,12 +540,8 @@ fn a_process_that_runs_sql_is_jailed() {
     }
 }
 
-#[test]
-fn who_does_not_speak_the_protocol_is_refused() {
-    use protos::services::sql::request::Request as Asked;
-    use protos::services::sql::{Cancel, Commit, Open, Request};
-    use std::io::{Read, Write};
-
+/// A function that passes on what it is sent as it is.
+fn run_raw() -> Embly {
     let project = support::Project::new()
         .guest_with(
             "raw-sql",
@@ -524,24 +549,93 @@ fn who_does_not_speak_the_protocol_is_refused() {
         )
         .tcp("raw-sql")
         .store("name: main, type: sql");
-    let embly = Embly::run(&project);
+    Embly::run(&project)
+}
+
+/// All that the service says to these bytes, and how it ends.
+fn send_raw(embly: &Embly, bytes: &[u8]) -> String {
+    let mut stream = support::client::connect(embly.at("raw-sql"));
+    stream.write_all(bytes).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut said = Vec::new();
+    stream.read_to_end(&mut said).unwrap();
+    String::from_utf8_lossy(&said).into_owned()
+}
+
+fn framed(message: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(message.len()).unwrap();
+    [&length.to_le_bytes()[..], message].concat()
+}
+
+fn frame(asked: Option<Asked>) -> Vec<u8> {
+    framed(&Request { request: asked }.encode_to_vec())
+}
+
+fn open(store: &str) -> Vec<u8> {
+    let store = store.to_owned();
+    frame(Some(Asked::Open(Open { store, access: 0 })))
+}
+
+fn select(sql: &str) -> Execute {
+    Execute {
+        sql: sql.to_owned(),
+        ..Execute::default()
+    }
+}
+
+#[test]
+fn a_request_that_is_long_in_memory_takes_none_of_the_master() {
+    let embly = run_raw();
+    let good = [
+        open("main"),
+        frame(Some(Asked::Execute(select("SELECT 'good'")))),
+    ]
+    .concat();
+    let said = send_raw(&embly, &good);
+    assert!(said.contains("good") && said.ends_with("ok 0: "), "{said}");
+    let before = resident(embly.pid());
+    // Two bytes for each parameter, which has neither a name nor a value.
+    let mut execute = select("SELECT 1").encode_to_vec();
+    execute.extend([0x1a, 0].repeat(2_000_000));
+    let mut message = vec![0x12];
+    prost::encode_length_delimiter(execute.len(), &mut message).unwrap();
+    message.extend(execute);
+    let said = send_raw(
+        &embly,
+        &[
+            open("main"),
+            framed(&message),
+            frame(Some(Asked::Execute(select("SELECT 'after'")))),
+        ]
+        .concat(),
+    );
+    assert!(said.contains("after") && said.ends_with("ok 0: "), "{said}");
+    let grown = support::process::peak_memory(embly.pid()).saturating_sub(before);
+    assert!(grown < 40 << 20, "{grown} bytes");
+}
+
+#[test]
+fn a_request_that_cannot_be_read_is_an_error_and_the_process_goes_on() {
+    let embly = run_raw();
+    // A statement that ends too early.
+    let cut = framed(&[0x12, 2, 0x0a, 9]);
+    let begin = || frame(Some(Asked::Begin(Begin { write: false })));
+    let after = || frame(Some(Asked::Execute(select("SELECT 'after'"))));
+    let said = send_raw(&embly, &[open("main"), begin(), cut, after()].concat());
+    assert!(said.contains("the request cannot be read"), "{said}");
+    assert!(said.contains("after") && said.ends_with("ok 0: "), "{said}");
+    // Two requests in one would be one to the master and another to the process.
+    let two = framed(&[0x12, 0, 0x1a, 2, 8, 1]);
+    let said = send_raw(&embly, &[open("main"), two].concat());
+    assert!(said.contains("refused 28: a message is not one"), "{said}");
+}
+
+#[test]
+fn who_does_not_speak_the_protocol_is_refused() {
+    let embly = run_raw();
     let send = |bytes: &[u8]| {
-        let mut stream = support::client::connect(embly.at("raw-sql"));
-        stream.write_all(bytes).unwrap();
-        stream.shutdown(std::net::Shutdown::Write).unwrap();
-        let mut said = Vec::new();
-        stream.read_to_end(&mut said).unwrap();
-        let said = String::from_utf8_lossy(&said).into_owned();
+        let said = send_raw(&embly, bytes);
         said.rsplit('\n').next().unwrap().to_owned()
-    };
-    let frame = |asked: Option<Asked>| {
-        let message = prost::Message::encode_to_vec(&Request { request: asked });
-        let length = u32::try_from(message.len()).unwrap();
-        [&length.to_le_bytes()[..], &message].concat()
-    };
-    let open = |store: &str| {
-        let store = store.to_owned();
-        frame(Some(Asked::Open(Open { store, access: 0 })))
     };
     let good = open("main");
     let then = |more: &[u8]| send(&[&good[..], more].concat());
@@ -554,7 +648,7 @@ fn who_does_not_speak_the_protocol_is_refused() {
             send(&frame(Some(Asked::Commit(Commit {})))),
             "the first message names the store",
         ),
-        (send(&frame(None)), "the first message names the store"),
+        (send(&frame(None)), "a request of a kind that is not known"),
         (send(b"GET / HTTP/1.1\r\n\r\n"), "is too long"),
         (send(&good[..3]), "the stream ends within a message"),
         (

@@ -166,6 +166,27 @@ fn a_reload_applies_new_migrations_and_a_failure_changes_nothing() {
 }
 
 #[test]
+fn a_reload_does_not_wait_without_end_for_a_function_that_writes() {
+    let limits = "    limits: {sql: {transaction: none, read: none}}";
+    let project = Project::new()
+        .guest_with("queries", &format!("    allow: {{sql: [main]}}\n{limits}"))
+        .tcp("queries")
+        .store("name: main, type: sql, path: main.db, migrations: ./migrations");
+    project.write("migrations/001-first.sql", FIRST);
+    let embly = Embly::start_detached("run", &project);
+    let mut talk = Talk::new(&embly, "queries", "open main");
+    assert_eq!(talk.ask("begin"), "begun");
+    embly.signal(Signal::HUP);
+    let text = |event: &serde_json::Value| event["text"].as_str().unwrap_or_default().to_owned();
+    let event = embly.event("message", |event| text(event).contains("the store `main`"));
+    assert!(text(&event).contains("has had a transaction open"), "{event}");
+    assert_eq!(talk.ask("e INSERT INTO t VALUES ('two')"), "1 2");
+    assert_eq!(talk.ask("commit"), "ended");
+    embly.signal(Signal::HUP);
+    embly.event("message", |event| event["text"] == "reloaded");
+}
+
+#[test]
 fn a_crash_in_a_migration_leaves_it_unapplied() {
     let project = project();
     project.write("migrations/001-first.sql", FIRST);

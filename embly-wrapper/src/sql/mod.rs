@@ -209,8 +209,18 @@ fn serve(worker: &mut Worker, socket: &mut UnixStream) -> io::Result<()> {
         if ToWorker::from_byte(kind) != Some(ToWorker::Request) {
             return Err(io::ErrorKind::InvalidData.into());
         }
-        let request = Request::decode(&content[..]).map_err(|_| io::ErrorKind::InvalidData)?;
+        // The master has only looked which kind of request it is.
+        let request = Request::decode(&content[..]);
         drop(content);
+        let request = match request {
+            Ok(request) => request,
+            Err(error) => {
+                let why = format!("the request cannot be read: {error}");
+                let (spent, frame) = worker.failed(Failure::new(Cause::Statement, why));
+                worker.end_answer(socket, spent, &frame)?;
+                continue;
+            }
+        };
         let done = match request.request {
             Some(Asked::Execute(execute)) => worker.execute(&execute, socket)?,
             Some(Asked::Begin(begin)) => worker.begin(begin.write),

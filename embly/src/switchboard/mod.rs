@@ -81,6 +81,8 @@ pub struct Switchboard {
     room: Room,
     /// Connections of clients.
     clients: Arc<Count>,
+    /// Files that are on their way to them.
+    files: Arc<Count>,
     stopping: AtomicBool,
     /// Told each time an invocation has ended.
     ended: Notify,
@@ -109,6 +111,7 @@ impl Switchboard {
             reporter,
             room: Room::here(),
             clients: Arc::default(),
+            files: Arc::default(),
             stopping: AtomicBool::new(false),
             ended: Notify::new(),
         })
@@ -193,6 +196,11 @@ impl Switchboard {
         self.clients.one()
     }
 
+    /// Counts a file that is open as long as the result lives.
+    pub fn file(&self) -> Counted {
+        self.files.one()
+    }
+
     /// Whether one more fits where so many run; what only waits gives way.
     fn make_room(&self, running: usize) -> Result<(), String> {
         let parked = self.processes.parked.get();
@@ -215,7 +223,11 @@ impl Switchboard {
     fn in_use(&self, running: usize, parked: usize) -> InUse {
         InUse {
             processes: running + parked,
-            descriptors: running + parked + self.clients.get() + self.services.connections(),
+            descriptors: running
+                + parked
+                + self.clients.get()
+                + self.files.get()
+                + self.services.connections(),
         }
     }
 

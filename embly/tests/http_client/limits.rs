@@ -66,6 +66,24 @@ fn a_server_that_does_not_answer_ends_at_the_limit_head() {
 }
 
 #[test]
+fn the_wait_for_a_connection_does_not_count_for_the_limit_head() {
+    let site = Site::new(Speaks::One, |_| async {
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        answer(200, "ok")
+    });
+    let limits = "connections: 1, connect: 30s, head: 5s";
+    let embly = self::embly(&site.url("/"), limits);
+    std::thread::scope(|scope| {
+        let ask = || get(&embly, &site.url("/")).text();
+        // The other one waits for the connection for 3 s, and then for its answer.
+        let both = [scope.spawn(ask), scope.spawn(ask)];
+        for one in both {
+            assert_eq!(one.join().unwrap(), "ok");
+        }
+    });
+}
+
+#[test]
 fn a_body_that_stands_still_ends_at_the_limit_idle_either_way() {
     let server = Plain::new(|mut stream, _| {
         if head(&mut stream).is_some() {

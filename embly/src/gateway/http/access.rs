@@ -7,8 +7,9 @@ use http::{HeaderValue, Version};
 use protos::{Address, Reason};
 
 use super::super::Gateway;
-use super::connection::{Client, UnderWay};
+use super::connection::{Client, FileUnderWay, UnderWay};
 use crate::report::{self, Event};
+use crate::wrapper::Counted;
 
 /// The status that is logged where the client left before there was one, as nginx does.
 const CLIENT_GONE: u16 = 499;
@@ -90,6 +91,15 @@ impl Drop for Access {
 }
 
 impl Access {
+    /// Notes that the answer is a file, and counts its descriptor, as long as the results live.
+    ///
+    /// On HTTP/2 a client that takes nothing does not show otherwise: what it does not take is not
+    /// written, so that no write has to wait, and it may answer every question whether it is there.
+    pub fn file(&self) -> (Counted, Option<FileUnderWay>) {
+        let under_way = (self.version == Version::HTTP_2).then(|| self.client.file());
+        (self.gateway.switchboard.file(), under_way)
+    }
+
     /// Returns when the client has reset the connection.
     pub fn client_reset(&self) -> impl Future<Output = ()> + Send + 'static {
         let client = self.client.clone();

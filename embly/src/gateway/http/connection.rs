@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Uri};
@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::sync::watch;
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 use tokio_util::task::TaskTracker;
 
 use super::super::{Peer, Site, Socket, Stream, Transport, closed};
@@ -118,6 +118,11 @@ impl Client {
         self.requests.one()
     }
 
+    /// Notes that a request is answered with a file, as long as the result lives.
+    pub fn file(&self) -> FileUnderWay {
+        self.requests.file()
+    }
+
     /// When the connection is closed, the client gets a reset.
     pub fn close_with_reset(&self) {
         self.socket.close_with_reset();
@@ -168,7 +173,9 @@ pub async fn serve(
         closing: closing.clone(),
     };
     let upgraded = client.upgraded.clone();
-    serve_stream(site, met.stream, client, head_limit as usize, closing).await;
+    let head_limit = head_limit as usize;
+    let idle = idle.unwrap_or(IDLE);
+    serve_stream(site, met.stream, client, head_limit, idle, closing).await;
     upgraded.close();
     upgraded.wait().await;
 }
@@ -178,6 +185,7 @@ async fn serve_stream(
     stream: Stream,
     client: Client,
     head_limit: usize,
+    idle: Duration,
     mut closing: watch::Receiver<bool>,
 ) {
     let requests = Arc::clone(&client.requests);
@@ -210,10 +218,14 @@ async fn serve_stream(
         // HTTP/1.1 has a time of its own for this; what has not said yet what it speaks has none, and
         // neither has HTTP/2 between two requests.
         () = requests.none_for(HEAD_WITHIN + A_LITTLE) => connection.as_mut().graceful_shutdown(),
+        () = requests.files_stand_still(idle) => return,
     }
     let soon = timeout(HEAD_WHEN_CLOSING, connection.as_mut()).await;
     if soon.is_err() && requests.have_begun() {
-        let _ = connection.await;
+        tokio::select! {
+            _ = connection => {}
+            () = requests.files_stand_still(idle) => {}
+        }
     }
 }
 
@@ -224,6 +236,25 @@ pub struct Requests {
     under_way: AtomicUsize,
     /// In all.
     begun: AtomicUsize,
+    files: Mutex<Files>,
+}
+
+/// Answers that are files.
+#[derive(Debug)]
+struct Files {
+    /// Not complete.
+    under_way: usize,
+    /// When a piece of one was taken last, or the first of them began.
+    moved: Instant,
+}
+
+impl Default for Files {
+    fn default() -> Self {
+        Self {
+            under_way: 0,
+            moved: Instant::now(),
+        }
+    }
 }
 
 impl Requests {
@@ -232,6 +263,37 @@ impl Requests {
         self.under_way.fetch_add(1, Ordering::Relaxed);
         self.begun.fetch_add(1, Ordering::Relaxed);
         UnderWay(Arc::clone(self))
+    }
+
+    fn file(self: &Arc<Self>) -> FileUnderWay {
+        self.with_files(|files| {
+            if files.under_way == 0 {
+                files.moved = Instant::now();
+            }
+            files.under_way += 1;
+        });
+        FileUnderWay(Arc::clone(self))
+    }
+
+    fn with_files<T>(&self, look: impl FnOnce(&mut Files) -> T) -> T {
+        look(&mut self.files.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Returns when the client has taken nothing of any file for so long, and waits for nothing else.
+    async fn files_stand_still(&self, time: Duration) {
+        loop {
+            let (files, moved) = self.with_files(|files| (files.under_way, files.moved));
+            let left = (moved + time).saturating_duration_since(Instant::now());
+            if files == 0 {
+                sleep(time).await;
+            } else if !left.is_zero() {
+                sleep(left).await;
+            } else if files == self.under_way.load(Ordering::Relaxed) {
+                return;
+            } else {
+                sleep(time).await;
+            }
+        }
     }
 
     fn have_begun(&self) -> bool {
@@ -250,6 +312,23 @@ impl Requests {
                 return;
             }
         }
+    }
+}
+
+/// A request that is being answered with a file.
+#[derive(Debug)]
+pub struct FileUnderWay(Arc<Requests>);
+
+impl FileUnderWay {
+    /// The client takes a piece of it.
+    pub fn moves(&self) {
+        self.0.with_files(|files| files.moved = Instant::now());
+    }
+}
+
+impl Drop for FileUnderWay {
+    fn drop(&mut self) {
+        self.0.with_files(|files| files.under_way -= 1);
     }
 }
 

@@ -75,6 +75,11 @@ impl Progress {
         self.with(|state| state.failure.clone())
     }
 
+    /// There is a connection that it can be sent on: the time before that is no time of the server's.
+    pub fn begins(&self) {
+        self.moved();
+    }
+
     fn moved(&self) {
         self.with(|state| state.at = Instant::now());
     }

@@ -198,6 +198,7 @@ impl Serves {
         let mut fresh = false;
         loop {
             let mut lease = self.connection(way, fresh, clock).await?;
+            progress.begins();
             let answer = clock
                 .head(&host, &progress, lease.sender.send(request))
                 .await;

@@ -269,7 +269,8 @@ impl Brotli {
     fn new(permit: OwnedSemaphorePermit) -> Self {
         let alloc = StandardAlloc::default;
         Self {
-            state: BrotliState::new(alloc(), alloc(), alloc()),
+            // The plain constructor takes windows of up to 1 GiB, which RFC 7932 does not have.
+            state: BrotliState::new_strict(alloc(), alloc(), alloc()),
             ended: false,
             _permit: permit,
         }
@@ -415,6 +416,16 @@ mod tests {
             assert_eq!(out, b"hello, hello, hello, hello");
         }
         assert!(unpack("br", &BROTLI_HELLO[..8], 3).is_err());
+    }
+
+    #[test]
+    fn a_window_is_no_larger_than_the_rfc_has_it() {
+        // A window, `hi` as it is, and the end.
+        let of_16_mib = [0x8f, 0x00, 0x80, b'h', b'i', 0x03];
+        assert_eq!(unpack("br", &of_16_mib, 1).unwrap().0, b"hi");
+        // What other programs take for a window of 1 GiB.
+        let of_1_gib = [0x11, 0x1e, 0x02, 0x02, b'h', b'i', 0x03];
+        assert!(matches!(unpack("br", &of_1_gib, 1), Err(Broken::Data(_))));
     }
 
     #[test]

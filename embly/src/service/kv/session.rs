@@ -12,8 +12,8 @@ use protos::services::kv as proto;
 use protos::{Ending, Errno, Reason};
 use tokio::sync::Notify;
 
-use super::engine::types::{Error, Outcome};
-use super::engine::{Client, Of, Pending, Watch, answer};
+use super::engine::types::{Error, Outcome, Write};
+use super::engine::{Client, Of, Waits, Watch, answer};
 use super::request::{self, Asked, Asker, Kind, Look, MAX_MESSAGE, Refused};
 use super::{Stores, permitted, store};
 use crate::service::frames::{Reader, frame, malformed};
@@ -77,7 +77,7 @@ struct Open {
 struct Waiting {
     id: u64,
     kind: Kind,
-    outcome: Pending<Outcome>,
+    outcome: Waits,
 }
 
 /// The caller has gone: nobody wants more.
@@ -134,7 +134,7 @@ impl Open {
         let look = match asker.ask(request.what) {
             Ok(Asked::Write(write)) => {
                 let kind = Kind::of(&write);
-                match self.client.write(write).await {
+                match self.write(write).await? {
                     Ok(outcome) => {
                         self.pending.push_back(Waiting { id, kind, outcome });
                         return Ok(());
@@ -155,6 +155,22 @@ impl Open {
             Err(response) => response,
         };
         self.send(&response).await
+    }
+
+    /// Asks for a change. Until there is room for it the caller is told what became of those before
+    /// it: that takes room as well.
+    async fn write(&mut self, write: Write) -> Result<Result<Waits, Error>, Gone> {
+        loop {
+            tokio::select! {
+                biased;
+                room = self.client.room_for(&write) => {
+                    return Ok(room.and_then(|room| self.client.write_in(room, write)));
+                }
+                outcome = first(&mut self.pending), if !self.pending.is_empty() => {
+                    self.answer(outcome).await?;
+                }
+            }
+        }
     }
 
     /// Answers what changes nothing.
@@ -203,12 +219,15 @@ impl Open {
     }
 
     async fn answer(&mut self, (waiting, outcome): Answered) -> Result<(), Gone> {
-        let Waiting { id, kind, .. } = waiting;
+        let (id, kind) = (waiting.id, waiting.kind);
         let response = match outcome {
             Ok(outcome) => request::outcome(id, kind, outcome, self.now()),
             Err(error) => request::failure(id, &error),
         };
-        self.send(&response).await
+        let sent = self.send(&response).await;
+        // Only now is what the answer took free for others.
+        drop(waiting);
+        sent
     }
 
     /// Tells what was changed, as far as it does not hold up requests; whether that was all.

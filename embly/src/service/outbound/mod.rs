@@ -212,13 +212,13 @@ impl Dialler {
         let permit = Arc::clone(&self.room).try_acquire_owned().map_err(full)?;
         let connecting = async {
             let addresses = self.addresses(target, trust).await?;
-            let connected = race::connect(&addresses).await;
+            let connected = race::connect(&addresses, permit, &self.room).await;
             connected.map_err(|tried| DialError::Connect {
                 target: target.clone(),
                 tried,
             })
         };
-        let stream = match within {
+        let (stream, permit) = match within {
             None => connecting.await?,
             Some(within) => {
                 let timed = timeout(within, connecting).await;

@@ -4,9 +4,11 @@
 use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::sleep;
 
@@ -16,22 +18,32 @@ const HEAD_START: Duration = Duration::from_millis(250);
 /// Addresses that are tried in all: more than a person waits for.
 const MOST: usize = 8;
 
-/// Connects to one of the addresses, of which there is at least one.
+/// Connects to one of the addresses, of which there is at least one. Each that is tried at the same
+/// time takes a descriptor, so each has a permit: the first the one that is given, the others those
+/// that are left in `room`. The one of the connection is given back with it.
 ///
 /// # Errors
 /// What each of them did.
-pub async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Vec<(SocketAddr, io::Error)>> {
+pub async fn connect(
+    addresses: &[SocketAddr],
+    permit: OwnedSemaphorePermit,
+    room: &Arc<Semaphore>,
+) -> Result<(TcpStream, OwnedSemaphorePermit), Vec<(SocketAddr, io::Error)>> {
     let mut waiting = in_turns(addresses);
     let mut failed = Vec::new();
+    let mut spare = Some(permit);
     // Dropped with all that still run.
     let mut running = JoinSet::new();
     loop {
-        match waiting.pop_front() {
-            Some(address) => {
-                running.spawn(async move { (address, TcpStream::connect(address).await) });
-            }
-            None if running.is_empty() => return Err(failed),
-            None => {}
+        // Where there is no permit the next waits for one that fails.
+        let more = || Arc::clone(room).try_acquire_owned().ok();
+        if !waiting.is_empty()
+            && let Some(permit) = spare.take().or_else(more)
+            && let Some(address) = waiting.pop_front()
+        {
+            running.spawn(async move { (address, permit, TcpStream::connect(address).await) });
+        } else if running.is_empty() {
+            return Err(failed);
         }
         let head_start = async {
             match waiting.is_empty() {
@@ -41,8 +53,11 @@ pub async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, Vec<(SocketA
         };
         tokio::select! {
             Some(done) = running.join_next() => match done {
-                Ok((_, Ok(stream))) => return Ok(stream),
-                Ok((address, Err(error))) => failed.push((address, error)),
+                Ok((_, permit, Ok(stream))) => return Ok((stream, permit)),
+                Ok((address, permit, Err(error))) => {
+                    spare = Some(permit);
+                    failed.push((address, error));
+                }
                 // It neither panics nor is it stopped.
                 Err(error) => failed.push((addresses[0], io::Error::other(error))),
             },
@@ -71,6 +86,8 @@ fn in_turns(addresses: &[SocketAddr]) -> VecDeque<SocketAddr> {
 mod tests {
     use std::time::Instant;
 
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -91,10 +108,12 @@ mod tests {
         // Nobody listens there.
         let bad = SocketAddr::from(([127, 9, 9, 9], good.port()));
         let since = Instant::now();
-        let stream = connect(&[bad, good]).await.unwrap();
+        // One permit is enough for those that come after each other.
+        let (stream, permit) = race(&[bad, good], &room(1)).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
         assert!(since.elapsed() < HEAD_START);
-        let failed = connect(&[bad]).await.unwrap_err();
+        assert_eq!(permit.num_permits(), 1);
+        let failed = race(&[bad], &room(1)).await.unwrap_err();
         assert_eq!(failed[0].0, bad);
         assert_eq!(failed[0].1.kind(), io::ErrorKind::ConnectionRefused);
     }
@@ -106,9 +125,41 @@ mod tests {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let good = listener.local_addr().unwrap();
         let since = Instant::now();
-        let stream = connect(&[silent, good]).await.unwrap();
+        let room = room(2);
+        let (stream, permit) = race(&[silent, good], &room).await.unwrap();
         assert_eq!(stream.peer_addr().unwrap(), good);
         assert!(since.elapsed() >= HEAD_START);
+        // The permit of the other one is free as soon as its descriptor is.
+        let _other = room.acquire().await.unwrap();
+        assert_eq!(room.available_permits(), 0);
+        drop(permit);
+        assert_eq!(room.available_permits(), 1);
+    }
+
+    #[tokio::test]
+    async fn no_more_addresses_are_tried_at_once_than_there_are_permits() {
+        let full = full_listener();
+        let silent = full.0.local_addr().unwrap();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let good = listener.local_addr().unwrap();
+        let room = room(1);
+        let racing = race(&[silent, good], &room);
+        assert!(timeout(3 * HEAD_START, racing).await.is_err());
+        // Nobody came.
+        assert!(listener.accept().is_err());
+    }
+
+    fn room(permits: usize) -> Arc<Semaphore> {
+        Arc::new(Semaphore::new(permits))
+    }
+
+    async fn race(
+        addresses: &[SocketAddr],
+        room: &Arc<Semaphore>,
+    ) -> Result<(TcpStream, OwnedSemaphorePermit), Vec<(SocketAddr, io::Error)>> {
+        let permit = Arc::clone(room).try_acquire_owned().unwrap();
+        connect(addresses, permit, room).await
     }
 
     /// A listener that answers nobody any more.

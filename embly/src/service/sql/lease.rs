@@ -34,6 +34,9 @@ pub struct Lease {
     pub in_transaction: bool,
     /// It works, or waits for an answer.
     busy: bool,
+    /// It is brought to where nothing is open. That is tried once: a runtime that ends drops what does
+    /// it, and would drop the next as well, without end.
+    cleaning: bool,
     /// Until then it must be given back.
     pub until: Option<Instant>,
 }
@@ -47,6 +50,7 @@ impl Lease {
             turn: None,
             in_transaction: false,
             busy: false,
+            cleaning: false,
             until: None,
         }
     }
@@ -161,7 +165,8 @@ impl Drop for Lease {
             return self.give_back();
         }
         let runtime = tokio::runtime::Handle::try_current();
-        let (false, Ok(runtime)) = (leased.worker.is_cut(), runtime) else {
+        let hopeless = self.cleaning || leased.worker.is_cut();
+        let (false, Ok(runtime)) = (hopeless, runtime) else {
             return self.kill();
         };
         let mut rest = Self {
@@ -170,6 +175,7 @@ impl Drop for Lease {
             turn: self.turn.take(),
             in_transaction: self.in_transaction,
             busy: self.busy,
+            cleaning: true,
             until: None,
         };
         runtime.spawn(async move {

@@ -7,6 +7,7 @@
 
 mod lease;
 mod migrate;
+mod request;
 mod session;
 mod store;
 mod turns;
@@ -16,11 +17,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use protos::{Ending, Errno};
+use tokio::time::timeout;
 
 use super::{Apply, Caller, ConfigureError, Service, Session, Settings};
 use crate::allow::{Allow, Item};
 use crate::config::{Migration, StoreKind};
+use crate::limits::SQL_WAIT;
 use store::{Kind, Shared, Store};
+use turns::Turn;
 
 const NAME: &str = "embly/sql";
 
@@ -79,10 +83,7 @@ impl Service for Sql {
                 }
             };
             // Nobody else writes meanwhile.
-            let turn = same.and_then(|open| {
-                let runtime = tokio::runtime::Handle::try_current().ok()?;
-                Some(runtime.block_on(open.turns.take(&NAME.into())))
-            });
+            let turn = same.map(turn).transpose().map_err(failed)?;
             let applied = migrate::migrate(&open.path, kind, &migrations).map_err(failed)?;
             drop(turn);
             for name in applied {
@@ -125,6 +126,21 @@ impl Service for Sql {
             stores: self.stores.clone(),
         })
     }
+}
+
+/// The right to write a store that is in use; `None` where nobody else runs.
+fn turn(open: &Arc<Store>) -> Result<Option<Turn>, String> {
+    let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+        return Ok(None);
+    };
+    let taken = async { timeout(SQL_WAIT, open.turns.take(&NAME.into())).await };
+    runtime.block_on(taken).map(Some).map_err(|_| {
+        format!(
+            "a function has had a transaction open that writes for {} s, so migrations cannot be \
+             looked at; try again, or lower its `limits: {{sql: {{transaction: …}}}}`",
+            SQL_WAIT.as_secs()
+        )
+    })
 }
 
 fn failed(store: &str, why: &str) -> ConfigureError {

@@ -8,15 +8,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use embly_wrapper::sql::wire::{FromWorker, ToWorker};
 use embly_wrapper::sql::{Access, MAX_MESSAGE};
-use prost::Message;
-use protos::services::sql::request::Request as Asked;
 use protos::services::sql::response::Response as Said;
-use protos::services::sql::{Access as Wanted, Cause, Done, Error, Request, Response};
+use protos::services::sql::{Access as Wanted, Cause, Done, Error, Response};
 use protos::{Ending, Errno, Reason};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::lease::Lease;
+use super::request::{Asked, asked};
 use super::store::Store;
 use super::{Stores, permitted};
 use crate::limits;
@@ -55,10 +54,10 @@ impl Call {
         let Stream { inbox, sink } = stream;
         let mut reader = Reader::new(inbox);
         // The name of a store is short.
-        let Some(first) = reader.message::<Request>(1024).await? else {
+        let Some(first) = reader.frame(1024).await? else {
             return Ok(());
         };
-        let Some(Asked::Open(open)) = first.request else {
+        let Asked::Open(open) = asked(&first).map_err(malformed)? else {
             return Err(malformed("the first message names the store".to_owned()));
         };
         let write = open.access() == Wanted::ReadWrite;
@@ -122,13 +121,8 @@ impl Incoming {
         let Some(frame) = self.reader.frame(MAX_MESSAGE).await? else {
             return Ok(None);
         };
-        let request = Request::decode(frame.clone())
-            .map_err(|error| malformed(format!("a message cannot be read: {error}")))?;
-        let asked = request
-            .request
-            .ok_or_else(|| malformed("a request of a kind that is not known".to_owned()))?;
         Ok(Some(Received {
-            asked,
+            asked: asked(&frame).map_err(malformed)?,
             frame,
             _permit: self.permit.take(),
         }))
@@ -174,7 +168,7 @@ impl Talk {
         }
         while let Some(received) = self.next().await? {
             let said = match received.asked {
-                Asked::Cancel(_) => continue,
+                Asked::Cancel => continue,
                 Asked::Open(_) => {
                     return Err(malformed("a stream has one store, named once".to_owned()));
                 }
@@ -245,19 +239,16 @@ impl Talk {
         if let Some(limit) = self.expired.take() {
             return Ok(match asked {
                 // That is what was done.
-                Asked::Rollback(_) => Ok(done()),
+                Asked::Rollback => Ok(done()),
                 _ => Err(expired(limit)),
             });
         }
-        if let Asked::Begin(begin) = asked
-            && begin.write
-            && !self.write
-        {
+        if *asked == (Asked::Begin { write: true }) && !self.write {
             let why = "the store was opened for reading";
             return Ok(Err(refusal(Cause::Forbidden, why)));
         }
         if self.lease.is_none() {
-            if matches!(asked, Asked::Commit(_) | Asked::Rollback(_)) {
+            if matches!(asked, Asked::Commit | Asked::Rollback) {
                 return Ok(Err(refusal(Cause::Sequence, "no transaction is open")));
             }
             match self.lease().await {
@@ -307,14 +298,13 @@ impl Talk {
             return Ok(Err(refusal(Cause::Lost, LOST)));
         };
         let was_open = lease.in_transaction;
-        if let Asked::Begin(begin) = asked
-            && begin.write
+        if *asked == (Asked::Begin { write: true })
             && !was_open
             && let Err(why) = take_turn(lease, &self.function, &self.limits).await
         {
             return Ok(Err(why));
         }
-        let commits = matches!(asked, Asked::Commit(_));
+        let commits = *asked == Asked::Commit;
         // It waits for this, so that takes no time.
         let sent = timeout(COMMITS_WITHIN, lease.send(ToWorker::Request, frame)).await;
         let mut heard = match sent {
@@ -496,7 +486,7 @@ async fn pass(
             biased;
             sent = &mut sending => return Ok(if sent.is_ok() { passed } else { Passed::Nobody }),
             request = incoming.request(), if hears => match request? {
-                Some(Received { asked: Asked::Cancel(_), .. }) => {
+                Some(Received { asked: Asked::Cancel, .. }) => {
                     if matches!(passed, Passed::All) {
                         passed = Passed::NoMore;
                     }

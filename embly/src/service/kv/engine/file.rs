@@ -150,21 +150,30 @@ fn entry(row: &rusqlite::Row<'_>, at: usize) -> rusqlite::Result<Entry> {
     })
 }
 
+/// Lists from a key on. SQLite takes one bound from below and one from above to find its way in the
+/// index; whatever else is said of a key it looks at one by one, to the end of the store.
+const FROM: &str = "\
+    SELECT CASE WHEN ?2 THEN value ELSE x'' END, version, expires, key FROM entries \
+    WHERE key >= ?1 AND (expires IS NULL OR expires > ?3) ORDER BY key";
+
+/// The same, up to another key.
+const FROM_TO: &str = "\
+    SELECT CASE WHEN ?2 THEN value ELSE x'' END, version, expires, key FROM entries \
+    WHERE key >= ?1 AND key < ?4 AND (expires IS NULL OR expires > ?3) ORDER BY key";
+
 /// A page of the keys whose time has not passed.
 pub fn list(connection: &Connection, listing: &Listing, now: u64) -> Result<Page, Error> {
-    let mut statement = connection.prepare_cached(
-        "SELECT CASE WHEN ?4 THEN value ELSE x'' END, version, expires, key FROM entries \
-         WHERE key >= ?1 AND key > ?2 AND (?3 IS NULL OR key < ?3) \
-         AND (expires IS NULL OR expires > ?5) ORDER BY key",
-    )?;
+    // The first key after another is that with a zero behind it.
+    let after = [&listing.after[..], &[0]].concat();
+    let first = after.max(listing.prefix.to_vec());
+    let (values, now) = (listing.values, now.cast_signed());
     let end = after_all(&listing.prefix);
-    let mut rows = statement.query(params![
-        &listing.prefix[..],
-        &listing.after[..],
-        end,
-        listing.values,
-        now.cast_signed()
-    ])?;
+    let sql = if end.is_some() { FROM_TO } else { FROM };
+    let mut statement = connection.prepare_cached(sql)?;
+    let mut rows = match end {
+        Some(end) => statement.query(params![first, values, now, end])?,
+        None => statement.query(params![first, values, now])?,
+    };
     let (mut page, mut bytes) = (Page::default(), 0);
     while let Some(row) = rows.next()? {
         let key: Vec<u8> = row.get(3)?;
@@ -198,6 +207,23 @@ mod tests {
         assert_eq!(after_all(b"a\xff\xff"), Some(b"b".to_vec()));
         assert_eq!(after_all(b"\xff"), None);
         assert_eq!(after_all(b""), None);
+    }
+
+    #[test]
+    fn a_list_looks_at_no_keys_but_its_own() {
+        let folder = tempfile::tempdir().unwrap();
+        let (connection, _) = open(&folder.path().join("a"), Durability::Full).unwrap();
+        let plan = |sql: &str, parameters: &[&dyn rusqlite::ToSql]| {
+            let sql = format!("EXPLAIN QUERY PLAN {sql}");
+            let mut statement = connection.prepare(&sql).unwrap();
+            let steps = statement.query_map(parameters, |row| row.get::<_, String>(3));
+            steps.unwrap().collect::<Result<Vec<_>, _>>().unwrap()
+        };
+        let (key, now) = (Vec::<u8>::new(), 0);
+        let all = "SEARCH entries USING PRIMARY KEY (key>?)";
+        assert_eq!(plan(FROM, &[&key, &true, &now]), [all]);
+        let some = "SEARCH entries USING PRIMARY KEY (key>? AND key<?)";
+        assert_eq!(plan(FROM_TO, &[&key, &true, &now, &key]), [some]);
     }
 
     #[test]

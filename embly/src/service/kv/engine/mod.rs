@@ -28,7 +28,9 @@ mod writer;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
 use std::thread::{self, JoinHandle};
 
 use bytes::Bytes;
@@ -46,12 +48,13 @@ use shared::Shared;
 pub use shared::{TooMany, Watch};
 use types::{Entry, Error, Listing, Outcome, Page, Write};
 pub use writer::Say;
-use writer::Writer;
+use writer::{Done, Writer};
 
 /// Threads that read. Two, so that a long list does not hold up short reads.
 const READERS: usize = 2;
 
-/// Bytes of changes that one function may have waiting for the writer, in all its invocations.
+/// Bytes of changes that one function may have waiting for the writer, in all its invocations, and of
+/// what they were answered with, until the callers have been told.
 const ROOM_TO_WRITE: usize = 4 * 1024 * 1024;
 
 /// What a change costs of that at least.
@@ -86,8 +89,27 @@ pub struct Client {
     room: Arc<Room>,
 }
 
-/// An answer that is under way.
-pub type Pending<T> = oneshot::Receiver<Result<T, Error>>;
+/// A change that was asked for, and then what became of it.
+#[derive(Debug)]
+pub struct Waits {
+    reply: oneshot::Receiver<Result<Done, Error>>,
+    /// What the outcome takes of the room, as long as this is there.
+    room: Option<OwnedSemaphorePermit>,
+}
+
+impl Future for Waits {
+    type Output = Result<Result<Outcome, Error>, RecvError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let reply = ready!(Pin::new(&mut self.reply).poll(context));
+        Poll::Ready(reply.map(|done| {
+            done.map(|Done { outcome, room }| {
+                self.room = room;
+                outcome
+            })
+        }))
+    }
+}
 
 /// The answer, once it is there.
 pub async fn answer<T>(
@@ -258,12 +280,36 @@ impl Client {
     ///
     /// # Errors
     /// When the store has stopped.
-    pub async fn write(&self, write: Write) -> Result<Pending<Outcome>, Error> {
-        let room = room(&self.room.write, size(&write)).await?;
-        let (reply, pending) = oneshot::channel();
-        let job = writer::Job { write, reply, room };
+    pub async fn write(&self, write: Write) -> Result<Waits, Error> {
+        let room = self.room_for(&write).await?;
+        self.write_in(room, write)
+    }
+
+    /// Waits until there is room for a change. Whoever has outcomes that nobody has taken gives them
+    /// away meanwhile: they take room as well.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub async fn room_for(&self, write: &Write) -> Result<OwnedSemaphorePermit, Error> {
+        room(&self.room.write, size(write)).await
+    }
+
+    /// As [`write`](Self::write), where there is room.
+    ///
+    /// # Errors
+    /// When the store has stopped.
+    pub fn write_in(&self, room: OwnedSemaphorePermit, write: Write) -> Result<Waits, Error> {
+        let (sender, reply) = oneshot::channel();
+        let job = writer::Job {
+            write,
+            reply: sender,
+            room,
+        };
         let pushed = self.engine.writes.push(&self.lane, job);
-        pushed.map(|()| pending).map_err(|_| Error::Stopped)
+        let room = None;
+        pushed
+            .map(|()| Waits { reply, room })
+            .map_err(|_| Error::Stopped)
     }
 
     /// Watches keys; `bell` rings when something of it was changed.
@@ -286,7 +332,7 @@ async fn room(semaphore: &Arc<Semaphore>, size: usize) -> Result<OwnedSemaphoreP
     room.map_err(|_| Error::Stopped)
 }
 
-/// What a change holds in memory while it waits.
+/// What a change holds in memory while it waits, and at most afterwards.
 fn size(write: &Write) -> usize {
     let bytes = match write {
         Write::Set { key, value, .. } => key.len() + value.len(),
@@ -297,7 +343,8 @@ fn size(write: &Write) -> usize {
                 types::Expected::Value(value) => value.len(),
                 types::Expected::Absent | types::Expected::Version(_) => 0,
             };
-            key.len() + expected + new.as_ref().map_or(0, Bytes::len)
+            // It may be answered with what is there.
+            key.len() + expected + new.as_ref().map_or(0, Bytes::len) + super::MAX_VALUE
         }
         Write::Delete { key } | Write::Increment { key, .. } | Write::Expire { key, .. } => {
             key.len()

@@ -483,6 +483,36 @@ fn what_is_removed_or_made_smaller_while_the_store_is_used_gives_its_space_back(
 }
 
 #[test]
+fn who_reads_for_long_keeps_the_file_from_being_cut_and_nobody_from_writing() {
+    let store = Store::new(u64::MAX);
+    for n in 0..300 {
+        store.set(&format!("k{n}"), vec![1; 100_000], None).unwrap();
+    }
+    let size = || std::fs::metadata(store.path()).unwrap().len();
+    eventually("the log is copied to the file", || size() > 20_000_000);
+    let reader = file::open_to_read(&store.path()).unwrap();
+    reader.execute_batch("BEGIN").unwrap();
+    file::head(&reader).unwrap();
+    for n in 0..300 {
+        let key = bytes(&format!("k{n}"));
+        store.write(Write::Delete { key }).unwrap();
+    }
+    let other = file::open_to_read(&store.path()).unwrap();
+    eventually("free pages are given back", || {
+        let free = other.pragma_query_value(None, "freelist_count", |row| row.get::<_, u32>(0));
+        free.unwrap() <= 1024
+    });
+    let since = Instant::now();
+    store.set("n", "1", None).unwrap();
+    // SQLite would wait for 5 s.
+    let waited = since.elapsed();
+    assert!(waited < Duration::from_secs(3), "{waited:?}");
+    assert!(size() > 20_000_000);
+    drop(reader);
+    eventually("the file shrinks", || size() < 10_000_000);
+}
+
+#[test]
 fn a_watch_tells_every_change_in_order_and_that_a_key_has_expired() {
     let store = Store::new(u64::MAX);
     store.set("w/0", "before", None).unwrap();
@@ -579,6 +609,41 @@ fn a_flood_waits_for_room_and_does_not_hold_up_another_function() {
             answer(pending).await.unwrap();
         }
         assert!(waited);
+    });
+}
+
+#[test]
+fn what_a_swap_was_answered_with_takes_room_until_it_is_told() {
+    let store = Store::new(u64::MAX);
+    store.set("k", vec![0; 100_000], None).unwrap();
+    let client = store.client().clone();
+    let free = || client.room.write.available_permits();
+    let all = free();
+    let swap = |key| Write::Swap {
+        key: bytes(key),
+        expected: Expected::Absent,
+        new: None,
+        ttl: None,
+    };
+    block_on(async {
+        let mut told = Vec::new();
+        for _ in 0..20 {
+            let mut waits = client.write(swap("k")).await.unwrap();
+            let Ok(Outcome::Other(Some(entry))) = answer(&mut waits).await else {
+                panic!("it is there")
+            };
+            told.push((waits, entry));
+        }
+        assert_eq!(all - free(), 20 * 100_000);
+        // One that was done has nothing to tell.
+        let mut done = client.write(swap("other")).await.unwrap();
+        assert!(matches!(answer(&mut done).await, Ok(Outcome::Swapped(0))));
+        assert_eq!(all - free(), 20 * 100_000);
+        // While it waits it has room for what it may be told.
+        let waits = client.room_for(&swap("k")).await.unwrap();
+        assert!(all - free() > 21 * 100_000);
+        drop((waits, told));
+        assert_eq!(free(), all);
     });
 }
 

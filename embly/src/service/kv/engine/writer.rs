@@ -31,6 +31,12 @@ const VACUUM: u32 = 256;
 /// Free pages that are left: they are used again soon.
 const FREE: u32 = 1024;
 
+/// A file that is read cannot be cut; it is tried again after this.
+const CUT_PAUSE: Duration = Duration::from_secs(1);
+
+/// How long the writer waits for other programs that have the file, but where it can come again.
+const BUSY: Duration = Duration::from_secs(5);
+
 /// Longest sleep; whatever was missed is seen then.
 const SLEEP: Duration = Duration::from_secs(60);
 
@@ -39,9 +45,31 @@ pub struct Job {
     /// What to do.
     pub write: Write,
     /// Where to tell.
-    pub reply: oneshot::Sender<Result<Outcome, Error>>,
-    /// Its place in the lane, free when it is done.
+    pub reply: oneshot::Sender<Result<Done, Error>>,
+    /// Its place in the lane, free when it is done but for what its outcome takes.
     pub room: OwnedSemaphorePermit,
+}
+
+/// What became of a request.
+#[derive(Debug)]
+pub struct Done {
+    pub outcome: Outcome,
+    /// The part of its place that the outcome takes in memory.
+    pub room: Option<OwnedSemaphorePermit>,
+}
+
+impl Done {
+    fn new(outcome: Outcome, mut room: OwnedSemaphorePermit) -> Self {
+        let room = match &outcome {
+            Outcome::Other(Some(entry)) => {
+                let part = room.split(entry.value.len());
+                Some(part.unwrap_or(room))
+            }
+            // These are small.
+            _ => None,
+        };
+        Self { outcome, room }
+    }
 }
 
 /// Says something to the operator.
@@ -58,6 +86,16 @@ pub struct Writer {
     pub say: Say,
     /// What the connection is set to.
     pub durability: Durability,
+}
+
+/// What is left to give back to the file system, when nobody waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Left {
+    Nothing,
+    /// Free pages.
+    Pages,
+    /// The end of the file, from then on.
+    End(Instant),
 }
 
 /// Whatever ends the thread, nobody waits for it any longer.
@@ -77,15 +115,19 @@ impl Writer {
         let _at_end = AtEnd(&lanes, &shared);
         // What expired while nobody looked.
         let (mut next, mut swept) = (Some(0_u64), None::<Instant>);
-        let mut vacuum = true;
+        let mut left = Left::Pages;
         loop {
             let rest = swept.map_or(Duration::ZERO, |at| {
                 SWEEP_PAUSE.saturating_sub(at.elapsed())
             });
             let sleep = match next {
-                _ if vacuum => Duration::ZERO,
                 Some(at) => Duration::from_millis(at.saturating_sub(self.clock.now())).max(rest),
                 None => SLEEP,
+            };
+            let sleep = match left {
+                Left::Nothing => sleep,
+                Left::Pages => Duration::ZERO,
+                Left::End(at) => sleep.min(at.saturating_duration_since(Instant::now())),
             };
             let done = match lanes.take(GROUP, sleep.min(SLEEP)) {
                 Taken::Jobs(jobs) => {
@@ -94,21 +136,25 @@ impl Writer {
                     let before = self.head.bytes;
                     let served = self.serve(jobs);
                     // Something has gone or become smaller: there may be free pages.
-                    vacuum |= self.head.bytes < before;
+                    if self.head.bytes < before && left == Left::Nothing {
+                        left = Left::Pages;
+                    }
                     served
                 }
-                Taken::Nothing if vacuum => {
-                    vacuum = self.vacuum();
+                Taken::Nothing => {
+                    left = self.tidy(left);
                     Ok(())
                 }
-                Taken::Nothing => Ok(()),
                 Taken::Closed => return,
             };
             let due = next.is_some_and(|at| at <= self.clock.now());
             let done = done.and_then(|()| {
                 if due && swept.is_none_or(|at| at.elapsed() >= SWEEP_PAUSE) {
                     let (more, then) = self.sweep()?;
-                    (next, vacuum) = (then, true);
+                    next = then;
+                    if left == Left::Nothing {
+                        left = Left::Pages;
+                    }
                     swept = (!more).then(Instant::now);
                 }
                 Ok(())
@@ -161,9 +207,10 @@ impl Writer {
             if let Err(failure @ Error::Failed(_)) = &outcome {
                 (self.say)(&failure.to_string());
             }
+            let Job { reply, room, .. } = job;
+            let done = outcome.map(|outcome| Done::new(outcome, room));
             // Whoever asked may have gone.
-            let _ = job.reply.send(outcome);
-            drop(job.room);
+            let _ = reply.send(done);
         }
         Ok(())
     }
@@ -254,30 +301,58 @@ impl Writer {
         Ok(result)
     }
 
-    /// Gives some free pages back to the file system; whether there are more.
-    fn vacuum(&mut self) -> bool {
-        let free = |connection: &Connection| -> rusqlite::Result<u32> {
-            connection.pragma_query_value(None, "freelist_count", |row| row.get(0))
+    /// Gives some of what is free back to the file system; what is left then.
+    fn tidy(&self, left: Left) -> Left {
+        let tidied = match left {
+            Left::Pages => self.vacuum(),
+            Left::End(at) if at <= Instant::now() => self.cut(),
+            Left::Nothing | Left::End(_) => return left,
         };
-        let freed = (|| {
-            let before = free(&self.connection)?;
-            if before <= FREE {
-                return Ok(false);
-            }
-            let pages = VACUUM.min(before - FREE);
-            self.connection
-                .execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))?;
-            let after = free(&self.connection)?;
-            if after <= FREE {
-                // The file itself is cut when the log has been copied to it.
-                let (name, all) = ("wal_checkpoint", "TRUNCATE");
-                self.connection.pragma(None, name, all, |_| Ok(()))?;
-            }
-            Ok::<_, rusqlite::Error>(after > FREE && after < before)
-        })();
-        freed.unwrap_or_else(|error| {
+        tidied.unwrap_or_else(|error| {
             (self.say)(&format!("cannot give free space back: {error}"));
-            false
+            Left::Nothing
+        })
+    }
+
+    fn vacuum(&self) -> rusqlite::Result<Left> {
+        let free = || -> rusqlite::Result<u32> {
+            let (connection, name) = (&self.connection, "freelist_count");
+            connection.pragma_query_value(None, name, |row| row.get(0))
+        };
+        let before = free()?;
+        if before <= FREE {
+            return Ok(Left::Nothing);
+        }
+        let pages = VACUUM.min(before - FREE);
+        self.connection
+            .execute_batch(&format!("PRAGMA incremental_vacuum({pages})"))?;
+        let after = free()?;
+        if after <= FREE {
+            return self.cut();
+        }
+        Ok(if after < before {
+            Left::Pages
+        } else {
+            Left::Nothing
+        })
+    }
+
+    /// Cuts the file: when the log has been copied to it, which it cannot be beyond what somebody
+    /// reads. Nobody who writes waits for those.
+    fn cut(&self) -> rusqlite::Result<Left> {
+        let mut busy = false;
+        self.connection.busy_timeout(Duration::ZERO)?;
+        let (name, all) = ("wal_checkpoint", "TRUNCATE");
+        let done = self.connection.pragma(None, name, all, |row| {
+            busy = row.get(0)?;
+            Ok(())
+        });
+        self.connection.busy_timeout(BUSY)?;
+        done?;
+        Ok(if busy {
+            Left::End(Instant::now() + CUT_PAUSE)
+        } else {
+            Left::Pages
         })
     }
 }
