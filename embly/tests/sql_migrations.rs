@@ -179,7 +179,10 @@ fn a_reload_does_not_wait_without_end_for_a_function_that_writes() {
     embly.signal(Signal::HUP);
     let text = |event: &serde_json::Value| event["text"].as_str().unwrap_or_default().to_owned();
     let event = embly.event("message", |event| text(event).contains("the store `main`"));
-    assert!(text(&event).contains("has had a transaction open"), "{event}");
+    assert!(
+        text(&event).contains("has had a transaction open"),
+        "{event}"
+    );
     assert_eq!(talk.ask("e INSERT INTO t VALUES ('two')"), "1 2");
     assert_eq!(talk.ask("commit"), "ended");
     embly.signal(Signal::HUP);

@@ -3,7 +3,8 @@
 //! [`find`] looks for the file, [`load`] makes a [`Project`] of it or says all that is
 //! wrong with it. On the way: `read` (text), `yaml` (a `tree` in which everything knows its
 //! place), `fields` (the keys that `schema` knows), then `function` and `gateway` with
-//! `route` and `policy`, `environment`, `secret`, `limit`, `allow`, `http`, `tcp`, `store`, `paths`, `websocket` (values). What
+//! `route` with `policy` and `websocket`, `transport`, `cron`, `environment`, `secret`, `limit`, `allow`,
+//! `http`, `tcp`, `store`, `paths` (values). What
 //! is wrong goes to [`Problems`] and the rest is read on; `codes` is the table of all that can be
 //! wrong.
 

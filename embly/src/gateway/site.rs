@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
+use tokio::sync::Notify;
+
 use super::{Gateway, Transport};
 use crate::limits::Limits;
 
@@ -10,6 +12,8 @@ use crate::limits::Limits;
 pub struct Site {
     gateways: RwLock<Arc<[Arc<Gateway>]>>,
     transport: RwLock<Arc<Transport>>,
+    /// Another transport was set.
+    pub(super) changed: Notify,
 }
 
 impl Site {
@@ -18,6 +22,7 @@ impl Site {
         Self {
             gateways: RwLock::new(gateways.into()),
             transport: RwLock::new(Arc::new(transport)),
+            changed: Notify::new(),
         }
     }
 
@@ -30,6 +35,7 @@ impl Site {
             .transport
             .write()
             .unwrap_or_else(PoisonError::into_inner) = transport;
+        self.changed.notify_one();
     }
 
     /// How clients are met.

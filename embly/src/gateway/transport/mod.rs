@@ -175,11 +175,13 @@ impl Site {
     /// Looks at the files of certificates, as long as it is polled.
     pub(super) async fn follow_certificates(self: Arc<Self>) {
         loop {
-            sleep(LOOK_EVERY).await;
             let transport = self.transport();
             let Some(tls) = transport.tls.clone().filter(tls::Server::has_files) else {
+                // There is nothing to look at until a reload.
+                self.changed.notified().await;
                 continue;
             };
+            sleep(LOOK_EVERY).await;
             // A panic was printed.
             let told = tokio::task::spawn_blocking(move || tls.reload()).await;
             let Gateway {
