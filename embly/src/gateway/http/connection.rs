@@ -174,7 +174,7 @@ pub async fn serve(
     };
     let upgraded = client.upgraded.clone();
     let head_limit = head_limit as usize;
-    let idle = idle.unwrap_or(IDLE);
+    let idle = idle.or(Some(IDLE));
     serve_stream(site, met.stream, client, head_limit, idle, closing).await;
     upgraded.close();
     upgraded.wait().await;
@@ -185,7 +185,7 @@ async fn serve_stream(
     stream: Stream,
     client: Client,
     head_limit: usize,
-    idle: Duration,
+    idle: Option<Duration>,
     mut closing: watch::Receiver<bool>,
 ) {
     let requests = Arc::clone(&client.requests);
@@ -280,7 +280,10 @@ impl Requests {
     }
 
     /// Returns when the client has taken nothing of any file for so long, and waits for nothing else.
-    async fn files_stand_still(&self, time: Duration) {
+    async fn files_stand_still(&self, time: Option<Duration>) {
+        let Some(time) = time else {
+            return std::future::pending().await;
+        };
         loop {
             let (files, moved) = self.with_files(|files| (files.under_way, files.moved));
             let left = (moved + time).saturating_duration_since(Instant::now());

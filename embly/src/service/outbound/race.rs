@@ -144,7 +144,8 @@ mod tests {
         listener.set_nonblocking(true).unwrap();
         let good = listener.local_addr().unwrap();
         let room = room(1);
-        let racing = race(&[silent, good], &room);
+        let addresses = [silent, good];
+        let racing = race(&addresses, &room);
         assert!(timeout(3 * HEAD_START, racing).await.is_err());
         // Nobody came.
         assert!(listener.accept().is_err());
