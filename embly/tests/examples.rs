@@ -170,6 +170,36 @@ fn hello_world() {
 }
 
 #[test]
+fn site() {
+    let example = Example::start("site");
+    example.assert_readme();
+    let authority = support::cache_home().join("embly/authority/authority.pem");
+    let at = example.at("site");
+    let url = format!("wss://localhost:{}/echo", at.port());
+    let mut ws = Command::new(EMBLY)
+        .args(["ws", "--ca", authority.to_str().unwrap(), &url])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut stdin = ws.stdin.take().unwrap();
+    stdin.write_all(b"hello\nagain\n").unwrap();
+    drop(stdin);
+    let said = ws.wait_with_output().unwrap();
+    assert!(said.status.success());
+    assert_eq!(said.stdout, b"hello\nagain\n");
+    let told = example.embly.event("message", |event| {
+        event["text"].as_str().unwrap().contains("`digest`")
+    });
+    assert!(
+        told["text"]
+            .as_str()
+            .unwrap()
+            .contains("`0 * * * *`, next at ")
+    );
+}
+
+#[test]
 fn redis() {
     let Some(redis) = support::servers::redis() else {
         return;
