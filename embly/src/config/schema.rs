@@ -209,7 +209,7 @@ pub(super) static GATEWAY: Section = Section {
         optional(
             "bind",
             "bind: 127.0.0.1",
-            &["address", "addr", "host", "listen", "ip"],
+            &["address", "addr", "host", "listen"],
         ),
         // Needed where `bind` is an address.
         optional("port", "port: 8082", &[]),
