@@ -15,7 +15,7 @@ fn project() -> Project {
         .guest("hello")
         .guest("measures")
         .guest("shows")
-        .guest_with("beats", "    env: {CODE: stay}")
+        .guest_with("beats", "    env: {CODE: nap}")
         .http("forwards")
 }
 
@@ -55,7 +55,7 @@ fn a_long_body_passes_through_both() {
 fn it_is_held_to_the_limits_that_the_chooser_has_lowered_and_failures_are_told() {
     let embly = Embly::run(&project());
     let at = embly.at("forwards");
-    // It waits for ever.
+    // It would take 2.5 s.
     assert_eq!(get(at, "/beats").status, 500);
     assert_eq!(embly.ending("beats")["reason"], "wall");
     assert_eq!(get(at, "/nobody").status, 500);
