@@ -44,7 +44,9 @@ fn a_long_body_passes_through_both() {
     let embly = Embly::run(&project());
     let mut client = connect(embly.at("forwards"));
     let length = 8 << 20;
-    let head = format!("POST /measures HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n");
+    let head = format!(
+        "POST /measures HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n"
+    );
     client.write_all(head.as_bytes()).unwrap();
     client.write_all(&vec![b'x'; length]).unwrap();
     let response = read_response(client);

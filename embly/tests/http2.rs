@@ -101,7 +101,8 @@ fn files_that_a_client_asks_for_and_does_not_take_are_not_held_for_ever() {
     let project = Project::new()
         .guest_with("hello", "    limits: {idle: 500ms}")
         .gateway_with("web", gateway);
-    project.write("public/some", "some text");
+    // More than is handed out before anybody takes something.
+    project.write("public/some", &"some text ".repeat(100_000));
     let embly = Embly::run(&project);
     let at = embly.at("web");
     let runtime = tokio::runtime::Builder::new_current_thread()

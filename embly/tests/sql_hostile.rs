@@ -541,7 +541,8 @@ fn a_process_that_runs_sql_is_jailed() {
 }
 
 /// A function that passes on what it is sent as it is.
-fn run_raw() -> Embly {
+/// The project goes with its folder.
+fn run_raw() -> (support::Project, Embly) {
     let project = support::Project::new()
         .guest_with(
             "raw-sql",
@@ -549,7 +550,8 @@ fn run_raw() -> Embly {
         )
         .tcp("raw-sql")
         .store("name: main, type: sql");
-    Embly::run(&project)
+    let embly = Embly::run(&project);
+    (project, embly)
 }
 
 /// All that the service says to these bytes, and how it ends.
@@ -585,7 +587,7 @@ fn select(sql: &str) -> Execute {
 
 #[test]
 fn a_request_that_is_long_in_memory_takes_none_of_the_master() {
-    let embly = run_raw();
+    let (_project, embly) = run_raw();
     let good = [
         open("main"),
         frame(Some(Asked::Execute(select("SELECT 'good'")))),
@@ -616,7 +618,7 @@ fn a_request_that_is_long_in_memory_takes_none_of_the_master() {
 
 #[test]
 fn a_request_that_cannot_be_read_is_an_error_and_the_process_goes_on() {
-    let embly = run_raw();
+    let (_project, embly) = run_raw();
     // A statement that ends too early.
     let cut = framed(&[0x12, 2, 0x0a, 9]);
     let begin = || frame(Some(Asked::Begin(Begin { write: false })));
@@ -632,7 +634,7 @@ fn a_request_that_cannot_be_read_is_an_error_and_the_process_goes_on() {
 
 #[test]
 fn who_does_not_speak_the_protocol_is_refused() {
-    let embly = run_raw();
+    let (_project, embly) = run_raw();
     let send = |bytes: &[u8]| {
         let said = send_raw(&embly, bytes);
         said.rsplit('\n').next().unwrap().to_owned()
