@@ -44,7 +44,7 @@ pub enum TransportError {
         /// Its name.
         gateway: String,
         /// Why.
-        source: SetupError,
+        source: Box<SetupError>,
     },
     /// No certificate for development.
     #[error("gateway `{gateway}`: {source}")]
@@ -52,7 +52,7 @@ pub enum TransportError {
         /// Its name.
         gateway: String,
         /// Why.
-        source: AuthorityError,
+        source: Box<AuthorityError>,
     },
     /// Nobody else trusts the authority of a developer.
     #[error(
@@ -108,7 +108,7 @@ impl Transport {
             });
             made = Some(certified.map_err(|source| TransportError::Authority {
                 gateway: gateway(),
-                source,
+                source: source.into(),
             })?);
         }
         let alpn: &[&[u8]] = match first.kind {
@@ -119,7 +119,7 @@ impl Transport {
         };
         let tls = tls::Server::new(&files, made, alpn).map_err(|source| TransportError::Tls {
             gateway: gateway(),
-            source,
+            source: source.into(),
         })?;
         transport.tls = Some(tls);
         Ok((transport, told))
