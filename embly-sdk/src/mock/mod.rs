@@ -104,7 +104,7 @@ where
 }
 
 /// Registers a function whose handler is one of `embly::http::run_catch_error`: for
-/// [`http::forward`](crate::http::forward).
+/// [`http::forward`].
 pub fn http_function<H, R, Kind>(name: &str, handler: H)
 where
     H: Fn(Request<Body>, ResponseWriter) -> R + Send + Sync + 'static,

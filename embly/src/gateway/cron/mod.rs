@@ -1,6 +1,6 @@
 //! The cron gateway: no socket, an invocation whenever the schedule says so.
 //!
-//! [`Crons`] holds a task for each. A task asks its [`plan`] what is to be done, with the time of a
+//! [`Crons`] holds a task for each. A task asks its `plan` what is to be done, with the time of a
 //! [`Clock`], and keeps the runs that go on. What a run writes is dropped; how it ended is said.
 
 mod plan;
