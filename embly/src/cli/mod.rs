@@ -5,6 +5,7 @@ mod check;
 mod context;
 mod dev;
 mod doctor;
+mod hash;
 mod new;
 mod output;
 mod run;
@@ -64,6 +65,15 @@ enum Command {
     Store {
         #[command(subcommand)]
         command: store::Command,
+    },
+    /// Make the hash of a password, or a token and its hash, for `auth` of the project file
+    #[command(
+        after_help = "Examples:\n  embly hash\n  embly hash <password.txt\n  embly hash --token"
+    )]
+    Hash {
+        /// Make a random token
+        #[arg(long)]
+        token: bool,
     },
     /// Say what is there, what is missing, and what to type
     Doctor,
@@ -206,6 +216,7 @@ pub fn main() -> ExitCode {
         Command::Check(kept) => check::run(&kept, &reporter),
         Command::Store { command } => store::run(&command, &reporter),
         Command::Secrets { command } => secrets::run(&command, &reporter),
+        Command::Hash { token } => hash::run(token, &reporter),
         Command::Doctor => doctor::run(&reporter),
         Command::Toolchain {
             command: Toolchain::Install,
