@@ -212,7 +212,7 @@ pub(super) static GATEWAY: Section = Section {
         optional(
             "bind",
             "bind: 127.0.0.1",
-            &["address", "addr", "host", "listen", "ip"],
+            &["address", "addr", "host", "listen"],
         ),
         required("port", "port: 8082", &[]),
         optional(
