@@ -85,7 +85,7 @@ pub struct Problems {
     pub(super) file: PathBuf,
     pub(super) text: String,
     /// Where each line begins.
-    line_starts: Vec<usize>,
+    line_starts: Box<[usize]>,
     list: Vec<Problem>,
     /// Where something may stand that nobody should read; its lines are not shown.
     private: Vec<Range<usize>>,
