@@ -83,7 +83,7 @@ pub struct Record<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     pub(super) file: PathBuf,
-    pub(super) text: String,
+    pub(super) text: Box<str>,
     /// Where each line begins.
     line_starts: Box<[usize]>,
     list: Vec<Problem>,
@@ -113,7 +113,7 @@ impl Problems {
         let line_starts = std::iter::once(0).chain(after_breaks).collect();
         Problems {
             file,
-            text,
+            text: text.into(),
             line_starts,
             list: Vec::new(),
             private: Vec::new(),
