@@ -32,6 +32,9 @@ fn folder(name: &str) -> PathBuf {
     fs::write(project.join("add.wat"), "(module)").unwrap();
     fs::write(project.join("add.wasm"), "\0asm\x01\0\0\0").unwrap();
     fs::write(project.join("notes.txt"), "").unwrap();
+    let key = r#"{"kty": "EC", "crv": "P-256", "x": "AA", "y": "AA", "kid": "1"}"#;
+    let keys = format!(r#"{{"keys": [{key}, {{"kty": "other"}}]}}"#);
+    fs::write(project.join("jwks.json"), keys).unwrap();
     for migration in [
         "migrations/001-first.sql",
         "migrations/002_second.sql",

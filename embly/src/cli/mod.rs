@@ -5,6 +5,7 @@ mod check;
 mod context;
 mod dev;
 mod doctor;
+mod hash;
 mod new;
 mod output;
 mod run;
@@ -73,6 +74,15 @@ enum Command {
         after_help = "Examples:\n  embly ws ws://127.0.0.1:8080/chat\n  echo hello | embly ws -H 'Origin: https://example.test' wss://example.test/chat"
     )]
     Ws(ws::Ws),
+    /// Make the hash of a password, or a token and its hash, for `auth` of the project file
+    #[command(
+        after_help = "Examples:\n  embly hash\n  embly hash <password.txt\n  embly hash --token"
+    )]
+    Hash {
+        /// Make a random token
+        #[arg(long)]
+        token: bool,
+    },
     /// Say what is there, what is missing, and what to type
     Doctor,
     /// The compiler for functions
@@ -226,6 +236,7 @@ pub fn main() -> ExitCode {
         Command::Store { command } => store::run(&command, &reporter),
         Command::Secrets { command } => secrets::run(&command, &reporter),
         Command::Ws(ws) => ws::run(&ws, &reporter),
+        Command::Hash { token } => hash::run(token, &reporter),
         Command::Doctor => doctor::run(&reporter),
         Command::Toolchain {
             command: Toolchain::Install,

@@ -242,7 +242,7 @@ fn time(seconds: i64) -> String {
 fn value(name: &str, reporter: &Reporter) -> Result<String, Exit> {
     let typed = io::stdin().is_terminal();
     let read = if typed {
-        ask(name, reporter)?
+        ask(&format!("value of {name}"), reporter)?
     } else {
         let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 3));
         let input = io::stdin().lock().take(LONGEST as u64 + 3);
@@ -269,13 +269,13 @@ fn value(name: &str, reporter: &Reporter) -> Result<String, Exit> {
     })
 }
 
-/// A signal leaves the terminal as it was.
-fn ask(name: &str, reporter: &Reporter) -> Result<io::Result<Zeroizing<Vec<u8>>>, Exit> {
+/// What is typed, without being shown. A signal leaves the terminal as it was.
+pub(super) fn ask(what: &str, reporter: &Reporter) -> Result<io::Result<Zeroizing<Vec<u8>>>, Exit> {
     let runtime = serve::runtime(reporter)?;
     runtime.block_on(async {
         let mut signals = Signals::take(reporter)?;
         let hidden = Hidden::new();
-        eprint!("value of {name}, not shown as you type: ");
+        eprint!("{what}, not shown as you type: ");
         let (answer, answered) = oneshot::channel();
         // It ends with the process, if nobody types anything.
         std::thread::spawn(move || {

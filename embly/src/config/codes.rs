@@ -248,6 +248,28 @@ codes! {
     HEADER "E201" "a header that cannot be set or removed"
         "A header has a name as HTTP has them, and a value of one line. Those that frame a message or are \
          for one hop, `x-request-id`, and those that begin with `embly-` are made by the gateway."
+    RATE "E202" "not a rate of requests"
+        "`requests` is how many on the average: `100/s`, `60/m`, `1000/h`; `burst` is how many at once, \
+         from 1 up. Each client is counted by itself, `by: client`; there is no other way yet."
+    ORIGIN "E203" "not an origin"
+        "An origin is a scheme, a host, and a port where it is not the usual one, as browsers send it: \
+         `https://app.example.com`. `*` alone is all of them."
+    CORS "E204" "cross-origin rules that browsers refuse"
+        "With `credentials: true` a browser takes no `*`, neither for origins nor for methods and headers: \
+         any page could act as the user. List what is meant."
+    AUTH "E205" "not one way to know who asks"
+        "`auth` has one of `basic`, `bearer` and `jwt`. `algorithms` of `jwt` are RS256, ES256, EdDSA and \
+         HS256."
+    AUTH_HASH "E206" "not a hash of a password or token"
+        "The file has no secrets in it, only their hashes. `embly hash` asks for a password and prints the \
+         hash for `basic`, which begins with `$argon2id$`; `embly hash --token` makes a token and prints it \
+         with its hash for `bearer`, `sha256:` and 64 hexadecimal digits."
+    JWKS "E207" "a key set that cannot be used"
+        "`keys` is a file with a JSON Web Key Set, relative to the folder of the project file: \
+         `{\"keys\": [{\"kty\": …}]}`, with one key at least that can check a signature of the algorithms."
+    COMPRESS "E208" "not what can be compressed"
+        "`compress` is `true`, or has `types`, such as `text/html` or `text/*`, and `least`, the smallest \
+         answer that is compressed."
     CRON "E210" "not a schedule"
         "`schedule` has five fields: minute, hour, day of the month, month, day of the week, each a \
          number, `*`, a list `1,2`, a range `1-5` or a step `*/5`; a sixth in front is the second. \

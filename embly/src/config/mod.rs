@@ -53,7 +53,10 @@ pub use environment::{Environment, Secrets};
 pub use find::{NotFound, find};
 pub use machine::Machine;
 pub use names::{LONGEST_NAME, usable as is_usable_name};
-pub use policy::{HeaderRules, Headers, IpRules, Policy};
+pub use policy::{
+    Algorithm, Auth, Basic, Compress, Cors, HeaderRules, Headers, IpRules, Jwt, Names, Policy,
+    Rate, usable_keys,
+};
 pub use problem::{Problem, Problems, Record};
 pub use suggest::nearest;
 

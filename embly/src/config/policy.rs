@@ -1,8 +1,12 @@
 //! What a gateway or a route does to requests and responses. A key of a route takes the place of its
 //! gateway's, `none` switches it off.
 
+mod auth;
+mod compress;
+mod cors;
 mod headers;
 mod ip;
+mod rate;
 
 use std::sync::Arc;
 
@@ -10,11 +14,15 @@ use super::fields::{Field, Fields};
 use super::function::World;
 use super::problem::Problems;
 use super::tree::Value;
+pub use auth::{Algorithm, Auth, Basic, Jwt, usable_keys};
+pub use compress::Compress;
+pub use cors::{Cors, Names};
 pub use headers::{HeaderRules, Headers};
 pub use ip::IpRules;
+pub use rate::Rate;
 
 /// The keys that are read here.
-pub(super) const KEYS: [&str; 2] = ["ip", "headers"];
+pub(super) const KEYS: [&str; 6] = ["ip", "rate", "cors", "auth", "compress", "headers"];
 
 /// What is done to requests and to their answers. Where a route has nothing of its own it shares that
 /// of its gateway.
@@ -22,6 +30,14 @@ pub(super) const KEYS: [&str; 2] = ["ip", "headers"];
 pub struct Policy {
     /// Who may ask.
     pub ip: Option<Arc<IpRules>>,
+    /// How often.
+    pub rate: Option<Arc<Rate>>,
+    /// Pages of which sites.
+    pub cors: Option<Arc<Cors>>,
+    /// Who asks.
+    pub auth: Option<Arc<Auth>>,
+    /// Answers that are compressed.
+    pub compress: Option<Arc<Compress>>,
     /// Headers that are set and removed.
     pub headers: Option<Arc<HeaderRules>>,
 }
@@ -30,12 +46,24 @@ pub struct Policy {
 pub(super) fn read(
     fields: &Fields<'_>,
     of_gateway: Option<&Policy>,
-    _world: &World<'_>,
+    world: &World<'_>,
     problems: &mut Problems,
 ) -> Policy {
     let mut policy = of_gateway.cloned().unwrap_or_default();
     let key = |name| fields.get(name);
     set(key("ip"), &mut policy.ip, |field| ip::read(field, problems));
+    set(key("rate"), &mut policy.rate, |field| {
+        rate::read(field, problems)
+    });
+    set(key("cors"), &mut policy.cors, |field| {
+        cors::read(field, world.machine, problems)
+    });
+    set(key("auth"), &mut policy.auth, |field| {
+        auth::read(field, world.root, problems)
+    });
+    set(key("compress"), &mut policy.compress, |field| {
+        compress::read(field, problems)
+    });
     set(key("headers"), &mut policy.headers, |field| {
         headers::read(field, problems)
     });
@@ -50,11 +78,11 @@ fn set<T>(
 ) {
     match field {
         None => {}
-        Some(field) if is_none(field) => *place = None,
+        Some(field) if is_off(field) => *place = None,
         Some(field) => *place = read(field).map(Arc::new),
     }
 }
 
-fn is_none(field: Field<'_>) -> bool {
+fn is_off(field: Field<'_>) -> bool {
     matches!(&field.entry.value.value, Value::Scalar(scalar) if scalar.plain && scalar.text == "none")
 }

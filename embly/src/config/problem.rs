@@ -83,10 +83,12 @@ pub struct Record<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
     pub(super) file: PathBuf,
-    pub(super) text: String,
+    pub(super) text: Box<str>,
     /// Where each line begins.
-    line_starts: Vec<usize>,
+    line_starts: Box<[usize]>,
     list: Vec<Problem>,
+    /// Where something may stand that nobody should read; its lines are not shown.
+    private: Vec<Range<usize>>,
     /// Errors beyond [`KEPT`].
     more: usize,
     /// Whether no line of the file may be shown.
@@ -94,15 +96,27 @@ pub struct Problems {
 }
 
 impl Problems {
+    /// The lines of this place are not shown, whatever problem is in them.
+    pub(super) fn hide(&mut self, span: Range<usize>) {
+        self.private.push(span);
+    }
+
+    /// Whether something in these bytes is not to be shown.
+    pub(super) fn hidden(&self, bytes: &Range<usize>) -> bool {
+        let touches = |span: &Range<usize>| span.start < bytes.end && bytes.start < span.end;
+        self.private.iter().any(touches)
+    }
+
     /// No problems yet in `text`, the content of `file`.
     pub(super) fn new(file: PathBuf, text: String) -> Self {
         let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(after_breaks).collect();
         Problems {
             file,
-            text,
+            text: text.into(),
             line_starts,
             list: Vec::new(),
+            private: Vec::new(),
             more: 0,
             secret: false,
         }

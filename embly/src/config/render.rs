@@ -69,7 +69,7 @@ impl Problems {
             }
             shown
         });
-        if lines.len() > LONGEST {
+        if lines.len() > LONGEST || self.hidden(&lines) {
             return None;
         }
 

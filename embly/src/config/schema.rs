@@ -3,7 +3,10 @@
 
 mod policy;
 
-pub(super) use policy::{HEADER_REQUEST, HEADER_RULES, IP_RULES};
+pub(super) use policy::{
+    AUTH_BASIC, AUTH_JWT, AUTH_RULES, COMPRESS_RULES, CORS_RULES, HEADER_REQUEST, HEADER_RULES,
+    IP_RULES, RATE_RULES,
+};
 
 /// A kind of map in the file.
 #[derive(Debug)]
@@ -249,6 +252,10 @@ pub(super) static GATEWAY: Section = Section {
             &["accept_proxy", "haproxy"],
         ),
         policy::IP,
+        policy::RATE,
+        policy::CORS,
+        policy::AUTH,
+        policy::COMPRESS,
         policy::HEADERS,
     ],
 };
@@ -320,6 +327,10 @@ pub(super) static ROUTE: Section = Section {
             &["environment", "variables", "vars"],
         ),
         policy::IP,
+        policy::RATE,
+        policy::CORS,
+        policy::AUTH,
+        policy::COMPRESS,
         policy::HEADERS,
     ],
 };
@@ -535,6 +546,12 @@ static ALL: &[(&Section, &str)] = &[
     (&FILES, "the `files` of a route"),
     (&NOT_FOUND, "`not_found`, in the `files` of a route"),
     (&IP_RULES, "the `ip` of a gateway or route"),
+    (&RATE_RULES, "the `rate` of a gateway or route"),
+    (&CORS_RULES, "the `cors` of a gateway or route"),
+    (&AUTH_RULES, "the `auth` of a gateway or route"),
+    (&AUTH_BASIC, "`basic`, in the `auth` of a gateway or route"),
+    (&AUTH_JWT, "`jwt`, in the `auth` of a gateway or route"),
+    (&COMPRESS_RULES, "the `compress` of a gateway or route"),
     (&HEADER_RULES, "the `headers` of a gateway or route"),
     (
         &HEADER_REQUEST,

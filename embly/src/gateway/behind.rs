@@ -1,10 +1,11 @@
 //! What stands behind a gateway: a function, or routes to several. A reload replaces it whole.
 
+use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::http::{Files, Policy};
+use super::http::{Files, Limiter, Policy};
 use crate::config;
 use crate::routes::{HostPattern, Table};
 
@@ -21,6 +22,8 @@ pub struct Behind {
     pub websocket: Option<Arc<config::Websocket>>,
     /// What is done to requests that no route takes.
     pub policy: Arc<Policy>,
+    /// What counts requests, by its place.
+    limiters: HashMap<String, Arc<Limiter>>,
 }
 
 /// Where a request leads.
@@ -58,6 +61,11 @@ pub struct FilesError {
     source: io::Error,
 }
 
+fn limiter(place: String, policy: &Policy) -> HashMap<String, Arc<Limiter>> {
+    let limiter = policy.rate.iter().map(Arc::clone);
+    limiter.map(|limiter| (place.clone(), limiter)).collect()
+}
+
 impl Behind {
     /// What the project file says.
     ///
@@ -65,7 +73,8 @@ impl Behind {
     /// See [`FilesError`].
     pub fn new(gateway: &config::Gateway) -> Result<Self, FilesError> {
         let mut routes = Table::default();
-        let policy = Arc::new(Policy::new(&gateway.policy));
+        let policy = Policy::new(&gateway.policy);
+        let mut limiters = limiter(String::new(), &policy);
         for route in &gateway.routes {
             let target = match &route.target {
                 config::Target::Function(name) => Target::Function(name.as_str().into()),
@@ -80,12 +89,15 @@ impl Behind {
                 }
             };
             let env = route.env.iter();
+            let policy = Policy::of_route(&route.policy, &policy);
+            let place = format!("{:?} {}", route.methods, route.path);
+            limiters.extend(limiter(place, &policy));
             let behind = Arc::new(Route {
                 name: route.name.clone(),
                 target,
                 env: env.map(|(key, value)| format!("{key}={value}")).collect(),
                 websocket: route.websocket.clone().map(Arc::new),
-                policy: Policy::of_route(&route.policy, &gateway.policy, &policy),
+                policy,
             });
             let added = routes.add(route.path.clone(), route.methods.clone(), behind);
             debug_assert!(added.is_ok(), "the project file was checked");
@@ -96,7 +108,17 @@ impl Behind {
             function: gateway.function.as_deref().map(Arc::from),
             websocket: gateway.websocket.clone().map(Arc::new),
             policy,
+            limiters,
         })
+    }
+
+    /// Goes on counting where `before` is.
+    pub fn go_on(&self, before: &Self) {
+        for (place, limiter) in &self.limiters {
+            if let Some(before) = before.limiters.get(place) {
+                limiter.go_on(before);
+            }
+        }
     }
 
     /// How well it fits this host: `None` for not at all, and more for a more special one.

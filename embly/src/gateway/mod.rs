@@ -107,6 +107,7 @@ impl Gateway {
 
     /// From the next request on this stands behind it.
     pub fn set(&self, behind: Behind) {
+        behind.go_on(&self.behind());
         *self.behind.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(behind);
     }
 }

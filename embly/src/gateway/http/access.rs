@@ -33,6 +33,8 @@ pub struct Access {
     pub status: Option<u16>,
     /// Bytes of body that were handed out.
     pub bytes: u64,
+    /// Bytes that were sent, where the body is compressed on its way.
+    pub sent: Option<u64>,
     /// Why it is not the function's own complete answer. Client gone, until it is complete.
     pub reason: Option<Reason>,
 }
@@ -62,6 +64,7 @@ impl Access {
             address: None,
             status: None,
             bytes: 0,
+            sent: None,
             reason: Some(Reason::ClientGone),
         }
     }
@@ -76,7 +79,7 @@ impl Drop for Access {
             path: &self.path,
             version: version(self.version),
             status: self.status.unwrap_or(CLIENT_GONE),
-            bytes: self.bytes,
+            bytes: self.sent.unwrap_or(self.bytes),
             total_us: u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX),
             function: &self.function,
             address: self.address,

@@ -12,6 +12,7 @@ use protos::{Ending, Reason};
 use super::access::Access;
 use super::decode::Framing;
 use super::files::FileBody;
+use super::policy::Packed;
 use crate::report::describe;
 use crate::switchboard::{Source, StreamEvent};
 
@@ -24,6 +25,8 @@ pub enum Body {
     Answer(Box<Answer>),
     /// A file.
     File(Box<FileBody>),
+    /// One of the others, compressed.
+    Packed(Box<Packed>),
 }
 
 impl Body {
@@ -31,12 +34,29 @@ impl Body {
     pub fn full(bytes: Bytes) -> Self {
         Self::Full(Full::new(bytes))
     }
+
+    /// So many bytes were sent for those that were handed out.
+    pub fn sent_instead(&mut self, bytes: u64) {
+        match self {
+            Self::Answer(answer) => answer.access.sent = Some(bytes),
+            Self::File(file) => file.sent_instead(bytes),
+            // Counted before it is sent, or by the body in it.
+            Self::Full(_) | Self::Packed(_) => {}
+        }
+    }
 }
 
 /// The response is not complete, so the client must not take it for one: the connection is cut.
 #[derive(Debug, thiserror::Error)]
 #[error("the response was cut short: {0}")]
 pub struct Cut(String);
+
+impl Cut {
+    /// For this reason.
+    pub fn because(why: &dyn fmt::Display) -> Self {
+        Self(why.to_string())
+    }
+}
 
 /// The limit `response_body` is reached.
 pub fn too_large(most: u64) -> Ending {
@@ -245,6 +265,7 @@ impl hyper::body::Body for Body {
             Self::File(file) => file
                 .poll_frame(context)
                 .map_err(|error| Cut(error.to_string())),
+            Self::Packed(packed) => packed.poll_frame(context),
         }
     }
 
@@ -253,6 +274,7 @@ impl hyper::body::Body for Body {
             Self::Full(full) => full.is_end_stream(),
             Self::Answer(answer) => answer.framing.is_complete(),
             Self::File(file) => file.is_end_stream(),
+            Self::Packed(_) => false,
         }
     }
 
@@ -265,6 +287,7 @@ impl hyper::body::Body for Body {
                 Framing::Chunked(_) | Framing::UntilEnd => SizeHint::default(),
             },
             Self::File(file) => file.size_hint(),
+            Self::Packed(_) => SizeHint::default(),
         }
     }
 }

@@ -57,12 +57,14 @@ pub async fn handle(
         }
     };
     let after = policy.after(&request);
-    match policy.admit(client, &mut request, &request_id).await {
+    let reporter = at.switchboard.reporter();
+    let admitted = policy.admit(client, &mut request, &request_id, reporter);
+    match admitted.await {
         Ok(user) => decision.tell(user),
         Err(response) => decision = Decision::Answer(response),
     }
-    let answered = reply(&at, decision, client, request, request_id, access).await;
-    answered.map(|response| after.finish(response))
+    let answer = reply(&at, decision, client, request, request_id, access).await?;
+    Ok(after.finish(answer).await)
 }
 
 /// The answer that was decided on.

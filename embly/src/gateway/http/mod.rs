@@ -20,7 +20,7 @@ use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
 pub use files::Files;
-pub use policy::Policy;
+pub use policy::{Limiter, Policy};
 
 use super::{Gateway, Listener, Site, closed};
 

@@ -221,6 +221,11 @@ impl FileBody {
         Poll::Ready(frame)
     }
 
+    /// So many bytes were sent for those that were handed out.
+    pub fn sent_instead(&mut self, bytes: u64) {
+        self.access.sent = Some(bytes);
+    }
+
     /// How much there is.
     pub fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
