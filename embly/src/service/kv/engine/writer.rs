@@ -90,12 +90,11 @@ pub struct Writer {
 
 /// What is left to give back to the file system, when nobody waits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Left {
-    Nothing,
-    /// Free pages.
-    Pages,
+struct Left {
+    /// Free pages, perhaps.
+    pages: bool,
     /// The end of the file, from then on.
-    End(Instant),
+    end: Option<Instant>,
 }
 
 /// Whatever ends the thread, nobody waits for it any longer.
@@ -115,7 +114,10 @@ impl Writer {
         let _at_end = AtEnd(&lanes, &shared);
         // What expired while nobody looked.
         let (mut next, mut swept) = (Some(0_u64), None::<Instant>);
-        let mut left = Left::Pages;
+        let mut left = Left {
+            pages: true,
+            end: None,
+        };
         loop {
             let rest = swept.map_or(Duration::ZERO, |at| {
                 SWEEP_PAUSE.saturating_sub(at.elapsed())
@@ -124,10 +126,10 @@ impl Writer {
                 Some(at) => Duration::from_millis(at.saturating_sub(self.clock.now())).max(rest),
                 None => SLEEP,
             };
-            let sleep = match left {
-                Left::Nothing => sleep,
-                Left::Pages => Duration::ZERO,
-                Left::End(at) => sleep.min(at.saturating_duration_since(Instant::now())),
+            let sleep = match left.end {
+                _ if left.pages => Duration::ZERO,
+                Some(at) => sleep.min(at.saturating_duration_since(Instant::now())),
+                None => sleep,
             };
             let done = match lanes.take(GROUP, sleep.min(SLEEP)) {
                 Taken::Jobs(jobs) => {
@@ -136,9 +138,7 @@ impl Writer {
                     let before = self.head.bytes;
                     let served = self.serve(jobs);
                     // Something has gone or become smaller: there may be free pages.
-                    if self.head.bytes < before && left == Left::Nothing {
-                        left = Left::Pages;
-                    }
+                    left.pages |= self.head.bytes < before;
                     served
                 }
                 Taken::Nothing => {
@@ -152,9 +152,7 @@ impl Writer {
                 if due && swept.is_none_or(|at| at.elapsed() >= SWEEP_PAUSE) {
                     let (more, then) = self.sweep()?;
                     next = then;
-                    if left == Left::Nothing {
-                        left = Left::Pages;
-                    }
+                    left.pages = true;
                     swept = (!more).then(Instant::now);
                 }
                 Ok(())
@@ -303,25 +301,28 @@ impl Writer {
 
     /// Gives some of what is free back to the file system; what is left then.
     fn tidy(&self, left: Left) -> Left {
-        let tidied = match left {
-            Left::Pages => self.vacuum(),
-            Left::End(at) if at <= Instant::now() => self.cut(),
-            Left::Nothing | Left::End(_) => return left,
+        let tidied = match left.end {
+            _ if left.pages => self.vacuum(left.end),
+            Some(at) if at <= Instant::now() => self.cut(),
+            _ => return left,
         };
         tidied.unwrap_or_else(|error| {
             (self.say)(&format!("cannot give free space back: {error}"));
-            Left::Nothing
+            Left {
+                pages: false,
+                end: None,
+            }
         })
     }
 
-    fn vacuum(&self) -> rusqlite::Result<Left> {
+    fn vacuum(&self, end: Option<Instant>) -> rusqlite::Result<Left> {
         let free = || -> rusqlite::Result<u32> {
             let (connection, name) = (&self.connection, "freelist_count");
             connection.pragma_query_value(None, name, |row| row.get(0))
         };
         let before = free()?;
         if before <= FREE {
-            return Ok(Left::Nothing);
+            return Ok(Left { pages: false, end });
         }
         let pages = VACUUM.min(before - FREE);
         self.connection
@@ -330,11 +331,8 @@ impl Writer {
         if after <= FREE {
             return self.cut();
         }
-        Ok(if after < before {
-            Left::Pages
-        } else {
-            Left::Nothing
-        })
+        let pages = after < before;
+        Ok(Left { pages, end })
     }
 
     /// Cuts the file: when the log has been copied to it, which it cannot be beyond what somebody
@@ -349,10 +347,9 @@ impl Writer {
         });
         self.connection.busy_timeout(BUSY)?;
         done?;
-        Ok(if busy {
-            Left::End(Instant::now() + CUT_PAUSE)
-        } else {
-            Left::Pages
+        Ok(Left {
+            pages: !busy,
+            end: busy.then(|| Instant::now() + CUT_PAUSE),
         })
     }
 }
