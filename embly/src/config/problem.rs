@@ -91,8 +91,6 @@ pub struct Problems {
     private: Vec<Range<usize>>,
     /// Errors beyond [`KEPT`].
     more: usize,
-    /// Whether no line of the file may be shown.
-    secret: bool,
 }
 
 impl Problems {
@@ -118,19 +116,13 @@ impl Problems {
             list: Vec::new(),
             private: Vec::new(),
             more: 0,
-            secret: false,
         }
     }
 
     /// Of a file with secrets in it: places are told, and none of the text.
     pub(super) fn secret(mut self) -> Self {
-        self.secret = true;
+        self.hide(0..usize::MAX);
         self
-    }
-
-    /// Whether no line of the file may be shown.
-    pub(super) fn is_secret(&self) -> bool {
-        self.secret
     }
 
     pub(super) fn push(&mut self, mut problem: Problem) {

@@ -55,9 +55,6 @@ impl Problems {
         problem: &'a Problem,
         path: &'a str,
     ) -> Option<Snippet<'a, Annotation<'a>>> {
-        if self.is_secret() {
-            return None;
-        }
         let span = problem.span.clone()?;
         let mut lines = self.whole_lines(&span);
         let related = problem.related.as_ref().filter(|(other, _)| {
