@@ -1,13 +1,18 @@
 //! The rest of a request, handed to another function, and its response to the client.
 
-use super::{body::Body, chunked, head::Framing, response::ResponseWriter};
+use super::{
+    body::Body,
+    chunked,
+    head::{self, Framing},
+    response::ResponseWriter,
+};
 use crate::{
     error::Error,
     options::SpawnOptions,
     spawn::spawn_with,
     stream::{Conn, Found},
 };
-use http::{HeaderMap, Request, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use std::{
     future::{Future, poll_fn},
     pin::pin,
@@ -104,7 +109,7 @@ async fn upload(child: Conn, request: Request<Body>) -> Result<(), Error> {
     let (parts, mut body) = request.into_parts();
     let framing = body.framing();
     let mut head = format!("{} {} HTTP/1.1\r\n", parts.method, parts.uri).into_bytes();
-    write_headers(&parts.headers, &mut head);
+    head::write(without_framing(&parts.headers), &mut head);
     match framing {
         Framing::None => {}
         Framing::Length(length) => {
@@ -130,7 +135,8 @@ async fn upload(child: Conn, request: Request<Body>) -> Result<(), Error> {
     }
     if framing == Framing::Chunked {
         let mut last = b"0\r\n".to_vec();
-        write_headers(body.trailers().unwrap_or(&HeaderMap::new()), &mut last);
+        let trailers = body.trailers().into_iter();
+        head::write(trailers.flat_map(without_framing), &mut last);
         last.extend_from_slice(b"\r\n");
         if child.send(&last).await.is_err() {
             return Ok(());
@@ -142,13 +148,9 @@ async fn upload(child: Conn, request: Request<Body>) -> Result<(), Error> {
 }
 
 /// Headers, without those that say how the body is marked out.
-fn write_headers(headers: &HeaderMap, out: &mut Vec<u8>) {
-    for (name, value) in headers {
-        if [header::CONTENT_LENGTH, header::TRANSFER_ENCODING].contains(name) {
-            continue;
-        }
-        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            out.extend_from_slice(piece);
-        }
-    }
+fn without_framing(headers: &HeaderMap) -> impl Iterator<Item = (&HeaderName, &HeaderValue)> {
+    let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    headers
+        .iter()
+        .filter(move |(name, _)| !framing.contains(name))
 }

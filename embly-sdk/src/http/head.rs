@@ -5,7 +5,7 @@ use crate::{
     error::Error,
     stream::{Conn, input},
 };
-use http::{HeaderMap, Method, Request, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Version, header};
 use httparse::Status;
 use std::io::Read;
 
@@ -91,6 +91,18 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Option<(Request<Body>, usize)>, Stri
         .body(Body::default())
         .map_err(|error| error.to_string())?;
     Ok(Some((request, len)))
+}
+
+/// Writes header lines.
+pub(super) fn write<'h>(
+    headers: impl IntoIterator<Item = (&'h HeaderName, &'h HeaderValue)>,
+    out: &mut Vec<u8>,
+) {
+    for (name, value) in headers {
+        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(piece);
+        }
+    }
 }
 
 /// How the body is marked out. Whatever is ambiguous is refused.

@@ -1,6 +1,6 @@
 //! The response, as the handler writes it.
 
-use super::{chunked, status::IntoStatus};
+use super::{chunked, head, status::IntoStatus};
 use crate::{error::Error, stream::Conn};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use std::{
@@ -122,6 +122,40 @@ impl ResponseWriter {
     {
         let (name, value) = checked(name, value)?;
         self.head("header")?.headers.append(name, value);
+        Ok(())
+    }
+
+    /// In a function that stands in front of others, `before: NAME` in the project file: lets the
+    /// request pass to what it asks for. The headers that are set here take the place of the
+    /// request's own of the same name; what was written is dropped.
+    ///
+    /// ```
+    /// # use embly_sdk as embly;
+    /// use embly::{Error, http::{Body, Request, ResponseWriter}, prelude::*};
+    ///
+    /// fn auth(req: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> {
+    ///     match req.headers().get("cookie") {
+    ///         Some(cookie) if cookie == "session=1234" => {
+    ///             w.header("x-user", "ann")?;
+    ///             w.go_on()
+    ///         }
+    ///         _ => {
+    ///             w.status(403)?;
+    ///             Ok(w.write_all(b"log in first\n")?)
+    ///         }
+    ///     }
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// When the head was sent already.
+    pub fn go_on(&mut self) -> Result<(), Error> {
+        let mut response = self.head("verdict")?;
+        response.status = StatusCode::NO_CONTENT;
+        let before = HeaderName::from_static("embly-before");
+        let go_on = HeaderValue::from_static("go-on");
+        response.headers.insert(before, go_on);
+        response.buffer.clear();
         Ok(())
     }
 
@@ -297,12 +331,7 @@ impl Response {
                 .as_bytes(),
         );
         out.extend_from_slice(b"\r\n");
-        for (name, value) in &self.headers {
-            out.extend_from_slice(name.as_str().as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+        head::write(&self.headers, out);
         out.extend_from_slice(b"\r\n");
     }
 }

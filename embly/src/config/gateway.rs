@@ -91,7 +91,7 @@ pub(super) fn read(
     let hosts = fields.get("hosts");
     let hosts = hosts.map_or_else(Vec::new, |field| route::hosts(field, problems));
     let function = fields.get("function");
-    let policy = policy::read(fields, None, world, problems);
+    let policy = policy::read(fields, functions, None, world, problems);
     let beside = route::Beside {
         functions,
         world,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use super::fields::{Field, Fields};
 use super::function::World;
+use super::gateway::function_name;
 use super::problem::Problems;
 use super::tree::Value;
 pub use auth::{Algorithm, Auth, Basic, Jwt, usable_keys};
@@ -22,7 +23,9 @@ pub use ip::IpRules;
 pub use rate::Rate;
 
 /// The keys that are read here.
-pub(super) const KEYS: [&str; 6] = ["ip", "rate", "cors", "auth", "compress", "headers"];
+pub(super) const KEYS: [&str; 7] = [
+    "ip", "rate", "cors", "auth", "before", "compress", "headers",
+];
 
 /// What is done to requests and to their answers. Where a route has nothing of its own it shares that
 /// of its gateway.
@@ -36,15 +39,19 @@ pub struct Policy {
     pub cors: Option<Arc<Cors>>,
     /// Who asks.
     pub auth: Option<Arc<Auth>>,
+    /// The function that lets requests pass, or answers them.
+    pub before: Option<Arc<String>>,
     /// Answers that are compressed.
     pub compress: Option<Arc<Compress>>,
     /// Headers that are set and removed.
     pub headers: Option<Arc<HeaderRules>>,
 }
 
-/// Reads the keys; what is not there is as in `of_gateway`.
+/// Reads the keys; what is not there is as in `of_gateway`. `functions` is `None` when their names
+/// are not known.
 pub(super) fn read(
     fields: &Fields<'_>,
+    functions: Option<&[&str]>,
     of_gateway: Option<&Policy>,
     world: &World<'_>,
     problems: &mut Problems,
@@ -60,6 +67,9 @@ pub(super) fn read(
     });
     set(key("auth"), &mut policy.auth, |field| {
         auth::read(field, world.root, problems)
+    });
+    set(key("before"), &mut policy.before, |field| {
+        function_name(field, functions, problems)
     });
     set(key("compress"), &mut policy.compress, |field| {
         compress::read(field, problems)

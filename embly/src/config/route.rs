@@ -104,7 +104,13 @@ pub(super) fn routes(field: Field<'_>, beside: &Beside<'_>, problems: &mut Probl
         let env = fields.get("env").map_or_else(BTreeMap::new, |field| {
             environment::read(field, beside.world.environment, problems)
         });
-        let policy = policy::read(&fields, Some(beside.policy), beside.world, problems);
+        let policy = policy::read(
+            &fields,
+            beside.functions,
+            Some(beside.policy),
+            beside.world,
+            problems,
+        );
         let (Some(path), Some(methods), Some(place)) = (path, methods, fields.get("path")) else {
             continue;
         };

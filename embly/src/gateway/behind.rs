@@ -139,6 +139,9 @@ impl Behind {
             Target::Function(name) => Some(Arc::clone(name)),
             Target::Redirect(_) | Target::Files(_) => None,
         });
-        names.chain(self.function.clone()).collect()
+        let policies = self.routes.values().map(|route| &route.policy);
+        let before = policies.chain([&self.policy]);
+        let before = before.filter_map(|policy| policy.before().map(Arc::from));
+        names.chain(self.function.clone()).chain(before).collect()
     }
 }

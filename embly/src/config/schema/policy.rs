@@ -57,6 +57,12 @@ pub(super) const AUTH: Key = optional(
     &["authentication", "authorization", "login"],
 );
 
+pub(super) const BEFORE: Key = optional(
+    "before",
+    "before: NAME",
+    &["middleware", "forward_auth", "auth_request", "in_front"],
+);
+
 pub(super) const COMPRESS: Key = optional(
     "compress",
     "compress: true",

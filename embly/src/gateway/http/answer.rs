@@ -230,6 +230,12 @@ impl Answer {
     }
 }
 
+/// Nothing more is asked of a function, which may go on for a while: what it says is dropped.
+pub fn pass_over(source: Source) {
+    source.response_complete();
+    tokio::spawn(drain(source, 0, true, |_| {}));
+}
+
 /// Takes what a function says after its response, and drops it.
 async fn drain(mut source: Source, mut extra: usize, discarded: bool, warn: impl Fn(&str)) {
     loop {

@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use protos::{Ending, Reason};
 use tokio::time::sleep;
 
@@ -15,13 +15,14 @@ use super::super::{Gateway, Site};
 use super::access::Access;
 use super::admit::{self, Admitted};
 use super::answer::{Answer, Body};
+use super::before::{self, Verdict};
 use super::connection::Client;
 use super::decode::Framing;
 use super::files::FileBody;
 use super::forwarded::is_of_proxies;
 use super::head::{self, Head, REQUEST_ID, RequestBody};
 use super::refuse;
-use super::route::{self, Asked, Asset, Decision};
+use super::route::{self, Asked, Asset, Decided, Decision};
 use super::websocket;
 use crate::limits::{IDLE, Limits, WALL_HTTP};
 use crate::pool::Function;
@@ -48,20 +49,32 @@ pub async fn handle(
         access.reason = None;
         return Ok(refuse::bare(status, &request_id).map(Body::full));
     }
-    let (mut decision, policy) = match gateway {
+    let Decided {
+        mut decision,
+        policy,
+        before,
+    } = match gateway {
         Some(gateway) => route::decide(gateway, &request, &request_id),
         None => {
             let status = StatusCode::MISDIRECTED_REQUEST;
-            let answer = refuse::own(status, request.headers(), &request_id);
-            (Decision::Answer(answer), Arc::default())
+            Decided::answer(refuse::own(status, request.headers(), &request_id))
         }
     };
     let after = policy.after(&request);
     let reporter = at.switchboard.reporter();
     let admitted = policy.admit(client, &mut request, &request_id, reporter);
-    match admitted.await {
-        Ok(user) => decision.tell(user),
-        Err(response) => decision = Decision::Answer(response),
+    match (admitted.await, before) {
+        (Ok(user), None) => decision.tell(user),
+        (Ok(user), Some(mut asked)) => {
+            asked.user.clone_from(&user);
+            decision.tell(user);
+            let to = (&at, &asked, client);
+            match before::ask(to, &mut request, &request_id, access).await? {
+                Verdict::GoOn(same) => access = *same,
+                Verdict::Answer(answer) => return Ok(after.finish(answer).await),
+            }
+        }
+        (Err(response), _) => decision = Decision::Answer(response),
     }
     let answer = reply(&at, decision, client, request, request_id, access).await?;
     Ok(after.finish(answer).await)
@@ -93,17 +106,10 @@ async fn reply(
         let to = (gateway, &asked, client);
         return websocket::answer(to, settings, request, &request_id, access).await;
     }
-    let answered = answer(gateway, &asked, client, request, &request_id, &mut access).await;
+    let to = (gateway, &asked, client);
+    let answered = answer(to, request, &request_id, &mut access).await;
     match answered {
-        Ok(((head, body, source), most)) => {
-            let mut response = Response::new(());
-            *response.status_mut() = head.status;
-            *response.headers_mut() = head.headers;
-            response.headers_mut().insert(REQUEST_ID, request_id);
-            access.status = Some(head.status.as_u16());
-            let answer = Answer::new(head.framing, body, source, access, most);
-            Ok(response.map(|()| Body::Answer(Box::new(answer))))
-        }
+        Ok(answered) => Ok(answered.pass_on(request_id, access)),
         Err(refusal) => refused((gateway, client), refusal, &headers, &request_id, access).await,
     }
 }
@@ -206,8 +212,32 @@ fn new_request_id() -> HeaderValue {
         .unwrap_or(HeaderValue::from_static("unknown"))
 }
 
-/// The head, what followed it, and the rest.
-type Answered = (Head, BytesMut, Source);
+/// What a function answers.
+#[derive(Debug)]
+pub struct Answered {
+    /// Its head.
+    pub head: Head,
+    /// What followed it.
+    body: BytesMut,
+    /// The rest.
+    pub source: Source,
+    /// The limit `response_body` that holds for it.
+    most: u64,
+}
+
+impl Answered {
+    /// To the client.
+    pub fn pass_on(self, request_id: HeaderValue, mut access: Access) -> Response<Body> {
+        let Self { head, .. } = self;
+        let mut response = Response::new(());
+        *response.status_mut() = head.status;
+        *response.headers_mut() = head.headers;
+        response.headers_mut().insert(REQUEST_ID, request_id);
+        access.status = Some(head.status.as_u16());
+        let answer = Answer::new(head.framing, self.body, self.source, access, self.most);
+        response.map(|()| Body::Answer(Box::new(answer)))
+    }
+}
 
 /// An invocation for a request, which is then as the function gets it.
 #[derive(Debug)]
@@ -224,10 +254,10 @@ pub struct Started {
 ///
 /// # Errors
 /// Why not.
-pub async fn start(
+pub async fn start<B: hyper::body::Body>(
     (gateway, asked, client): (&Arc<Gateway>, &Asked, &Client),
     times: impl Fn(&Limits) -> Times,
-    request: &mut Request<Incoming>,
+    request: &mut Request<B>,
     request_id: &HeaderValue,
     access: &mut Access,
 ) -> Result<Started, Refusal> {
@@ -242,7 +272,7 @@ pub async fn start(
         gateway: Some(Arc::clone(&gateway.name)),
         request_id: request_id.to_str().ok().map(Arc::from),
         queued,
-        env: asked.route.as_ref().map(|route| Arc::clone(&route.env)),
+        env: asked.env(),
     };
     let times = times(&function.limits);
     let exchange = gateway
@@ -265,15 +295,20 @@ pub async fn start(
     })
 }
 
-/// The answer, and the limit `response_body` that holds for it.
-async fn answer(
-    gateway: &Arc<Gateway>,
-    asked: &Asked,
-    client: &Client,
-    mut request: Request<Incoming>,
+/// Starts the function, sends it the request, and waits for the head of its answer.
+///
+/// # Errors
+/// Why there is none.
+pub async fn answer<B>(
+    (gateway, asked, client): (&Arc<Gateway>, &Asked, &Client),
+    mut request: Request<B>,
     request_id: &HeaderValue,
     access: &mut Access,
-) -> Result<(Answered, u64), Refusal> {
+) -> Result<Answered, Refusal>
+where
+    B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Send,
+{
     let was_head = request.method() == http::Method::HEAD;
     let times = |limits: &Limits| Times {
         wall: limits.wall.or(Some(WALL_HTTP)),
@@ -303,10 +338,18 @@ async fn answer(
         return Err(condemn(source, ending.reason, &ending.detail).into());
     }
     source.head_received();
-    Ok(((head, body, source), most))
+    Ok(Answered {
+        head,
+        body,
+        source,
+        most,
+    })
 }
 
-fn check_size(request: &Request<Incoming>, function: &Function) -> Result<(), Refusal> {
+fn check_size<B: hyper::body::Body>(
+    request: &Request<B>,
+    function: &Function,
+) -> Result<(), Refusal> {
     let limit = function.limits.request_head as usize;
     let size = head::size(request);
     if size > limit {
@@ -335,12 +378,10 @@ fn body_too_large(limit: u64) -> Ending {
 
 /// Sends head and body to the function, as far as it takes them. Nothing is read from the
 /// client that the function has no room for.
-async fn upload(
-    request: Request<Incoming>,
-    told: Vec<(String, String)>,
-    mut sink: Sink,
-    limit: u64,
-) {
+async fn upload<B>(request: Request<B>, told: Vec<(String, String)>, mut sink: Sink, limit: u64)
+where
+    B: hyper::body::Body<Data = Bytes> + Unpin,
+{
     let (parts, mut body) = request.into_parts();
     let framing = match body.size_hint().exact() {
         Some(0) if !parts.headers.contains_key(http::header::CONTENT_LENGTH) => RequestBody::None,
@@ -416,7 +457,10 @@ fn last_chunk(trailers: Option<&http::HeaderMap>) -> Bytes {
 const FIRST_LINE: usize = 64;
 
 /// Waits for the head of the response; what followed it comes along.
-async fn receive_head(mut source: Source, was_head: bool) -> Result<Answered, Ending> {
+async fn receive_head(
+    mut source: Source,
+    was_head: bool,
+) -> Result<(Head, BytesMut, Source), Ending> {
     let mut bytes = BytesMut::new();
     loop {
         match source.next().await {

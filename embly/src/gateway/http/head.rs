@@ -80,6 +80,11 @@ pub fn is_withheld(name: &HeaderName) -> bool {
     *name == REQUEST_ID || name.as_str().starts_with(OWN_PREFIX)
 }
 
+/// Whether it says for whom a message is, where it ends, or how it goes to the next hop.
+pub fn is_of_message(name: &HeaderName) -> bool {
+    hop_by_hop(name) || [CONTENT_LENGTH, EXPECT, HOST].contains(name)
+}
+
 fn put(out: &mut BytesMut, name: &str, value: &[u8]) {
     for piece in [name.as_bytes(), b": ", value, b"\r\n"] {
         out.put_slice(piece);

@@ -3,6 +3,7 @@
 mod access;
 mod admit;
 mod answer;
+mod before;
 mod connection;
 mod decode;
 mod exchange;

@@ -64,7 +64,7 @@ impl Asset {
     }
 }
 
-/// The function that a request asks for.
+/// The function that a request asks for, or the one in front of what it asks for.
 #[derive(Debug)]
 pub struct Asked {
     gateway: Arc<Gateway>,
@@ -79,6 +79,8 @@ pub struct Asked {
     path: Option<String>,
     /// The function gets GET for HEAD, and its body is dropped.
     head_of_get: bool,
+    /// It stands in front.
+    is_before: bool,
     /// What the request has passed.
     policy: Arc<Policy>,
     /// Headers that say who asks.
@@ -108,6 +110,13 @@ impl Asked {
             }
             let behind = self.gateway.behind();
             let now = find(&behind, &self.method, self.path.as_deref());
+            if self.is_before {
+                match of(&behind, &now).before() {
+                    Some(other) if *other != *name => name = Arc::from(other),
+                    _ => return Err(missing(&name)),
+                }
+                continue;
+            }
             match now {
                 // Between the two looks it has got another one. Not one that asks for more than the
                 // request was checked for.
@@ -116,10 +125,7 @@ impl Asked {
                 }) if other != name && self.policy.same(policy_of(&behind, route.as_ref())) => {
                     name = other;
                 }
-                _ => {
-                    let detail = format!("there is no function `{name}`");
-                    return Err(Ending::refused(Errno::NOENT, detail));
-                }
+                _ => return Err(missing(&name)),
             }
         }
     }
@@ -144,6 +150,12 @@ impl Asked {
         }
     }
 
+    /// Variables on top of the function's own: those of a route are for the function behind it.
+    pub fn env(&self) -> Option<Arc<[String]>> {
+        let route = self.route.as_ref().filter(|_| !self.is_before);
+        route.map(|route| Arc::clone(&route.env))
+    }
+
     /// What the function is told beside the request, as headers.
     pub fn headers(&self) -> Vec<(String, String)> {
         let mut headers = Vec::new();
@@ -156,6 +168,10 @@ impl Asked {
         headers.extend(self.user.iter().cloned());
         headers
     }
+}
+
+fn missing(name: &str) -> Ending {
+    Ending::refused(Errno::NOENT, format!("there is no function `{name}`"))
 }
 
 /// Where a path leads.
@@ -174,12 +190,33 @@ enum Way {
     File(Arc<Route>, String),
 }
 
-/// Routes a request: what becomes of it once it has passed what is asked of it.
+/// What becomes of a request once it has passed what is asked of it.
+pub struct Decided {
+    /// The last step.
+    pub decision: Decision,
+    /// What is asked of it.
+    pub policy: Arc<Policy>,
+    /// The function in front.
+    pub before: Option<Asked>,
+}
+
+impl Decided {
+    /// An answer of which nothing is asked.
+    pub fn answer(response: Response<Bytes>) -> Self {
+        Self {
+            decision: Decision::Answer(response),
+            policy: Arc::default(),
+            before: None,
+        }
+    }
+}
+
+/// Routes a request.
 pub fn decide<T>(
     gateway: &Arc<Gateway>,
     request: &Request<T>,
     request_id: &HeaderValue,
-) -> (Decision, Arc<Policy>) {
+) -> Decided {
     // Both are of one moment, whatever a reload does.
     let behind = gateway.behind();
     let answer = |status| refuse::own(status, request.headers(), request_id);
@@ -191,8 +228,10 @@ pub fn decide<T>(
             // `OPTIONS *` asks about the server itself.
             Err(_) if request.uri().path() == "*" => Some("*".to_owned()),
             Err(_) => {
-                let answer = Decision::Answer(answer(StatusCode::BAD_REQUEST));
-                return (answer, Arc::clone(&behind.policy));
+                return Decided {
+                    policy: Arc::clone(&behind.policy),
+                    ..Decided::answer(answer(StatusCode::BAD_REQUEST))
+                };
             }
         }
     };
@@ -206,17 +245,40 @@ pub fn decide<T>(
             policy = Arc::clone(meant);
         }
     }
+    let before = policy.before().map(|name| Asked {
+        gateway: Arc::clone(gateway),
+        name: Arc::from(name),
+        route: route_of(&way).cloned(),
+        parameters: match &way {
+            Ok(Way::Function { parameters, .. }) => parameters.clone(),
+            _ => Vec::new(),
+        },
+        method: request.method().clone(),
+        path: path.clone(),
+        head_of_get: false,
+        is_before: true,
+        policy: Arc::clone(&policy),
+        user: Vec::new(),
+    });
     let decision = decision(gateway, way, path, request, (&policy, request_id));
-    (decision, policy)
+    Decided {
+        decision,
+        policy,
+        before,
+    }
+}
+
+fn route_of(way: &Result<Way, Option<String>>) -> Option<&Arc<Route>> {
+    match way {
+        Ok(Way::Function { route, .. }) => route.as_ref(),
+        Ok(Way::Redirect { route, .. } | Way::File(route, _)) => Some(route),
+        Err(_) => None,
+    }
 }
 
 /// What is asked of a request that leads there.
 fn of<'b>(behind: &'b Behind, way: &'b Result<Way, Option<String>>) -> &'b Arc<Policy> {
-    match way {
-        Ok(Way::Function { route, .. }) => policy_of(behind, route.as_ref()),
-        Ok(Way::Redirect { route, .. }) | Ok(Way::File(route, _)) => &route.policy,
-        Err(_) => &behind.policy,
-    }
+    policy_of(behind, route_of(way))
 }
 
 fn policy_of<'b>(behind: &'b Behind, route: Option<&'b Arc<Route>>) -> &'b Arc<Policy> {
@@ -245,6 +307,7 @@ fn decision<T>(
             method: request.method().clone(),
             path,
             head_of_get,
+            is_before: false,
             policy: Arc::clone(policy),
             user: Vec::new(),
         }),

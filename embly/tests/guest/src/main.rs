@@ -29,6 +29,8 @@ fn main() -> Result<(), Error> {
         "hello" => http::run(web::hello),
         "counts" => http::run(web::counts),
         "forwards" => http::run_catch_error(web::forwards),
+        "guards" | "guards-too" => http::run_catch_error(web::guards),
+        "goes-astray" => embly::run_catch_error(web::goes_astray),
         "fails" => http::run(web::fails),
         "fails-caught" => http::run_catch_error(web::fails),
         "fails-late" => http::run_catch_error(web::fails_late),

@@ -39,6 +39,52 @@ pub async fn forwards(request: Request<Body>, w: ResponseWriter) -> Result<(), E
     forward(&function, request, w).await
 }
 
+/// Stands in front: lets a request with a key pass, answers others with what it got of them.
+pub fn guards(mut request: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> {
+    if let Some(user) = request.headers().get("x-key") {
+        let user = user.clone();
+        w.header("x-user", user)?;
+        w.header("x-by", std::env::args().next().unwrap_or_default())?;
+        return w.go_on();
+    }
+    w.status(401)?;
+    w.header("www-authenticate", "Key")?;
+    writeln!(w, "{} {}", request.method(), request.uri())?;
+    for (name, value) in request.headers() {
+        writeln!(w, "{name}: {}", value.to_str()?)?;
+    }
+    writeln!(w, "{} bytes", request.body_mut().bytes()?.len())?;
+    if let Ok(value) = std::env::var("OF_ROUTE") {
+        writeln!(w, "{value}")?;
+    }
+    Ok(())
+}
+
+/// Stands in front, and lets requests pass with headers that are not its to give; the status stands
+/// in the path.
+pub fn goes_astray(mut conn: Conn) -> Result<(), Error> {
+    let head = script::head(&mut conn)?;
+    let status = head.split_whitespace().nth(1).unwrap_or_default();
+    let lines = [
+        "embly-before: go-on",
+        "x-a: 1",
+        "x-a: 2",
+        "host: elsewhere.test",
+        "content-length: 5",
+        "content-type: text/mine",
+        "connection: x-kept",
+        "x-request-id: mine",
+        "embly-user: root",
+        "x-forwarded-for: 192.0.2.1",
+        "expect: 100-continue",
+        "sec-websocket-protocol: mine",
+    ];
+    let lines = lines.join("\r\n");
+    let status = status.trim_start_matches('/');
+    write!(conn, "HTTP/1.1 {status} Yes\r\n{lines}\r\n\r\nthanks")?;
+    Ok(())
+}
+
 /// How long the body is.
 pub fn measures(mut request: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> {
     let mut bytes = 0;

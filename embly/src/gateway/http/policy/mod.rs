@@ -2,7 +2,8 @@
 //! redirect, or an error.
 //!
 //! A request passes the checks in this order: address (`ip`), `rate`, a browser's question before a
-//! request (`cors`), `auth`. The first that fails answers. On the way back every answer gets its
+//! request (`cors`), `auth`, and the function in front (`before`), which is started elsewhere. The
+//! first that fails answers. On the way back every answer gets its
 //! `headers`, then those of `cors`; the body of a function or file is compressed last.
 
 mod auth;
@@ -76,6 +77,11 @@ impl Policy {
     /// Whether a request that has passed one has passed the other.
     pub fn same(&self, other: &Self) -> bool {
         self.config == other.config
+    }
+
+    /// The function in front.
+    pub fn before(&self) -> Option<&str> {
+        self.config.before.as_deref().map(String::as_str)
     }
 
     /// Lets a request pass, or answers it. The request is as its function gets it from then on.
