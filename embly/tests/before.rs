@@ -51,6 +51,15 @@ fn ask(embly: &Embly, line: &str, more: &str) -> Response {
     request(embly.at("web"), head)
 }
 
+/// Invocations of others than this function.
+fn started_beside(embly: &Embly, name: &str) -> usize {
+    let events = embly.events();
+    let others = events
+        .iter()
+        .filter(|event| event["event"] == "invocation_started" && event["function"] != name);
+    others.count()
+}
+
 #[test]
 fn what_passes_has_the_headers_of_the_function_in_front_and_its_own_body() {
     let (embly, _project) = serve();
@@ -115,11 +124,7 @@ fn what_does_not_pass_gets_its_answer_whatever_would_have_answered() {
         assert_eq!(access["function"], "guards", "{line}");
         assert!(access["address"].is_string(), "{line}");
     }
-    let started = embly.events();
-    let others = started
-        .iter()
-        .filter(|event| event["event"] == "invocation_started" && event["function"] != "guards");
-    assert_eq!(others.count(), 0);
+    assert_eq!(started_beside(&embly, "guards"), 0);
     for (line, status) in [
         ("GET /files/a.txt", 200),
         ("GET /redirect", 308),
@@ -212,8 +217,7 @@ fn if_it_fails_the_request_does_not_pass() {
     let answer = ask(&embly, "GET /broken", "");
     assert_eq!(answer.status, 500);
     assert_eq!(embly.ending("fails")["reason"], "exit");
-    let events = embly.events();
-    assert!(!events.iter().any(|event| event["function"] == "shows"));
+    assert_eq!(started_beside(&embly, "fails"), 0);
 }
 
 #[test]
