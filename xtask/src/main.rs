@@ -15,6 +15,8 @@ const USAGE: &str = "usage:
   cargo xtask bench compare [ROUNDS] [--json FILE]
                                       Embly beside others, in one run
   cargo xtask bench curve             Embly with few and many connections, small and large bodies
+  cargo xtask bench gateways [ROUNDS]
+                                      files beside nginx, TLS beside hyper and rustls, many routes
   cargo xtask bench overload          Embly with more requests than it can answer
   cargo xtask bench spawn [ROUNDS]    from function to function, beside the bare kernel
   cargo xtask bench http-client [ROUNDS]
@@ -43,7 +45,7 @@ fn bench() -> Result<()> {
             cargo.args(["bench", "--package", "embly", "--bench", name, "--"]);
             cargo.args(arguments);
         }
-        Some(what @ ("compare" | "curve" | "overload")) => {
+        Some(what @ ("compare" | "curve" | "gateways" | "overload")) => {
             cargo.args(["bench", "--package", "embly", "--bench", "compare", "--"]);
             cargo.arg(what).args(arguments);
         }

@@ -60,7 +60,7 @@ impl Cold {
             }
             for at in &self.system.at {
                 let mut client = Client::new(*at);
-                client.connect().await.unwrap();
+                client.connect(&hello).await.unwrap();
                 let began = Instant::now();
                 if client.ask(&hello).await {
                     self.times.push(began.elapsed().as_secs_f64() * 1e3);

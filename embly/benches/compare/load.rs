@@ -6,11 +6,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::ReadHalf;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::pki_types::ServerName;
+use tokio_util::either::Either;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 64 * 1024;
@@ -105,10 +108,14 @@ impl Load {
     }
 }
 
-/// A request, and the body of the answer to it.
+/// A request, how it is sent, and the body of the answer to it.
 pub struct Exchange {
     request: Vec<u8>,
     answer: Vec<u8>,
+    /// Over TLS, to this name.
+    tls: Option<(TlsConnector, ServerName<'static>)>,
+    /// Each on a connection of its own.
+    closes: bool,
 }
 
 impl Exchange {
@@ -118,9 +125,33 @@ impl Exchange {
     }
 
     pub fn get(answer: Vec<u8>) -> Arc<Self> {
-        Arc::new(Self {
-            request: b"GET / HTTP/1.1\r\nhost: bench\r\n\r\n".to_vec(),
+        Self::path("/", answer)
+    }
+
+    pub fn path(path: &str, answer: Vec<u8>) -> Arc<Self> {
+        Arc::new(Self::new(path, answer))
+    }
+
+    fn new(path: &str, answer: Vec<u8>) -> Self {
+        Self {
+            request: format!("GET {path} HTTP/1.1\r\nhost: bench\r\n\r\n").into_bytes(),
             answer,
+            tls: None,
+            closes: false,
+        }
+    }
+
+    /// The same over TLS, where there is some, and on connections that are kept or not.
+    pub fn over(
+        path: &str,
+        answer: Vec<u8>,
+        tls: Option<(TlsConnector, ServerName<'static>)>,
+        closes: bool,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            tls,
+            closes,
+            ..Self::new(path, answer)
         })
     }
 
@@ -130,7 +161,7 @@ impl Exchange {
         let head = format!("POST / HTTP/1.1\r\nhost: bench\r\ncontent-length: {length}\r\n\r\n");
         Arc::new(Self {
             request: [head.into_bytes(), body.clone()].concat(),
-            answer: body,
+            ..Self::new("/", body)
         })
     }
 }
@@ -147,9 +178,11 @@ enum Outcome {
 /// A connection that is kept, as long as what comes over it is HTTP.
 pub struct Client {
     at: SocketAddr,
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     buffer: Vec<u8>,
 }
+
+type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 impl Client {
     pub fn new(at: SocketAddr) -> Self {
@@ -168,36 +201,48 @@ impl Client {
     /// After anything that is no proper answer it connects anew.
     async fn outcome(&mut self, exchange: &Exchange) -> Outcome {
         let outcome = self.try_ask(exchange).await.unwrap_or(Outcome::Bad);
-        if outcome == Outcome::Bad {
+        if outcome == Outcome::Bad || exchange.closes {
             self.stream = None;
         }
         outcome
     }
 
-    pub async fn connect(&mut self) -> io::Result<()> {
+    pub async fn connect(&mut self, exchange: &Exchange) -> io::Result<()> {
         let stream = TcpStream::connect(self.at).await?;
         stream.set_nodelay(true)?;
-        self.stream = Some(stream);
+        self.stream = Some(match &exchange.tls {
+            None => Either::Left(stream),
+            Some((tls, name)) => Either::Right(Box::new(tls.connect(name.clone(), stream).await?)),
+        });
         Ok(())
     }
 
     async fn try_ask(&mut self, exchange: &Exchange) -> io::Result<Outcome> {
         if self.stream.is_none() {
-            self.connect().await?;
+            self.connect(exchange).await?;
         }
         let stream = self.stream.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let (mut from, mut to) = stream.split();
-        // A body that is sent back has to be read while it is sent.
-        let (_, outcome) = tokio::try_join!(
-            to.write_all(&exchange.request),
-            read_answer(&mut from, &mut self.buffer, &exchange.answer),
-        )?;
-        Ok(outcome)
+        match stream {
+            Either::Left(stream) => {
+                let (mut from, mut to) = stream.split();
+                // A body that is sent back has to be read while it is sent.
+                let (_, outcome) = tokio::try_join!(
+                    to.write_all(&exchange.request),
+                    read_answer(&mut from, &mut self.buffer, &exchange.answer),
+                )?;
+                Ok(outcome)
+            }
+            Either::Right(stream) => {
+                stream.write_all(&exchange.request).await?;
+                stream.flush().await?;
+                read_answer(stream, &mut self.buffer, &exchange.answer).await
+            }
+        }
     }
 }
 
 async fn read_answer(
-    from: &mut ReadHalf<'_>,
+    from: &mut (impl AsyncRead + Unpin),
     buffer: &mut Vec<u8>,
     expected: &[u8],
 ) -> io::Result<Outcome> {
@@ -228,7 +273,7 @@ async fn read_answer(
     })
 }
 
-async fn read_some(from: &mut ReadHalf<'_>, buffer: &mut Vec<u8>) -> io::Result<()> {
+async fn read_some(from: &mut (impl AsyncRead + Unpin), buffer: &mut Vec<u8>) -> io::Result<()> {
     match from.read_buf(buffer).await? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(()),

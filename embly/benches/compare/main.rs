@@ -1,16 +1,18 @@
 //! Embly beside others, in one run and in turns, and Embly under loads of all sizes: `cargo xtask
-//! bench compare`, `curve`, `overload`.
+//! bench compare`, `curve`, `overload`, `gateways`.
 //!
 //! What is measured is the executable of this build, started as anybody starts it, and the other
 //! systems as programs of their own. The clients have one thread, on the same machine.
 
 #![allow(clippy::unwrap_used, reason = "a benchmark may")]
 
+mod bare;
 mod chart;
 mod cold;
 mod compare;
 mod curve;
 mod floors;
+mod gateways;
 mod load;
 mod machine;
 mod meter;
@@ -18,6 +20,7 @@ mod overload;
 mod report;
 mod systems;
 
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
@@ -43,8 +46,22 @@ enum What {
     },
     /// Embly with few and many connections, small and large bodies; draws `docs/benchmarks.svg`.
     Curve,
+    /// Files beside nginx, TLS beside hyper and rustls, a thousand routes beside none.
+    Gateways {
+        #[arg(default_value_t = 5)]
+        rounds: usize,
+    },
     /// Embly with up to four times the requests that it can answer.
     Overload,
+    /// Plays the server that Embly's TLS is measured beside.
+    #[command(hide = true)]
+    Bare {
+        certificate: PathBuf,
+        key: PathBuf,
+        plain: SocketAddr,
+        secure: SocketAddr,
+        bodies: Vec<usize>,
+    },
 }
 
 fn main() {
@@ -59,6 +76,14 @@ fn main() {
             compare::run(&runtime, folder.path(), rounds, json.as_deref());
         }
         What::Curve => curve::run(&runtime, folder.path()),
+        What::Gateways { rounds } => gateways::run(&runtime, folder.path(), rounds),
+        What::Bare {
+            certificate,
+            key,
+            plain,
+            secure,
+            bodies,
+        } => bare::serve(&runtime, (&certificate, &key), [plain, secure], &bodies),
         What::Overload => overload::run(&runtime, folder.path()),
     }
 }

@@ -8,7 +8,7 @@ use crate::compare::{CONNECTIONS, Figures, PACE, Run};
 use crate::load::Load;
 
 /// The middle value, the lowest and the highest.
-fn middle(mut values: Vec<f64>) -> (f64, f64, f64) {
+pub fn middle(mut values: Vec<f64>) -> (f64, f64, f64) {
     values.sort_by(f64::total_cmp);
     let last = values.len().saturating_sub(1);
     let at = |index: usize| values.get(index).copied().unwrap_or(f64::NAN);

@@ -5,6 +5,7 @@
 //! - `functions`: a thousand functions, of which few are called.
 //! - `start`: from `embly run` to the first response; the first request of a function that had no
 //!   process.
+//! - `websockets`: ten thousand that are idle, each with its invocation.
 //!
 //! Prints tables. Whatever does not come back to where it was is a panic.
 
@@ -20,15 +21,17 @@ mod live;
 mod load;
 mod machine;
 mod start;
+mod websockets;
 
 use std::process::ExitCode;
 
 /// Parts and their names, in the order in which they run.
-const PARTS: [(&str, fn()); 4] = [
+const PARTS: [(&str, fn()); 5] = [
     ("live", live::measure),
     ("limits", limits::measure),
     ("functions", functions::measure),
     ("start", start::measure),
+    ("websockets", websockets::measure),
 ];
 
 fn main() -> ExitCode {

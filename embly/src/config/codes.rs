@@ -82,7 +82,7 @@ codes! {
          which any language can make that compiles to WASI preview 1."
     GATEWAY_TYPE "E131" "an unsupported gateway type"
         "`http` starts the function once for each request, `tcp` once for each connection, \
-         `websocket` once for each WebSocket."
+         `websocket` once for each WebSocket, `cron` when its time has come."
     OUT_OF_RANGE "E132" "a number out of range"
         "The number is of the right kind but too small or too big. A port is 0 to 65535, \
          where 0 takes any free one."

@@ -154,9 +154,10 @@ fn kind(field: Field<'_>, problems: &mut Problems) -> Option<GatewayKind> {
     if found.is_none() {
         let message = format!("the gateway type {} is not supported", quote(text));
         let names = GatewayKind::ALL.iter().map(|kind| kind.name());
+        let names = names.chain(["cron"]);
         let help = match suggest::nearest(text, names) {
             Some(near) => format!("did you mean `type: {near}`?"),
-            None => "write `type: http`, `type: tcp` or `type: websocket`".to_owned(),
+            None => "write `type: http`, `type: tcp`, `type: websocket` or `type: cron`".to_owned(),
         };
         problems.push(Problem::new(&codes::GATEWAY_TYPE, field.span(), message).help(help));
     }

@@ -3,13 +3,14 @@
 use std::fmt::Write as _;
 use std::fs;
 use std::io;
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 
 use super::{System, free_addresses};
 
 /// Answers 200 and five bytes.
-const HELLO: &str = include_str!("../../hello.wat");
+pub const HELLO: &str = include_str!("../../hello.wat");
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Isolation {
@@ -73,6 +74,22 @@ pub fn embly(folder: &Path, shown: Isolation, functions: &[Function]) -> io::Res
         .unwrap();
     }
     let project = format!("functions:\n{list}gateways:\n{gateways}");
+    let id = match shown {
+        Isolation::Invocation => "embly_invocation",
+        Isolation::Function => "embly_function",
+    };
+    let name = format!("Embly, `isolation: {}`", shown.key());
+    project_of(folder, id, name, at, &project)
+}
+
+/// Embly with a project of which all other files are there.
+pub fn project_of(
+    folder: &Path,
+    id: &'static str,
+    name: String,
+    at: Vec<SocketAddr>,
+    project: &str,
+) -> io::Result<System> {
     fs::write(folder.join("embly-project.yml"), project)?;
     let mut command = Command::new(env!("CARGO_BIN_EXE_embly"));
     command
@@ -80,11 +97,6 @@ pub fn embly(folder: &Path, shown: Isolation, functions: &[Function]) -> io::Res
         .arg(folder)
         .env("XDG_CACHE_HOME", folder)
         .env("XDG_RUNTIME_DIR", folder);
-    let id = match shown {
-        Isolation::Invocation => "embly_invocation",
-        Isolation::Function => "embly_function",
-    };
-    let name = format!("Embly, `isolation: {}`", shown.key());
     let version = env!("CARGO_PKG_VERSION").to_owned();
     Ok(System::new(id, name, version, at, command))
 }

@@ -21,6 +21,13 @@ pub fn output(command: &mut Command) -> Result<String, String> {
     }
 }
 
+/// Standard error of a program that succeeds.
+pub fn errors(command: &mut Command) -> Result<String, String> {
+    let output = command.stdin(Stdio::null()).output();
+    let output = output.map_err(|error| error.to_string())?;
+    Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
 fn runs(program: &str, argument: &str) -> bool {
     output(Command::new(program).arg(argument)).is_ok()
 }
@@ -80,25 +87,36 @@ pub fn workerd() -> Result<PathBuf, String> {
 /// From Debian's packages, unpacked, where this machine has none. With it the folder of its
 /// modules, where that is not the usual one.
 pub fn lighttpd() -> Result<(PathBuf, Option<PathBuf>), String> {
-    for usual in ["lighttpd", "/usr/sbin/lighttpd"] {
-        if runs(usual, "-v") {
+    let (program, folder) = debian("lighttpd", "-v")?;
+    Ok((
+        program,
+        folder.map(|folder| folder.join("usr/lib/lighttpd")),
+    ))
+}
+
+/// The same.
+pub fn nginx() -> Result<PathBuf, String> {
+    Ok(debian("nginx", "-v")?.0)
+}
+
+/// A server that is in a package of its name, and the folder that it was unpacked in, if it was.
+fn debian(name: &str, argument: &str) -> Result<(PathBuf, Option<PathBuf>), String> {
+    for usual in [name, &format!("/usr/sbin/{name}")] {
+        if runs(usual, argument) {
             return Ok((usual.into(), None));
         }
     }
-    let folder = cache("lighttpd");
-    let program = folder.join("usr/sbin/lighttpd");
+    let folder = cache(name);
+    let program = folder.join("usr/sbin").join(name);
     if !program.exists() {
         fs::create_dir_all(&folder).map_err(|error| error.to_string())?;
         let mut download = Command::new("apt-get");
-        output(download.args(["download", "lighttpd"]).current_dir(&folder))?;
+        output(download.args(["download", name]).current_dir(&folder))?;
         let mut unpack = Command::new("sh");
-        output(
-            unpack
-                .args(["-c", "dpkg -x lighttpd_*.deb ."])
-                .current_dir(&folder),
-        )?;
+        let script = format!("dpkg -x {name}_*.deb .");
+        output(unpack.args(["-c", &script]).current_dir(&folder))?;
     }
-    Ok((there(program)?, Some(folder.join("usr/lib/lighttpd"))))
+    Ok((there(program)?, Some(folder)))
 }
 
 fn there(program: PathBuf) -> Result<PathBuf, String> {

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process_group};
 
-pub use embly::{Function, Isolation, embly};
+pub use embly::{Function, HELLO, Isolation, embly, project_of};
 pub use install::{compile_c, output};
+pub use peers::{bare, nginx};
 
 /// A kernel's tick of CPU time, which `/proc` counts in: the same on all of today's.
 pub const TICK: Duration = Duration::from_millis(10);
@@ -170,7 +171,7 @@ pub fn all(folder: &Path) -> (Vec<System>, Vec<LeftOut>) {
 }
 
 /// So many that nobody listens at now.
-fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
+pub fn free_addresses(count: usize) -> io::Result<Vec<SocketAddr>> {
     // All are held until all are known, so that none is given twice.
     let listeners: io::Result<Vec<_>> = (0..count)
         .map(|_| TcpListener::bind("127.0.0.1:0"))

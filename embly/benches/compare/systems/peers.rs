@@ -87,6 +87,55 @@ cgi.assign = (\".cgi\" => \"\")
     Ok(system("lighttpd", name, version, at, command))
 }
 
+/// Files of a folder.
+pub fn nginx(folder: &Path, root: &Path) -> Result<System, String> {
+    let program = install::nginx()?;
+    let at = address()?;
+    // It says its version on standard error.
+    let version = install::errors(Command::new(&program).arg("-v"))?;
+    let version = version.trim().rsplit('/').next().unwrap_or("?").to_owned();
+    let config = format!(
+        "worker_processes auto;
+daemon off;
+pid {folder}/nginx.pid;
+error_log stderr crit;
+events {{ worker_connections 1024; }}
+http {{
+  access_log off;
+  sendfile on;
+  tcp_nopush on;
+  keepalive_requests 1000000000;
+  client_body_temp_path {folder}/body;
+  proxy_temp_path {folder}/proxy;
+  fastcgi_temp_path {folder}/fastcgi;
+  uwsgi_temp_path {folder}/uwsgi;
+  scgi_temp_path {folder}/scgi;
+  default_type application/octet-stream;
+  server {{ listen {at}; root {root}; }}
+}}
+",
+        folder = folder.display(),
+        root = root.display(),
+    );
+    let file = folder.join("nginx.conf");
+    fs::write(&file, config).map_err(|error| error.to_string())?;
+    let mut command = Command::new(program);
+    command.arg("-p").arg(folder).arg("-c").arg(file);
+    let name = format!("nginx {version}");
+    Ok(system("nginx", name, version, at, command))
+}
+
+/// hyper and rustls, and nothing else: this executable in another role.
+pub fn bare(bodies: &[usize], certificate: &Path, key: &Path) -> Result<System, String> {
+    let at = free_addresses(2).map_err(|error| error.to_string())?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("bare").arg(certificate).arg(key);
+    command.args(at.iter().map(ToString::to_string));
+    command.args(bodies.iter().map(ToString::to_string));
+    let name = "hyper and rustls".to_owned();
+    Ok(System::new("bare", name, String::new(), at, command))
+}
+
 /// Standard error is where they say that they serve.
 fn system(
     id: &'static str,
