@@ -5,9 +5,10 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use protos::{Ending, Reason};
 use tokio::time::sleep;
 
@@ -23,6 +24,7 @@ use super::forwarded::is_of_proxies;
 use super::head::{self, Head, REQUEST_ID, RequestBody};
 use super::refuse;
 use super::route::{self, Asked, Asset, Decided, Decision};
+use super::sound;
 use super::websocket;
 use crate::limits::{IDLE, Limits, WALL_HTTP};
 use crate::pool::Function;
@@ -44,7 +46,7 @@ pub async fn handle(
     let gateway = &gateway.as_ref();
     let at = gateway.cloned().unwrap_or_else(|| site.first());
     let mut access = Access::new(&at, client, &request, request_id.clone());
-    if let Some(status) = head::unacceptable(&request) {
+    if let Some(status) = sound::unacceptable(&request) {
         access.status = Some(status.as_u16());
         access.reason = None;
         return Ok(refuse::bare(status, &request_id).map(Body::full));
@@ -61,23 +63,43 @@ pub async fn handle(
         }
     };
     let after = policy.after(&request);
+    let was_head = request.method() == Method::HEAD;
     let reporter = at.switchboard.reporter();
     let admitted = policy.admit(client, &mut request, &request_id, reporter);
-    match (admitted.await, before) {
-        (Ok(user), None) => decision.tell(user),
+    let answer = match (admitted.await, before) {
         (Ok(user), Some(mut asked)) => {
             asked.user.clone_from(&user);
             decision.tell(user);
             let to = (&at, &asked, client);
             match before::ask(to, &mut request, &request_id, access).await? {
-                Verdict::GoOn(same) => access = *same,
-                Verdict::Answer(answer) => return Ok(after.finish(answer).await),
+                Verdict::GoOn(same) => {
+                    reply(&at, decision, client, request, request_id, *same).await?
+                }
+                Verdict::Answer(answer) => answer,
             }
         }
-        (Err(response), _) => decision = Decision::Answer(response),
+        (admitted, _) => {
+            match admitted {
+                Ok(user) => decision.tell(user),
+                Err(response) => decision = Decision::Answer(response),
+            }
+            reply(&at, decision, client, request, request_id, access).await?
+        }
+    };
+    let answer = after.finish(answer).await;
+    Ok(if was_head { head_alone(answer) } else { answer })
+}
+
+/// An answer of the gateway's own without its body, whose length its head tells. Over HTTP/2 hyper
+/// leaves it to others that there is none.
+fn head_alone(mut answer: Response<Body>) -> Response<Body> {
+    if let Body::Full(body) = answer.body()
+        && let Some(length @ 1..) = body.size_hint().exact()
+    {
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+        *answer.body_mut() = Body::full(Bytes::new());
     }
-    let answer = reply(&at, decision, client, request, request_id, access).await?;
-    Ok(after.finish(answer).await)
+    answer
 }
 
 /// The answer that was decided on.
@@ -231,7 +253,7 @@ impl Answered {
         let Self { head, .. } = self;
         let mut response = Response::new(());
         *response.status_mut() = head.status;
-        *response.headers_mut() = head.headers;
+        *response.headers_mut() = head::without_own(head.headers);
         response.headers_mut().insert(REQUEST_ID, request_id);
         access.status = Some(head.status.as_u16());
         let answer = Answer::new(head.framing, self.body, self.source, access, self.most);
@@ -309,7 +331,7 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Send,
 {
-    let was_head = request.method() == http::Method::HEAD;
+    let was_head = request.method() == Method::HEAD;
     let times = |limits: &Limits| Times {
         wall: limits.wall.or(Some(WALL_HTTP)),
         idle: limits.idle.or(Some(IDLE)),
@@ -384,7 +406,7 @@ where
 {
     let (parts, mut body) = request.into_parts();
     let framing = match body.size_hint().exact() {
-        Some(0) if !parts.headers.contains_key(http::header::CONTENT_LENGTH) => RequestBody::None,
+        Some(0) if !parts.headers.contains_key(CONTENT_LENGTH) => RequestBody::None,
         Some(length) => RequestBody::Length(length),
         None => RequestBody::Chunked,
     };
@@ -407,6 +429,10 @@ where
                 Ok(data) => data,
                 Err(frame) => {
                     trailers = frame.into_trailers().ok();
+                    // hyper has taken LF for their end, and passed over what follows.
+                    if trailers.as_ref().is_some_and(http::HeaderMap::is_empty) {
+                        return sink.stop(Reason::ClientGone, "the request's trailers are broken");
+                    }
                     continue;
                 }
             },
@@ -443,7 +469,7 @@ fn last_chunk(trailers: Option<&http::HeaderMap>) -> Bytes {
     let mut out = b"0\r\n".to_vec();
     // What a client cannot say in front it cannot say behind.
     let trailers = trailers.into_iter().flat_map(http::HeaderMap::iter);
-    let trailers = trailers.filter(|(name, _)| !head::is_withheld(name) && !is_of_proxies(name));
+    let trailers = trailers.filter(|(name, _)| head::may_trail(name) && !is_of_proxies(name));
     for (name, value) in trailers {
         for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             out.extend_from_slice(piece);
@@ -462,10 +488,12 @@ async fn receive_head(
     was_head: bool,
 ) -> Result<(Head, BytesMut, Source), Ending> {
     let mut bytes = BytesMut::new();
+    let mut received = 0;
     loop {
         match source.next().await {
             Some(StreamEvent::Data(data)) => {
                 bytes.extend_from_slice(&data);
+                received += data.len();
                 // A head that comes in small pieces is not read anew for each of them.
                 if bytes.len() > FIRST_LINE
                     && bytes.len() < head::RESPONSE_HEAD
@@ -475,6 +503,11 @@ async fn receive_head(
                 }
                 match head::response(&mut bytes, was_head) {
                     Ok(Some(head)) => return Ok((head, bytes, source)),
+                    // Interim responses that were dropped count as well.
+                    Ok(None) if received > head::RESPONSE_HEAD => {
+                        let detail = head::BadHead::TooLong.to_string();
+                        return Err(condemn(source, Reason::BadResponse, &detail));
+                    }
                     Ok(None) => {}
                     Err(error) => {
                         return Err(condemn(source, Reason::BadResponse, &error.to_string()));

@@ -13,6 +13,7 @@ pub mod head;
 mod policy;
 mod refuse;
 mod route;
+mod sound;
 mod websocket;
 
 use std::sync::Arc;
