@@ -9,9 +9,11 @@ mod exchange;
 mod files;
 mod forwarded;
 pub mod head;
+mod phases;
 mod policy;
 mod refuse;
 mod route;
+mod taken;
 mod websocket;
 
 use std::sync::Arc;
