@@ -204,6 +204,7 @@ gateways:
         function: Some("listener".to_owned()),
         routes: Vec::new(),
         websocket: None,
+        timeouts: config::Timeouts::default(),
         policy: config::Policy::default(),
     };
     assert_eq!(project.gateways, [gateway]);

@@ -203,8 +203,8 @@ codes! {
          stands for a certificate that `embly dev` makes."
     SHARED_SOCKET "E185" "gateways that share a port and differ in what comes before HTTP"
         "Which of several gateways at one port is meant shows with the host of a request. What comes \
-         before that is the same for all: they all have `tls`, or none, and `proxies` and \
-         `proxy_protocol` are equal."
+         before that is the same for all: they all have `tls`, or none, and `proxies`, \
+         `proxy_protocol`, and `head` and `keep_alive` of `timeouts` are equal."
     PROXIES "E186" "proxies that cannot be trusted"
         "`proxies` lists addresses (`127.0.0.1`), networks (`10.0.0.0/8`), and `unix` for programs that \
          connect to a Unix socket. What they say about their clients is believed. `proxy_protocol: true` \
@@ -234,7 +234,8 @@ codes! {
          301, 302, 303, 307 or 308."
     HTTP_ONLY "E196" "a key for gateways of type http"
         "`hosts` and `routes` look into HTTP requests. A gateway of type tcp sees none, and one \
-         of type websocket has one function for all of them, so the key would have no effect."
+         of type websocket has one function for all of them, so the key would have no effect. Nor \
+         have `body` and `response` of `timeouts` on a WebSocket, for which `idle` counts."
     FILES "E197" "files that cannot be served"
         "`root` is a folder, relative to that of the project file. The path of the route ends with \
          `{name...}`, which is the file's path below `root`. `not_found` is a file below it."

@@ -9,7 +9,10 @@ use super::fields::{Field, Fields};
 use super::function::World;
 use super::problem::{Problem, Problems, quote};
 use super::tree::Node;
-use super::{Bind, Gateway, GatewayKind, Proxies, policy, route, suggest, transport, websocket};
+use super::{
+    Bind, Gateway, GatewayKind, Proxies, Timeouts, policy, route, suggest, timeouts, transport,
+    websocket,
+};
 use crate::routes::HostPattern;
 
 /// Where a gateway listens if the file does not say: not reachable from other machines.
@@ -40,6 +43,8 @@ struct Before {
     tls: bool,
     proxies: Proxies,
     proxy_protocol: bool,
+    /// Only those that count before a host is known.
+    timeouts: Timeouts,
 }
 
 /// `None` if something is wrong, and reported. `functions` is `None` when their names are
@@ -111,6 +116,7 @@ pub(super) fn read(
     let tls = fields.get("tls");
     let tls = tls.map(|field| transport::tls(field, world.root, problems));
     let (proxies, proxy_protocol) = transport::proxies(fields, kind, problems);
+    let timeouts = timeouts::read(fields, kind, world, problems);
     let field = fields.get("port").or_else(|| fields.get("bind"));
     if let (Some(bind), Some(port), Some(kind), Some(field)) = (&bind, port, kind, field) {
         let place = Place {
@@ -122,6 +128,7 @@ pub(super) fn read(
                 tls: tls.is_some(),
                 proxies: proxies.clone(),
                 proxy_protocol,
+                timeouts: timeouts.of_connection(),
             },
         };
         taken.take(place, port, problems);
@@ -144,6 +151,7 @@ pub(super) fn read(
         },
         routes: routes.unwrap_or_default(),
         websocket,
+        timeouts,
         policy,
     })
 }
@@ -252,7 +260,7 @@ impl Taken {
                     problems.push(
                         problem
                             .related(other.span.clone(), "the other gateway")
-                            .help("write the same `proxies` and `proxy_protocol` in both, and `tls` in both or none; or give one of them another `port` or `bind`"),
+                            .help("write the same `proxies`, `proxy_protocol`, and `head` and `keep_alive` of `timeouts` in both, and `tls` in both or none; or give one of them another `port` or `bind`"),
                     );
                 }
                 others.push(place);

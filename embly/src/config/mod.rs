@@ -3,7 +3,7 @@
 //! [`find`] looks for the file, [`load`] makes a [`Project`] of it or says all that is
 //! wrong with it. On the way: `read` (text), `yaml` (a `tree` in which everything knows its
 //! place), `fields` (the keys that `schema` knows), then `function` and `gateway` with
-//! `route` with `policy` and `websocket`, `transport`, `cron`, `environment`, `secret`, `limit`, `allow`,
+//! `route` with `policy` and `websocket`, `transport`, `timeouts`, `cron`, `environment`, `secret`, `limit`, `allow`,
 //! `http`, `tcp`, `store`, `paths` (values). What
 //! is wrong goes to [`Problems`] and the rest is read on; `codes` is the table of all that can be
 //! wrong.
@@ -34,6 +34,7 @@ mod sql;
 mod store;
 mod suggest;
 mod tcp;
+mod timeouts;
 mod transport;
 mod tree;
 mod units;
@@ -59,6 +60,7 @@ pub use policy::{
 };
 pub use problem::{Problem, Problems, Record};
 pub use suggest::nearest;
+pub use timeouts::Timeouts;
 
 use crate::allow::Allow;
 use crate::limits::{Isolation, Limits, Parked};
@@ -190,6 +192,8 @@ pub struct Gateway {
     pub routes: Vec<Route>,
     /// How it serves WebSockets, if that is what it is for.
     pub websocket: Option<Websocket>,
+    /// How long clients are waited for.
+    pub timeouts: Timeouts,
     /// What is done to requests that no route takes, and to their answers.
     pub policy: Policy,
 }

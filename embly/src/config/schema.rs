@@ -251,6 +251,11 @@ pub(super) static GATEWAY: Section = Section {
             "proxy_protocol: true",
             &["accept_proxy", "haproxy"],
         ),
+        optional(
+            "timeouts",
+            "timeouts: {head: 30s, body: 60s}",
+            &["timeout", "deadlines"],
+        ),
         policy::IP,
         policy::RATE,
         policy::CORS,
@@ -258,6 +263,20 @@ pub(super) static GATEWAY: Section = Section {
         policy::BEFORE,
         policy::COMPRESS,
         policy::HEADERS,
+    ],
+};
+
+pub(super) static TIMEOUTS: Section = Section {
+    what: "`timeouts`",
+    keys: &[
+        optional("head", "head: 30s", &["header", "headers", "read_header"]),
+        optional("body", "body: 60s", &["request", "read", "upload"]),
+        optional("response", "response: 60s", &["write", "send", "idle"]),
+        optional(
+            "keep_alive",
+            "keep_alive: 30s",
+            &["keepalive", "idle_timeout", "between"],
+        ),
     ],
 };
 
@@ -542,6 +561,7 @@ static ALL: &[(&Section, &str)] = &[
     (&GATEWAY, "an item of `gateways`"),
     (&CRON, "a gateway of type cron"),
     (&TLS, "the `tls` of a gateway"),
+    (&TIMEOUTS, "the `timeouts` of a gateway"),
     (&ROUTE, "an item of `routes`, in a gateway"),
     (&REDIRECT, "the `redirect` of a route"),
     (&WEBSOCKET, "the `websocket` of a route or gateway"),

@@ -20,6 +20,8 @@ pub struct Behind {
     pub function: Option<Arc<str>>,
     /// How that function takes WebSockets, if it takes nothing else.
     pub websocket: Option<Arc<config::Websocket>>,
+    /// How long clients are waited for.
+    pub timeouts: config::Timeouts,
     /// What is done to requests that no route takes.
     pub policy: Arc<Policy>,
     /// What counts requests, by its place.
@@ -107,6 +109,7 @@ impl Behind {
             routes,
             function: gateway.function.as_deref().map(Arc::from),
             websocket: gateway.websocket.clone().map(Arc::new),
+            timeouts: gateway.timeouts,
             policy,
             limiters,
         })

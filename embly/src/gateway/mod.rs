@@ -25,7 +25,7 @@ pub use behind::{Behind, FilesError};
 pub use listener::{BindError, Listener, Place};
 use refusals::Refusals;
 pub use site::Site;
-pub use transport::{Peer, Socket, Stream, Transport, TransportError};
+pub use transport::{Patience, Peer, Socket, Stream, Transport, TransportError};
 
 /// What a gateway needs to serve.
 #[derive(Debug)]

@@ -4,8 +4,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use tokio::sync::Notify;
 
-use super::{Gateway, Transport};
-use crate::limits::Limits;
+use super::{Behind, Gateway, Transport};
+use crate::limits::{Limits, Span};
 
 /// One socket's gateways; at least one. A reload may change them.
 #[derive(Debug)]
@@ -69,20 +69,35 @@ impl Site {
     }
 
     /// The limits of a connection, on which any function may be asked for: the widest `request_head`
-    /// and `idle` of all. Those of the function count for each request.
+    /// and `idle` of all. Those of the function count for each request. A gateway that says how long
+    /// a response may stand still says so instead of `idle`.
     pub fn limits(&self) -> Limits {
         let mut limits: Option<Limits> = None;
         for gateway in &*self.gateways() {
-            for name in gateway.behind().functions() {
-                let Some(function) = gateway.switchboard.functions().get(&name) else {
-                    continue;
-                };
-                limits = Some(match limits {
-                    None => function.limits.clone(),
-                    Some(widest) => widest.widest_connection(&function.limits),
-                });
+            let behind = gateway.behind();
+            let mut of_gateway = widest(gateway, &behind);
+            if behind.timeouts.response != Span::Default {
+                of_gateway.idle = behind.timeouts.response;
             }
+            limits = Some(match limits {
+                None => of_gateway,
+                Some(widest) => widest.widest_connection(&of_gateway),
+            });
         }
         limits.unwrap_or_default()
     }
+}
+
+fn widest(gateway: &Gateway, behind: &Behind) -> Limits {
+    let mut limits: Option<Limits> = None;
+    for name in behind.functions() {
+        let Some(function) = gateway.switchboard.functions().get(&name) else {
+            continue;
+        };
+        limits = Some(match limits {
+            None => function.limits.clone(),
+            Some(widest) => widest.widest_connection(&function.limits),
+        });
+    }
+    limits.unwrap_or_default()
 }

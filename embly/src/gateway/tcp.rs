@@ -9,7 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio_util::task::{AbortOnDropHandle, TaskTracker};
 
-use super::{Gateway, Listener, Peer, Site, Socket, Stream, Transport, closed};
+use super::{Gateway, Listener, Patience, Peer, Site, Socket, Stream, Transport, closed};
 use crate::limits::IDLE;
 use crate::pool::Function;
 use crate::switchboard::{Exchange, Origin, Sink, StreamEvent, Times};
@@ -110,7 +110,9 @@ async fn meet(
 ) -> Option<Stream> {
     let idle = gateway.current().map(|function| function.limits.idle);
     let idle = idle.unwrap_or_default().or(Some(IDLE));
-    let met = transport.meet(socket.clone(), peer, idle).await;
+    let met = transport
+        .meet(socket.clone(), peer, Patience::of(idle))
+        .await;
     met.map_err(|error| gateway.not_met(peer, &error))
         .ok()
         .map(|met| met.stream)

@@ -210,6 +210,7 @@ impl Keeper {
         let times = Times {
             wall: limits.wall.or(None),
             idle: limits.idle.or(None),
+            response: None,
             head: false,
             total: limits.total,
             background: None,

@@ -16,6 +16,8 @@ pub struct Times {
     pub wall: Option<Duration>,
     /// Without a byte either way.
     pub idle: Option<Duration>,
+    /// The same, as the gateway wants it, once the head was received; the smaller one holds.
+    pub response: Option<Duration>,
     /// Whether `idle` takes the place of `wall` once the head was received.
     pub head: bool,
     /// Until the end, in any case.
@@ -86,7 +88,8 @@ pub struct Clock {
     times: Times,
     wall: Option<Until>,
     total: Option<Until>,
-    idle: Option<Duration>,
+    /// The limit that holds, with its name.
+    idle: Option<(Duration, &'static str)>,
     last_byte: Instant,
     exit_by: Option<Instant>,
 }
@@ -106,7 +109,8 @@ impl Clock {
 
     /// Its process runs.
     pub fn started(&mut self) {
-        self.idle = self.times.idle.filter(|_| !self.times.head);
+        let idle = self.times.idle.filter(|_| !self.times.head);
+        self.idle = idle.map(|idle| (idle, "`idle`"));
         self.byte();
     }
 
@@ -118,7 +122,13 @@ impl Clock {
     /// The gateway has the head of the response.
     pub fn head_received(&mut self) {
         self.wall = None;
-        self.idle = self.times.idle;
+        let Times { idle, response, .. } = self.times;
+        let idle = idle.map(|idle| (idle, "`idle`"));
+        let response = response.map(|time| (time, "`response`, of the gateway's `timeouts`,"));
+        self.idle = idle
+            .into_iter()
+            .chain(response)
+            .min_by_key(|(time, _)| *time);
         self.byte();
     }
 
@@ -137,7 +147,9 @@ impl Clock {
     pub fn next(&self) -> Option<Instant> {
         let untils = [self.wall, self.total].into_iter().flatten();
         let untils = untils.map(|until| until.warns.unwrap_or(until.ends));
-        let idle = self.idle.and_then(|idle| self.last_byte.checked_add(idle));
+        let idle = self
+            .idle
+            .and_then(|(idle, _)| self.last_byte.checked_add(idle));
         untils.chain(idle).chain(self.exit_by).min()
     }
 
@@ -158,12 +170,12 @@ impl Clock {
                 return Some(Due::Warn(until.name));
             }
         }
-        let idle = self.idle?;
+        let (idle, name) = self.idle?;
         if self.last_byte.checked_add(idle)? > now {
             return None;
         }
         self.idle = None;
-        let detail = format!("limit `idle` reached: {idle:?} without a byte");
+        let detail = format!("limit {name} reached: {idle:?} without a byte");
         Some(Due::End(Ending::new(Reason::Idle, detail)))
     }
 }
@@ -202,7 +214,7 @@ mod tests {
             idle: Some(SECOND),
             head: true,
             background: Some(100 * SECOND),
-            total: None,
+            ..Times::default()
         };
         let mut clock = Clock::new(times, Instant::now());
         clock.head_received();
@@ -214,6 +226,28 @@ mod tests {
             Some(Due::Warn("background"))
         );
         assert!(matches!(clock.due(later + 60 * SECOND), Some(Due::End(_))));
+    }
+
+    #[test]
+    fn after_the_head_the_smaller_one_of_idle_and_the_gateways_response_holds() {
+        for (idle, response, named) in [(1, 2, "`idle`"), (2, 1, "`response`")] {
+            let times = Times {
+                idle: Some(idle * SECOND),
+                response: Some(response * SECOND),
+                head: true,
+                ..Times::default()
+            };
+            let mut clock = Clock::new(times, Instant::now());
+            clock.started();
+            assert_eq!(clock.next(), None);
+            clock.head_received();
+            let later = Instant::now() + SECOND * 3 / 2;
+            let Some(Due::End(ending)) = clock.due(later) else {
+                panic!("it is reached");
+            };
+            assert_eq!(ending.reason, Reason::Idle);
+            assert!(ending.detail.contains(named), "{}", ending.detail);
+        }
     }
 
     #[test]

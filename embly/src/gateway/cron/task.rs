@@ -216,6 +216,7 @@ async fn once(
     let times = Times {
         wall: limits.wall.or(Some(WALL_CRON)),
         idle: limits.idle.or(None),
+        response: None,
         head: false,
         total: limits.total,
         background: None,

@@ -7,7 +7,8 @@ use http::{HeaderValue, Version};
 use protos::{Address, Reason};
 
 use super::super::Gateway;
-use super::connection::{Client, FileUnderWay, UnderWay};
+use super::connection::Client;
+use super::phases::UnderWay;
 use crate::report::{self, Event};
 use crate::wrapper::Counted;
 
@@ -94,13 +95,9 @@ impl Drop for Access {
 }
 
 impl Access {
-    /// Notes that the answer is a file, and counts its descriptor, as long as the results live.
-    ///
-    /// On HTTP/2 a client that takes nothing does not show otherwise: what it does not take is not
-    /// written, so that no write has to wait, and it may answer every question whether it is there.
-    pub fn file(&self) -> (Counted, Option<FileUnderWay>) {
-        let under_way = (self.version == Version::HTTP_2).then(|| self.client.file());
-        (self.gateway.switchboard.file(), under_way)
+    /// Counts the descriptor of a file that is the answer, as long as the result lives.
+    pub fn file(&self) -> Counted {
+        self.gateway.switchboard.file()
     }
 
     /// Returns when the client has reset the connection.

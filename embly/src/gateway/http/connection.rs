@@ -2,24 +2,23 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::pin::pin;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderValue, Request, Uri};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{sleep, timeout};
 use tokio_util::task::TaskTracker;
 
-use super::super::{Peer, Site, Socket, Stream, Transport, closed};
+use super::super::{Patience, Peer, Site, Socket, Stream, Transport, closed};
+use super::exchange::NoAnswer;
+use super::phases::{Late, Requests, UnderWay, Watched};
+use super::taken::{Streams, watched};
 use super::{exchange, forwarded};
 use crate::limits::{IDLE, Limits};
-
-/// A client gets this long for the head of a request, and as long between two requests.
-const HEAD_WITHIN: Duration = Duration::from_secs(30);
 
 /// A client that has not sent a whole head yet when the gateway closes gets this long.
 const HEAD_WHEN_CLOSING: Duration = Duration::from_secs(1);
@@ -32,9 +31,6 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 
 /// … and answers within this time.
 const PONG_WITHIN: Duration = Duration::from_secs(20);
-
-/// hyper's own limits come first.
-const A_LITTLE: Duration = Duration::from_secs(1);
 
 /// The least buffer that hyper takes, in bytes.
 const LEAST_BUFFER: usize = 8 * 1024;
@@ -50,6 +46,7 @@ pub struct Client {
     transport: Arc<Transport>,
     socket: Socket,
     requests: Arc<Requests>,
+    patience: Patience,
     /// What the connection has become, where it is not HTTP any more.
     pub upgraded: TaskTracker,
     /// True when the gateway closes.
@@ -113,14 +110,10 @@ impl Client {
         self.socket.reset().await;
     }
 
-    /// Counts a request as long as the result lives: until its answer is complete, or lost.
+    /// Counts a request as long as the result lives: until its answer is complete, or lost, and
+    /// its body is there.
     pub fn request(&self) -> UnderWay {
         self.requests.one()
-    }
-
-    /// Notes that a request is answered with a file, as long as the result lives.
-    pub fn file(&self) -> FileUnderWay {
-        self.requests.file()
     }
 
     /// When the connection is closed, the client gets a reset.
@@ -142,7 +135,9 @@ pub async fn serve(
         ..
     } = site.limits();
     let transport = site.transport();
-    let meeting = transport.meet(socket.clone(), peer, idle.or(Some(IDLE)));
+    let idle = idle.or(Some(IDLE));
+    let patience = Patience::of(idle);
+    let meeting = transport.meet(socket.clone(), peer, patience.clone());
     let met = tokio::select! {
         met = meeting => met,
         () = async {
@@ -169,12 +164,12 @@ pub async fn serve(
         transport,
         socket,
         requests: Arc::default(),
+        patience,
         upgraded: TaskTracker::new(),
         closing: closing.clone(),
     };
     let upgraded = client.upgraded.clone();
     let head_limit = head_limit as usize;
-    let idle = idle.or(Some(IDLE));
     serve_stream(site, met.stream, client, head_limit, idle, closing).await;
     upgraded.close();
     upgraded.wait().await;
@@ -189,17 +184,23 @@ async fn serve_stream(
     mut closing: watch::Receiver<bool>,
 ) {
     let requests = Arc::clone(&client.requests);
+    let timeouts = client.transport.timeouts;
+    let stream = Watched::new(stream, Arc::clone(&requests));
     let service = service_fn(move |request| {
         let (site, client) = (Arc::clone(&site), client.clone());
-        async move { exchange::handle(&site, &client, request).await }
+        async move {
+            let answer = exchange::handle(&site, &client, request).await?;
+            Ok::<_, NoAnswer>(watched(answer, &client.patience, idle))
+        }
     });
     // A head that is a little too long gets an answer that says so; hyper's own has no body.
     let head_most = LEAST_BUFFER.max(2 * head_limit);
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let mut builder = auto::Builder::new(Streams);
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEAD_WITHIN)
+        // It does not tell a head from a wait for one.
+        .header_read_timeout(None)
         .half_close(true)
         .max_buf_size(head_most);
     builder
@@ -212,135 +213,20 @@ async fn serve_stream(
     let mut connection =
         pin!(builder.serve_connection_with_upgrades(TokioIo::new(stream), service));
     // Whatever ends a connection early is the client's doing, and its request says so.
-    tokio::select! {
+    let late = tokio::select! {
         _ = connection.as_mut() => return,
-        () = closed(&mut closing) => connection.as_mut().graceful_shutdown(),
-        // HTTP/1.1 has a time of its own for this; what has not said yet what it speaks has none, and
-        // neither has HTTP/2 between two requests.
-        () = requests.none_for(HEAD_WITHIN + A_LITTLE) => connection.as_mut().graceful_shutdown(),
-        () = requests.files_stand_still(idle) => return,
+        () = closed(&mut closing) => Late::Quiet,
+        late = requests.late(&timeouts) => late,
+    };
+    match late {
+        Late::Head => return,
+        Late::Quiet => connection.as_mut().graceful_shutdown(),
     }
     let soon = timeout(HEAD_WHEN_CLOSING, connection.as_mut()).await;
     if soon.is_err() && requests.have_begun() {
         tokio::select! {
             _ = connection => {}
-            () = requests.files_stand_still(idle) => {}
+            () = requests.over(idle) => {}
         }
-    }
-}
-
-/// The requests of one connection.
-#[derive(Debug, Default)]
-pub struct Requests {
-    /// Whose answers are not complete.
-    under_way: AtomicUsize,
-    /// In all.
-    begun: AtomicUsize,
-    files: Mutex<Files>,
-}
-
-/// Answers that are files.
-#[derive(Debug)]
-struct Files {
-    /// Not complete.
-    under_way: usize,
-    /// When a piece of one was taken last, or the first of them began.
-    moved: Instant,
-}
-
-impl Default for Files {
-    fn default() -> Self {
-        Self {
-            under_way: 0,
-            moved: Instant::now(),
-        }
-    }
-}
-
-impl Requests {
-    /// Counts one as long as the result lives.
-    fn one(self: &Arc<Self>) -> UnderWay {
-        self.under_way.fetch_add(1, Ordering::Relaxed);
-        self.begun.fetch_add(1, Ordering::Relaxed);
-        UnderWay(Arc::clone(self))
-    }
-
-    fn file(self: &Arc<Self>) -> FileUnderWay {
-        self.with_files(|files| {
-            if files.under_way == 0 {
-                files.moved = Instant::now();
-            }
-            files.under_way += 1;
-        });
-        FileUnderWay(Arc::clone(self))
-    }
-
-    fn with_files<T>(&self, look: impl FnOnce(&mut Files) -> T) -> T {
-        look(&mut self.files.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Returns when the client has taken nothing of any file for so long, and waits for nothing else.
-    async fn files_stand_still(&self, time: Option<Duration>) {
-        let Some(time) = time else {
-            return std::future::pending().await;
-        };
-        loop {
-            let (files, moved) = self.with_files(|files| (files.under_way, files.moved));
-            let left = (moved + time).saturating_duration_since(Instant::now());
-            if files == 0 {
-                sleep(time).await;
-            } else if !left.is_zero() {
-                sleep(left).await;
-            } else if files == self.under_way.load(Ordering::Relaxed) {
-                return;
-            } else {
-                sleep(time).await;
-            }
-        }
-    }
-
-    fn have_begun(&self) -> bool {
-        self.begun.load(Ordering::Relaxed) > 0
-    }
-
-    /// Returns when there was none, old or new, for so long.
-    async fn none_for(&self, time: Duration) {
-        let mut seen = self.begun.load(Ordering::Relaxed);
-        loop {
-            sleep(time).await;
-            let begun = self.begun.load(Ordering::Relaxed);
-            if std::mem::replace(&mut seen, begun) == begun
-                && self.under_way.load(Ordering::Relaxed) == 0
-            {
-                return;
-            }
-        }
-    }
-}
-
-/// A request that is being answered with a file.
-#[derive(Debug)]
-pub struct FileUnderWay(Arc<Requests>);
-
-impl FileUnderWay {
-    /// The client takes a piece of it.
-    pub fn moves(&self) {
-        self.0.with_files(|files| files.moved = Instant::now());
-    }
-}
-
-impl Drop for FileUnderWay {
-    fn drop(&mut self) {
-        self.0.with_files(|files| files.under_way -= 1);
-    }
-}
-
-/// A request that is being answered.
-#[derive(Debug)]
-pub struct UnderWay(Arc<Requests>);
-
-impl Drop for UnderWay {
-    fn drop(&mut self) {
-        self.0.under_way.fetch_sub(1, Ordering::Relaxed);
     }
 }

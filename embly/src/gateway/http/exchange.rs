@@ -2,10 +2,11 @@
 //! and sent on.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
-use http::header::CONTENT_LENGTH;
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
@@ -22,11 +23,14 @@ use super::decode::Framing;
 use super::files::FileBody;
 use super::forwarded::is_of_proxies;
 use super::head::{self, Head, REQUEST_ID, RequestBody};
+use super::phases::UnderWay;
 use super::refuse;
 use super::route::{self, Asked, Asset, Decided, Decision};
 use super::sound;
+use super::taken::Within;
 use super::websocket;
-use crate::limits::{IDLE, Limits, WALL_HTTP};
+use crate::config::Timeouts;
+use crate::limits::{IDLE, Limits, Span, WALL_HTTP};
 use crate::pool::Function;
 use crate::switchboard::{Exchange, Origin, Sink, Source, StreamEvent, Times};
 
@@ -164,7 +168,12 @@ pub async fn refused(
         let reporter = gateway.switchboard.reporter();
         reporter.masks().mask_in(&mut ending.detail);
     }
-    let response = refuse::answer(status, &ending, headers, request_id, gateway.dev);
+    let mut response = refuse::answer(status, &ending, headers, request_id, gateway.dev);
+    if status == StatusCode::REQUEST_TIMEOUT {
+        // What may still come is of no use.
+        let close = HeaderValue::from_static("close");
+        response.headers_mut().insert(CONNECTION, close);
+    }
     access.status = Some(status.as_u16());
     access.bytes = response.body().len() as u64;
     Ok(response.map(Body::full))
@@ -185,6 +194,11 @@ async fn file(
             access.status = Some(response.status().as_u16());
             let id = request_id.clone();
             response.headers_mut().insert(REQUEST_ID, id);
+            match gateway.behind().timeouts.response {
+                // As long as any function's.
+                Span::Default => {}
+                time => drop(response.extensions_mut().insert(Within(time.or(None)))),
+            }
             let (parts, body) = response.into_parts();
             let body = FileBody::new(&parts.headers, body, access);
             return Response::from_parts(parts, Body::File(Box::new(body)));
@@ -245,6 +259,8 @@ pub struct Answered {
     pub source: Source,
     /// The limit `response_body` that holds for it.
     most: u64,
+    /// How long the client may take nothing of it.
+    within: Option<Duration>,
 }
 
 impl Answered {
@@ -252,6 +268,7 @@ impl Answered {
     pub fn pass_on(self, request_id: HeaderValue, mut access: Access) -> Response<Body> {
         let Self { head, .. } = self;
         let mut response = Response::new(());
+        response.extensions_mut().insert(Within(self.within));
         *response.status_mut() = head.status;
         *response.headers_mut() = head::without_own(head.headers);
         response.headers_mut().insert(REQUEST_ID, request_id);
@@ -331,10 +348,12 @@ where
     B: hyper::body::Body<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Send,
 {
+    let Timeouts { body, response, .. } = gateway.behind().timeouts;
     let was_head = request.method() == Method::HEAD;
     let times = |limits: &Limits| Times {
         wall: limits.wall.or(Some(WALL_HTTP)),
         idle: limits.idle.or(Some(IDLE)),
+        response: response.or(None),
         head: true,
         total: limits.total,
         background: limits.background,
@@ -347,9 +366,21 @@ where
     } = start(to, times, &mut request, request_id, access).await?;
     let body_limit = function.limits.request_body.unwrap_or(u64::MAX);
     let most = function.limits.response_body.unwrap_or(u64::MAX);
-    tokio::spawn(upload(request, told, sink, body_limit));
+    let Times { idle, response, .. } = times(&function.limits);
+    let upload = Upload {
+        most: body_limit,
+        within: body,
+        slow: Arc::default(),
+        _under_way: client.request(),
+    };
+    let slow = Arc::clone(&upload.slow);
+    tokio::spawn(upload.run(request, told, sink));
     let (head, body, source) = tokio::select! {
-        answered = receive_head(source, was_head) => answered?,
+        answered = receive_head(source, was_head) => answered.map_err(|ending| {
+            let slow = ending.reason == Reason::ClientGone && slow.load(Ordering::Relaxed);
+            let status = slow.then_some(StatusCode::REQUEST_TIMEOUT);
+            Refusal { ending, status }
+        })?,
         // Nobody asks for more, which ends the invocation.
         () = client.reset() => return Err(Ending::new(Reason::ClientGone, "").into()),
     };
@@ -365,6 +396,7 @@ where
         body,
         source,
         most,
+        within: idle.into_iter().chain(response).min(),
     })
 }
 
@@ -398,65 +430,103 @@ fn body_too_large(limit: u64) -> Ending {
     )
 }
 
-/// Sends head and body to the function, as far as it takes them. Nothing is read from the
-/// client that the function has no room for.
-async fn upload<B>(request: Request<B>, told: Vec<(String, String)>, mut sink: Sink, limit: u64)
-where
-    B: hyper::body::Body<Data = Bytes> + Unpin,
-{
-    let (parts, mut body) = request.into_parts();
-    let framing = match body.size_hint().exact() {
-        Some(0) if !parts.headers.contains_key(CONTENT_LENGTH) => RequestBody::None,
-        Some(length) => RequestBody::Length(length),
-        None => RequestBody::Chunked,
-    };
-    let head = head::request(&Request::from_parts(parts, ()), framing, &told);
-    if sink.send(head).await.is_err() {
-        return;
-    }
-    let mut left = limit;
-    let mut trailers = None;
-    while sink.ready().await.is_ok() {
-        let frame = tokio::select! {
-            frame = body.frame() => frame,
-            () = sink.ended() => return,
+/// A request on its way to the function.
+struct Upload {
+    /// Bytes that its body may have.
+    most: u64,
+    /// How long the client may send nothing of it.
+    within: Option<Duration>,
+    /// It was silent for longer.
+    slow: Arc<AtomicBool>,
+    _under_way: UnderWay,
+}
+
+impl Upload {
+    /// Sends head and body, as far as the function takes them. Nothing is read from the client
+    /// that the function has no room for.
+    async fn run<B>(self, request: Request<B>, told: Vec<(String, String)>, mut sink: Sink)
+    where
+        B: hyper::body::Body<Data = Bytes> + Unpin,
+    {
+        let (parts, mut body) = request.into_parts();
+        let framing = match body.size_hint().exact() {
+            Some(0) if !parts.headers.contains_key(CONTENT_LENGTH) => RequestBody::None,
+            Some(length) => RequestBody::Length(length),
+            None => RequestBody::Chunked,
         };
-        let data = match frame {
-            None => break,
-            // A body that breaks off must never look complete.
-            Some(Err(_)) => return sink.stop(Reason::ClientGone, "the request's body broke off"),
-            Some(Ok(frame)) => match frame.into_data() {
-                Ok(data) => data,
-                Err(frame) => {
-                    trailers = frame.into_trailers().ok();
-                    // hyper has taken LF for their end, and passed over what follows.
-                    if trailers.as_ref().is_some_and(http::HeaderMap::is_empty) {
-                        return sink.stop(Reason::ClientGone, "the request's trailers are broken");
-                    }
-                    continue;
-                }
-            },
-        };
-        let Some(rest) = left.checked_sub(data.len() as u64) else {
-            let ending = body_too_large(limit);
-            return sink.stop(ending.reason, &ending.detail);
-        };
-        left = rest;
-        if data.is_empty() {
-            continue;
-        }
-        let piece = match framing {
-            RequestBody::Chunked => chunk(&data),
-            RequestBody::None | RequestBody::Length(_) => data,
-        };
-        if sink.send(piece).await.is_err() {
+        let head = head::request(&Request::from_parts(parts, ()), framing, &told);
+        if sink.send(head).await.is_err() {
             return;
         }
+        let mut left = self.most;
+        let mut trailers = None;
+        while sink.ready().await.is_ok() {
+            let frame = tokio::select! {
+                frame = body.frame() => frame,
+                () = sink.ended() => return,
+                () = after(self.within) => return self.give_up(&sink),
+            };
+            let data = match frame {
+                None => break,
+                // A body that breaks off must never look complete.
+                Some(Err(_)) => {
+                    return sink.stop(Reason::ClientGone, "the request's body broke off");
+                }
+                Some(Ok(frame)) => match frame.into_data() {
+                    Ok(data) => data,
+                    Err(frame) => {
+                        trailers = frame.into_trailers().ok();
+                        // hyper has taken LF for their end, and passed over what follows.
+                        if trailers.as_ref().is_some_and(http::HeaderMap::is_empty) {
+                            return sink
+                                .stop(Reason::ClientGone, "the request's trailers are broken");
+                        }
+                        continue;
+                    }
+                },
+            };
+            let Some(rest) = left.checked_sub(data.len() as u64) else {
+                let ending = body_too_large(self.most);
+                return sink.stop(ending.reason, &ending.detail);
+            };
+            left = rest;
+            if data.is_empty() {
+                continue;
+            }
+            let piece = match framing {
+                RequestBody::Chunked => chunk(&data),
+                RequestBody::None | RequestBody::Length(_) => data,
+            };
+            if sink.send(piece).await.is_err() {
+                return;
+            }
+        }
+        if framing == RequestBody::Chunked
+            && sink.send(last_chunk(trailers.as_ref())).await.is_err()
+        {
+            return;
+        }
+        sink.finish();
     }
-    if framing == RequestBody::Chunked && sink.send(last_chunk(trailers.as_ref())).await.is_err() {
-        return;
+
+    fn give_up(&self, sink: &Sink) {
+        // Before anybody hears of the end.
+        self.slow.store(true, Ordering::Relaxed);
+        let time = self.within.unwrap_or_default();
+        let detail = format!(
+            "limit `body`, of the gateway's `timeouts`, reached: \
+             {time:?} without a byte of the request's body"
+        );
+        sink.stop(Reason::ClientGone, &detail);
     }
-    sink.finish();
+}
+
+/// Returns after this time, or never.
+async fn after(time: Option<Duration>) {
+    match time {
+        Some(time) => sleep(time).await,
+        None => std::future::pending().await,
+    }
 }
 
 fn chunk(data: &[u8]) -> Bytes {

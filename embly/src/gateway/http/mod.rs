@@ -10,10 +10,12 @@ mod exchange;
 mod files;
 mod forwarded;
 pub mod head;
+mod phases;
 mod policy;
 mod refuse;
 mod route;
 mod sound;
+mod taken;
 mod websocket;
 
 use std::sync::Arc;

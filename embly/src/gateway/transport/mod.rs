@@ -12,15 +12,15 @@ use std::time::Duration;
 use tokio::time::{sleep, timeout};
 
 use super::{Gateway, Site};
-use crate::config::{self, GatewayKind, Proxies};
+use crate::config::{self, GatewayKind, Proxies, Timeouts};
 use crate::tls::{self, Authority, AuthorityError, SetupError};
-pub use socket::{Peer, Socket, Wire};
+pub use socket::{Patience, Peer, Socket, Wire};
 pub use stream::Stream;
 
-/// A client gets this long to begin TLS.
+/// A client gets this long to begin TLS, and no longer than for a head.
 const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
 
-/// A proxy gets this long to say whom it speaks for.
+/// A proxy gets this long to say whom it speaks for, and no longer than a client for a head.
 const HEADER_WITHIN: Duration = Duration::from_secs(5);
 
 /// The files of certificates are looked at so often.
@@ -33,6 +33,8 @@ pub struct Transport {
     /// Whose word about clients counts.
     pub proxies: Proxies,
     proxy_protocol: bool,
+    /// Of these, those that count before it is known whom a request is for.
+    pub timeouts: Timeouts,
 }
 
 /// Why there is none.
@@ -92,6 +94,7 @@ impl Transport {
             // The same for all of them.
             proxies: first.proxies.clone(),
             proxy_protocol: first.proxy_protocol,
+            timeouts: first.timeouts,
         };
         if tls.is_empty() {
             return Ok((transport, None));
@@ -138,14 +141,15 @@ impl Transport {
         &self,
         socket: Socket,
         mut peer: Peer,
-        idle: Option<Duration>,
+        patience: Patience,
     ) -> io::Result<Met> {
-        let mut wire = Wire::new(socket, idle);
+        let mut wire = Wire::new(socket, patience);
+        let within = |most: Duration| self.timeouts.head.map_or(most, |head| head.min(most));
         if self.proxy_protocol {
             if !peer.is_one_of(&self.proxies) {
                 return Err(io::Error::other("it is not one of the `proxies`"));
             }
-            let header = timeout(HEADER_WITHIN, proxy::header(&mut wire, peer));
+            let header = timeout(within(HEADER_WITHIN), proxy::header(&mut wire, peer));
             let (client, more) = header.await??;
             peer = client;
             wire.put_back(more.freeze());
@@ -153,7 +157,7 @@ impl Transport {
         let stream = match &self.tls {
             None => Stream::Plain(wire),
             Some(tls) => {
-                let accepted = timeout(HANDSHAKE_WITHIN, tls.accept(wire)).await;
+                let accepted = timeout(within(HANDSHAKE_WITHIN), tls.accept(wire)).await;
                 Stream::Tls(Box::new(accepted??))
             }
         };

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -141,11 +142,36 @@ impl Socket {
     }
 }
 
-/// The bytes on a socket. A client that takes nothing for the time of `idle` is given up.
+/// How long a client may take nothing; all copies are one.
+#[derive(Debug, Clone)]
+pub struct Patience(Arc<AtomicU64>);
+
+impl Patience {
+    /// So long; `None` is without end.
+    pub fn of(time: Option<Duration>) -> Self {
+        let patience = Self(Arc::default());
+        patience.set(time);
+        patience
+    }
+
+    /// From the next time on that it takes nothing, so long.
+    pub fn set(&self, time: Option<Duration>) {
+        let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
+        let millis = time.map_or(u64::MAX, millis);
+        self.0.store(millis, Ordering::Relaxed);
+    }
+
+    fn get(&self) -> Option<Duration> {
+        let millis = self.0.load(Ordering::Relaxed);
+        (millis != u64::MAX).then(|| Duration::from_millis(millis))
+    }
+}
+
+/// The bytes on a socket. A client that takes nothing for too long is given up.
 #[derive(Debug)]
 pub struct Wire {
     socket: Socket,
-    idle: Option<Duration>,
+    patience: Patience,
     /// Since a write has had to wait.
     stalled: Option<Pin<Box<Sleep>>>,
     /// What was read from it already.
@@ -154,10 +180,10 @@ pub struct Wire {
 
 impl Wire {
     /// Those on this socket.
-    pub fn new(socket: Socket, idle: Option<Duration>) -> Self {
+    pub fn new(socket: Socket, patience: Patience) -> Self {
         Self {
             socket,
-            idle,
+            patience,
             stalled: None,
             before: Bytes::new(),
         }
@@ -183,10 +209,13 @@ impl Wire {
                 }
             }
         }
-        let Some(idle) = self.idle else {
-            return Poll::Pending;
+        let stalled = match &mut self.stalled {
+            Some(stalled) => stalled,
+            None => match self.patience.get() {
+                Some(time) => self.stalled.insert(Box::pin(sleep(time))),
+                None => return Poll::Pending,
+            },
         };
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(idle)));
         ready!(stalled.as_mut().poll(context));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }

@@ -17,7 +17,6 @@ use tower_http::services::ServeDir;
 use tower_http::services::fs::{DefaultServeDirFallback, ServeFileSystemResponseBody};
 
 use super::access::Access;
-use super::connection::FileUnderWay;
 use crate::config;
 use crate::wrapper::Counted;
 pub use disk::Disk;
@@ -163,7 +162,6 @@ fn same_version(request: &HeaderMap, response: &HeaderMap) -> bool {
 pub struct FileBody {
     body: ServeFileSystemResponseBody,
     _counted: Counted,
-    under_way: Option<FileUnderWay>,
     access: Access,
     /// Bytes that its head has promised.
     length: Option<u64>,
@@ -180,11 +178,10 @@ impl FileBody {
     pub fn new(response: &HeaderMap, body: ServeFileSystemResponseBody, access: Access) -> Self {
         let length = response.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse().ok());
-        let (counted, under_way) = access.file();
+        let counted = access.file();
         let mut body = Self {
             body,
             _counted: counted,
-            under_way,
             access,
             length,
         };
@@ -209,9 +206,6 @@ impl FileBody {
             Some(Ok(frame)) => {
                 let bytes = frame.data_ref().map_or(0, Bytes::len);
                 self.access.bytes += bytes as u64;
-                if let Some(under_way) = &self.under_way {
-                    under_way.moves();
-                }
                 self.look_for_the_end();
             }
             // The file could not be read to its end: the connection is cut.

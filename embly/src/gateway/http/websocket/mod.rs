@@ -18,6 +18,7 @@ use super::exchange::{self, NoAnswer, Started};
 use super::head::{self, REQUEST_ID, RequestBody};
 use super::refuse;
 use super::route::Asked;
+use super::taken::Within;
 use crate::config::Websocket;
 use crate::limits::{IDLE, Limits};
 use crate::switchboard::Times;
@@ -50,7 +51,9 @@ pub async fn answer(
     let to = (gateway, asked, client);
     let started = exchange::start(to, times, &mut request, request_id, &mut access).await;
     let Started {
-        exchange, mut told, ..
+        exchange,
+        mut told,
+        function,
     } = match started {
         Ok(started) => started,
         Err(refusal) => {
@@ -68,6 +71,8 @@ pub async fn answer(
     response
         .headers_mut()
         .insert(REQUEST_ID, request_id.clone());
+    let idle = times(&function.limits).idle;
+    response.extensions_mut().insert(Within(idle));
     let talk = talk::talk(upgrade, opening, exchange, settings, client.clone(), access);
     client.upgraded.spawn(talk);
     Ok(response.map(Body::full))
@@ -78,6 +83,7 @@ fn times(limits: &Limits) -> Times {
     Times {
         wall: limits.wall.or(None),
         idle: limits.idle.or(Some(IDLE)),
+        response: None,
         head: false,
         total: limits.total,
         background: limits.background,
