@@ -396,6 +396,20 @@ fn a_body_is_as_long_as_was_said_or_the_stream_is_reset() {
 }
 
 #[test]
+fn an_answer_before_the_end_of_the_upload_reaches_the_client_over_http2() {
+    let embly = reports();
+    let post = but(":method", Some("POST"));
+    let length = [("content-length", "50000")];
+    let head = block(&[&post[..], &length].concat());
+    let mut http = Http2::new(embly.at("hello"));
+    http.send(&frame(HEADERS, END_HEADERS, 1, &head));
+    assert_eq!(http.fate(1), Fate::Answer(200));
+    // And the connection goes on.
+    http.send(&frame(HEADERS, END_HEADERS | END_STREAM, 3, &block(&GET)));
+    assert_eq!(http.fate(3), Fate::Answer(200));
+}
+
+#[test]
 fn a_tunnel_is_not_offered_over_http2() {
     let embly = reports();
     let connect = [(":method", "CONNECT"), (":authority", "b.test:80")];
