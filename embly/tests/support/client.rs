@@ -103,7 +103,7 @@ pub fn try_parse(bytes: &[u8]) -> Option<Response> {
 
 /// A head and its length, if it is all there; the body is empty.
 fn parse_head(bytes: &[u8]) -> Option<(usize, Response)> {
-    let mut headers = [httparse::EMPTY_HEADER; 64];
+    let mut headers = [httparse::EMPTY_HEADER; 128];
     let mut parsed = httparse::Response::new(&mut headers);
     let length = match parsed.parse(bytes) {
         Ok(httparse::Status::Complete(length)) => length,

@@ -284,7 +284,7 @@ impl hyper::body::Body for Body {
             Self::Answer(answer) => match answer.framing {
                 Framing::None => SizeHint::with_exact(0),
                 Framing::Length(left) => SizeHint::with_exact(left),
-                Framing::Chunked(_) | Framing::UntilEnd => SizeHint::default(),
+                Framing::Chunked { .. } | Framing::UntilEnd => SizeHint::default(),
             },
             Self::File(file) => file.size_hint(),
             Self::Packed(_) => SizeHint::default(),

@@ -8,6 +8,10 @@ const LINE: usize = 8 * 1024;
 /// All trailers together.
 const TRAILERS: usize = 32 * 1024;
 
+/// What stands in the size lines of one body beside the sizes, in bytes: more than anybody has to
+/// say there, and it is read for nothing.
+const BESIDE: usize = 16 * 1024;
+
 /// How a body is framed, and how far it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Framing {
@@ -16,7 +20,12 @@ pub enum Framing {
     /// So many bytes are still to come.
     Length(u64),
     /// Chunked coding.
-    Chunked(Chunk),
+    Chunked {
+        /// How far it is.
+        chunk: Chunk,
+        /// So many bytes stood beside the sizes.
+        beside: usize,
+    },
     /// It ends as the function does.
     UntilEnd,
 }
@@ -44,14 +53,22 @@ pub struct BadChunk;
 impl Framing {
     /// The start of a chunked body.
     pub const fn chunked() -> Self {
-        Self::Chunked(Chunk::Size)
+        Self::Chunked {
+            chunk: Chunk::Size,
+            beside: 0,
+        }
     }
 
     /// Whether the body is complete.
     pub const fn is_complete(&self) -> bool {
         matches!(
             self,
-            Self::None | Self::Length(0) | Self::Chunked(Chunk::Done)
+            Self::None
+                | Self::Length(0)
+                | Self::Chunked {
+                    chunk: Chunk::Done,
+                    ..
+                }
         )
     }
 
@@ -63,7 +80,7 @@ impl Framing {
                 let rest = left.checked_sub(data.len() as u64);
                 rest.map(|rest| *left = rest).is_some()
             }
-            Self::None | Self::Chunked(_) => false,
+            Self::None | Self::Chunked { .. } => false,
         }
     }
 
@@ -77,7 +94,7 @@ impl Framing {
             Self::None => Ok(None),
             Self::Length(left) => Ok(take(left, bytes)),
             Self::UntilEnd => Ok((!bytes.is_empty()).then(|| bytes.split().freeze())),
-            Self::Chunked(chunk) => next_chunk(chunk, bytes),
+            Self::Chunked { chunk, beside } => next_chunk(chunk, beside, bytes),
         }
     }
 }
@@ -90,11 +107,38 @@ fn take(left: &mut u64, bytes: &mut BytesMut) -> Option<Bytes> {
     (most > 0).then(|| bytes.split_to(most).freeze())
 }
 
-fn next_chunk(chunk: &mut Chunk, bytes: &mut BytesMut) -> Result<Option<Bytes>, BadChunk> {
+/// The length of a size line that is all there, and the size; `None` when more is needed.
+fn size_line(bytes: &[u8]) -> Result<Option<(usize, u64)>, BadChunk> {
+    // The parser takes a line without a number for 0, and LF for a part of an extension.
+    if bytes.first().is_some_and(|byte| !byte.is_ascii_hexdigit()) {
+        return Err(BadChunk);
+    }
+    match httparse::parse_chunk_size(bytes) {
+        Ok(httparse::Status::Complete((length, _)))
+            if length > LINE || bytes[..length - 2].contains(&b'\n') =>
+        {
+            Err(BadChunk)
+        }
+        Ok(httparse::Status::Complete(found)) => Ok(Some(found)),
+        Ok(httparse::Status::Partial) if bytes.len() <= LINE => Ok(None),
+        _ => Err(BadChunk),
+    }
+}
+
+fn next_chunk(
+    chunk: &mut Chunk,
+    beside: &mut usize,
+    bytes: &mut BytesMut,
+) -> Result<Option<Bytes>, BadChunk> {
     loop {
         match chunk {
-            Chunk::Size => match httparse::parse_chunk_size(bytes) {
-                Ok(httparse::Status::Complete((length, size))) => {
+            Chunk::Size => match size_line(bytes)? {
+                Some((length, size)) => {
+                    let digits = bytes.iter().take_while(|byte| byte.is_ascii_hexdigit());
+                    *beside += length - digits.count() - b"\r\n".len();
+                    if *beside > BESIDE {
+                        return Err(BadChunk);
+                    }
                     bytes.advance(length);
                     *chunk = if size == 0 {
                         Chunk::Trailers(0)
@@ -102,8 +146,7 @@ fn next_chunk(chunk: &mut Chunk, bytes: &mut BytesMut) -> Result<Option<Bytes>, 
                         Chunk::Data(size)
                     };
                 }
-                Ok(httparse::Status::Partial) if bytes.len() <= LINE => return Ok(None),
-                _ => return Err(BadChunk),
+                None => return Ok(None),
             },
             Chunk::Data(left) => {
                 let data = take(left, bytes);
@@ -131,6 +174,9 @@ fn next_chunk(chunk: &mut Chunk, bytes: &mut BytesMut) -> Result<Option<Bytes>, 
                         Ok(None)
                     };
                 };
+                if end > LINE {
+                    return Err(BadChunk);
+                }
                 bytes.advance(end + 2);
                 *seen += end + 2;
                 if *seen > TRAILERS {
@@ -180,7 +226,14 @@ mod tests {
 
     #[test]
     fn broken_chunks_are_errors_and_cut_ones_are_not_complete() {
-        for wire in ["x\r\n", "5\r\nhelloX\r\n", "ffffffffffffffffff\r\n"] {
+        for wire in [
+            "x\r\n",
+            "\r\n",
+            ";x\r\n",
+            "5;a\nb\r\n",
+            "5\r\nhelloX\r\n",
+            "ffffffffffffffffff\r\n",
+        ] {
             assert_eq!(
                 decode(Framing::chunked(), wire.as_bytes(), 99),
                 Err(BadChunk),

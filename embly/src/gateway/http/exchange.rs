@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
+use http::header::CONTENT_LENGTH;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use protos::{Ending, Reason};
@@ -22,6 +23,7 @@ use super::forwarded::is_of_proxies;
 use super::head::{self, Head, REQUEST_ID, RequestBody};
 use super::refuse;
 use super::route::{self, Asked, Asset, Decision};
+use super::sound;
 use super::websocket;
 use crate::limits::{IDLE, Limits, WALL_HTTP};
 use crate::pool::Function;
@@ -43,7 +45,7 @@ pub async fn handle(
     let gateway = &gateway.as_ref();
     let at = gateway.cloned().unwrap_or_else(|| site.first());
     let mut access = Access::new(&at, client, &request, request_id.clone());
-    if let Some(status) = head::unacceptable(&request) {
+    if let Some(status) = sound::unacceptable(&request) {
         access.status = Some(status.as_u16());
         access.reason = None;
         return Ok(refuse::bare(status, &request_id).map(Body::full));
@@ -57,6 +59,7 @@ pub async fn handle(
         }
     };
     let after = policy.after(&request);
+    let was_head = request.method() == Method::HEAD;
     let reporter = at.switchboard.reporter();
     let admitted = policy.admit(client, &mut request, &request_id, reporter);
     match admitted.await {
@@ -64,7 +67,20 @@ pub async fn handle(
         Err(response) => decision = Decision::Answer(response),
     }
     let answer = reply(&at, decision, client, request, request_id, access).await?;
-    Ok(after.finish(answer).await)
+    let answer = after.finish(answer).await;
+    Ok(if was_head { head_alone(answer) } else { answer })
+}
+
+/// An answer of the gateway's own without its body, whose length its head tells. Over HTTP/2 hyper
+/// leaves it to others that there is none.
+fn head_alone(mut answer: Response<Body>) -> Response<Body> {
+    if let Body::Full(body) = answer.body()
+        && let Some(length @ 1..) = body.size_hint().exact()
+    {
+        answer.headers_mut().insert(CONTENT_LENGTH, length.into());
+        *answer.body_mut() = Body::full(Bytes::new());
+    }
+    answer
 }
 
 /// The answer that was decided on.
@@ -274,7 +290,7 @@ async fn answer(
     request_id: &HeaderValue,
     access: &mut Access,
 ) -> Result<(Answered, u64), Refusal> {
-    let was_head = request.method() == http::Method::HEAD;
+    let was_head = request.method() == Method::HEAD;
     let times = |limits: &Limits| Times {
         wall: limits.wall.or(Some(WALL_HTTP)),
         idle: limits.idle.or(Some(IDLE)),
@@ -343,7 +359,7 @@ async fn upload(
 ) {
     let (parts, mut body) = request.into_parts();
     let framing = match body.size_hint().exact() {
-        Some(0) if !parts.headers.contains_key(http::header::CONTENT_LENGTH) => RequestBody::None,
+        Some(0) if !parts.headers.contains_key(CONTENT_LENGTH) => RequestBody::None,
         Some(length) => RequestBody::Length(length),
         None => RequestBody::Chunked,
     };
@@ -366,6 +382,10 @@ async fn upload(
                 Ok(data) => data,
                 Err(frame) => {
                     trailers = frame.into_trailers().ok();
+                    // hyper has taken LF for their end, and passed over what follows.
+                    if trailers.as_ref().is_some_and(http::HeaderMap::is_empty) {
+                        return sink.stop(Reason::ClientGone, "the request's trailers are broken");
+                    }
                     continue;
                 }
             },
@@ -402,7 +422,7 @@ fn last_chunk(trailers: Option<&http::HeaderMap>) -> Bytes {
     let mut out = b"0\r\n".to_vec();
     // What a client cannot say in front it cannot say behind.
     let trailers = trailers.into_iter().flat_map(http::HeaderMap::iter);
-    let trailers = trailers.filter(|(name, _)| !head::is_withheld(name) && !is_of_proxies(name));
+    let trailers = trailers.filter(|(name, _)| head::may_trail(name) && !is_of_proxies(name));
     for (name, value) in trailers {
         for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
             out.extend_from_slice(piece);
@@ -418,10 +438,12 @@ const FIRST_LINE: usize = 64;
 /// Waits for the head of the response; what followed it comes along.
 async fn receive_head(mut source: Source, was_head: bool) -> Result<Answered, Ending> {
     let mut bytes = BytesMut::new();
+    let mut received = 0;
     loop {
         match source.next().await {
             Some(StreamEvent::Data(data)) => {
                 bytes.extend_from_slice(&data);
+                received += data.len();
                 // A head that comes in small pieces is not read anew for each of them.
                 if bytes.len() > FIRST_LINE
                     && bytes.len() < head::RESPONSE_HEAD
@@ -431,6 +453,11 @@ async fn receive_head(mut source: Source, was_head: bool) -> Result<Answered, En
                 }
                 match head::response(&mut bytes, was_head) {
                     Ok(Some(head)) => return Ok((head, bytes, source)),
+                    // Interim responses that were dropped count as well.
+                    Ok(None) if received > head::RESPONSE_HEAD => {
+                        let detail = head::BadHead::TooLong.to_string();
+                        return Err(condemn(source, Reason::BadResponse, &detail));
+                    }
                     Ok(None) => {}
                     Err(error) => {
                         return Err(condemn(source, Reason::BadResponse, &error.to_string()));

@@ -2,10 +2,11 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    AUTHORIZATION, CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_RANGE,
+    CONTENT_TYPE, COOKIE, EXPECT, HOST, MAX_FORWARDS, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION,
+    RANGE, TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 
 use super::decode::Framing;
 
@@ -40,7 +41,9 @@ pub fn request(parts: &Request<()>, body: RequestBody, told: &[(String, String)]
         .uri()
         .path_and_query()
         .map_or("/", |path| path.as_str());
-    for piece in [parts.method().as_str(), " ", path, " HTTP/1.1\r\n"] {
+    // A whole URL may go on with the query, without a path.
+    let slash = if path.starts_with('?') { "/" } else { "" };
+    for piece in [parts.method().as_str(), " ", slash, path, " HTTP/1.1\r\n"] {
         out.put_slice(piece.as_bytes());
     }
     let headers = parts.headers();
@@ -50,12 +53,24 @@ pub fn request(parts: &Request<()>, body: RequestBody, told: &[(String, String)]
         put(&mut out, "host", host.as_bytes());
     }
     let listed = listed(headers);
+    // HTTP/2 has them in pieces, and nobody else knows that (RFC 9113, section 8.2.3).
+    let joined = parts.version() == Version::HTTP_2 && headers.get_all(COOKIE).iter().count() > 1;
+    if joined {
+        let cookies: Vec<_> = headers.get_all(COOKIE).iter().collect();
+        let cookies = cookies.iter().map(|value| value.as_bytes());
+        put(
+            &mut out,
+            "cookie",
+            &cookies.collect::<Vec<_>>().join(&b"; "[..]),
+        );
+    }
     for (name, value) in headers {
         let dropped = hop_by_hop(name)
             || (*name != HOST && listed.iter().any(|listed| name == listed))
             || *name == CONTENT_LENGTH
             || (*name == HOST && authority.is_some())
             || *name == EXPECT
+            || (*name == COOKIE && joined)
             || is_withheld(name);
         if !dropped {
             put(&mut out, name.as_str(), value.as_bytes());
@@ -76,8 +91,32 @@ pub fn request(parts: &Request<()>, body: RequestBody, told: &[(String, String)]
 }
 
 /// Whether a function gets it from the gateway only.
-pub fn is_withheld(name: &HeaderName) -> bool {
-    *name == REQUEST_ID || name.as_str().starts_with(OWN_PREFIX)
+fn is_withheld(name: &HeaderName) -> bool {
+    *name == REQUEST_ID || is_own(name)
+}
+
+fn is_own(name: &HeaderName) -> bool {
+    name.as_str().starts_with(OWN_PREFIX)
+}
+
+/// Whether a trailer may have this name. What frames or routes a message, says who asks, or how to
+/// read the body, comes too late behind it, and would be taken for a header by who joins the two
+/// (RFC 9110, section 6.5.1).
+pub fn may_trail(name: &HeaderName) -> bool {
+    const EARLIER: [HeaderName; 11] = [
+        AUTHORIZATION,
+        CACHE_CONTROL,
+        CONTENT_ENCODING,
+        CONTENT_LENGTH,
+        CONTENT_RANGE,
+        CONTENT_TYPE,
+        COOKIE,
+        EXPECT,
+        HOST,
+        MAX_FORWARDS,
+        RANGE,
+    ];
+    !EARLIER.contains(name) && !hop_by_hop(name) && !is_withheld(name)
 }
 
 fn put(out: &mut BytesMut, name: &str, value: &[u8]) {
@@ -114,26 +153,6 @@ fn listed(headers: &HeaderMap) -> Vec<&str> {
         .collect()
 }
 
-/// Why a request is not for a function, if it is not: without one host nobody knows whom it is
-/// for (RFC 9112, section 3.2), and a tunnel is not what a function offers.
-pub fn unacceptable<T>(request: &Request<T>) -> Option<StatusCode> {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    // HTTP/2 says it in the target (RFC 9113, section 8.3.1).
-    let named = hosts == 1 || request.uri().authority().is_some();
-    let needed = match request.version() {
-        Version::HTTP_09 | Version::HTTP_10 => false,
-        Version::HTTP_11 => hosts == 0,
-        _ => !named,
-    };
-    if hosts > 1 || needed {
-        Some(StatusCode::BAD_REQUEST)
-    } else if request.method() == Method::CONNECT {
-        Some(StatusCode::NOT_IMPLEMENTED)
-    } else {
-        None
-    }
-}
-
 /// How large a head is on the wire, about: what the limit `request_head` counts.
 pub fn size<T>(request: &Request<T>) -> usize {
     let line = request.method().as_str().len() + request.uri().to_string().len() + 12;
@@ -146,7 +165,7 @@ pub fn size<T>(request: &Request<T>) -> usize {
 pub struct Head {
     /// Its status, from 200 up.
     pub status: StatusCode,
-    /// Its headers, without those for the next hop and those of the framing.
+    /// Its headers, without those for the next hop, those of the framing, and Embly's own.
     pub headers: HeaderMap,
     /// How the body is framed.
     pub framing: Framing,
@@ -229,11 +248,16 @@ fn head(code: u16, raw: &[httparse::Header<'_>], request_was_head: bool) -> Resu
     {
         headers.remove(name);
     }
-    for name in hop_by_hop_names(&headers) {
+    for name in not_to_be_passed(&headers) {
         headers.remove(name);
     }
-    let bodiless =
-        request_was_head || status == StatusCode::NO_CONTENT || status == StatusCode::NOT_MODIFIED;
+    // 205 has none either (RFC 9110, section 15.3.6), and not every client reads one.
+    let without = [
+        StatusCode::NO_CONTENT,
+        StatusCode::RESET_CONTENT,
+        StatusCode::NOT_MODIFIED,
+    ];
+    let bodiless = request_was_head || without.contains(&status);
     // hyper writes the framing; only the answer to a HEAD promises a length without a body.
     if !request_was_head || status == StatusCode::NO_CONTENT {
         headers.remove(CONTENT_LENGTH);
@@ -245,10 +269,10 @@ fn head(code: u16, raw: &[httparse::Header<'_>], request_was_head: bool) -> Resu
     })
 }
 
-fn hop_by_hop_names(headers: &HeaderMap) -> Vec<HeaderName> {
+fn not_to_be_passed(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .keys()
-        .filter(|name| hop_by_hop(name))
+        .filter(|name| hop_by_hop(name) || is_own(name))
         .cloned()
         .collect()
 }

@@ -12,6 +12,7 @@ pub mod head;
 mod policy;
 mod refuse;
 mod route;
+mod sound;
 mod websocket;
 
 use std::sync::Arc;

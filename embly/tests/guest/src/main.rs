@@ -37,6 +37,8 @@ fn main() -> Result<(), Error> {
         "pours" => http::run(web::pours),
         "trailers" => http::run(web::trailers),
         "shows" => embly::run(web::shows),
+        "reports" => embly::run(web::reports),
+        "says" => embly::run(web::says),
         "tells" => http::run(wasi::tells),
         "calls-services" => http::run(services::calls),
         "digs" => embly::run(services::digs),

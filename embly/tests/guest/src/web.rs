@@ -89,3 +89,22 @@ pub fn shows(mut conn: Conn) -> Result<(), Error> {
     conn.write_all(&request)?;
     Ok(())
 }
+
+/// Tells the log the bytes of the whole request, escaped; it has no more to say.
+pub fn reports(mut conn: Conn) -> Result<(), Error> {
+    let mut request = Vec::new();
+    conn.read_to_end(&mut request)?;
+    println!("{}", request.escape_ascii());
+    conn.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")?;
+    Ok(())
+}
+
+/// The body of the request, byte for byte, as the whole answer.
+pub fn says(mut conn: Conn) -> Result<(), Error> {
+    let mut request = Vec::new();
+    conn.read_to_end(&mut request)?;
+    let head = request.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let head = head.ok_or_else(|| Error::msg("a request without an end"))?;
+    conn.write_all(&request[head + 4..])?;
+    Ok(())
+}
