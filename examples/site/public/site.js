@@ -5,7 +5,7 @@ const add = (list, text) => {
 };
 
 const ticks = new EventSource("/ticks");
-ticks.onmessage = (event) => add("ticks", event.data);
+ticks.onmessage = (event) => add("ticks", `tick ${event.data}`);
 // It would connect again when the three have come.
 ticks.onerror = () => ticks.close();
 

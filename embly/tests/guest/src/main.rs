@@ -39,6 +39,7 @@ fn main() -> Result<(), Error> {
         "shows" => embly::run(web::shows),
         "reports" => embly::run(web::reports),
         "says" => embly::run(web::says),
+        "events" => http::run(web::events),
         "tells" => http::run(wasi::tells),
         "calls-services" => http::run(services::calls),
         "digs" => embly::run(services::digs),

@@ -108,3 +108,14 @@ pub fn says(mut conn: Conn) -> Result<(), Error> {
     conn.write_all(&request[head + 4..])?;
     Ok(())
 }
+
+/// Three events, each sent as it happens.
+pub async fn events(_: Request<Body>, mut w: ResponseWriter) -> Result<(), Error> {
+    w.header("content-type", "text/event-stream")?;
+    for n in 1..=3 {
+        write!(w, "data: {n}\n\n")?;
+        w.flush_response()?;
+        embly::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
