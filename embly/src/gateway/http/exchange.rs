@@ -2,7 +2,7 @@
 //! and sent on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -65,7 +65,10 @@ pub async fn handle(
     let reporter = at.switchboard.reporter();
     let admitted = policy.admit(client, &mut request, &request_id, reporter);
     match admitted.await {
-        Ok(user) => decision.tell(user),
+        Ok(user) => {
+            access.user(&user);
+            decision.tell(user);
+        }
         Err(response) => decision = Decision::Answer(response),
     }
     let answer = reply(&at, decision, client, request, request_id, access).await?;
@@ -259,6 +262,7 @@ pub async fn start(
         request_id: request_id.to_str().ok().map(Arc::from),
         queued,
         env: asked.route.as_ref().map(|route| Arc::clone(&route.env)),
+        told: Some(access.waits()),
     };
     let times = times(&function.limits);
     let exchange = gateway
@@ -313,6 +317,7 @@ async fn answer(
     let upload = Upload {
         most: body_limit,
         within: body,
+        taken: Arc::clone(&access.taken),
         slow: Arc::default(),
         _under_way: client.request(),
     };
@@ -371,6 +376,8 @@ struct Upload {
     most: u64,
     /// How long the client may send nothing of it.
     within: Option<Duration>,
+    /// What came of it.
+    taken: Arc<AtomicU64>,
     /// It was silent for longer.
     slow: Arc<AtomicBool>,
     _under_way: UnderWay,
@@ -414,6 +421,7 @@ impl Upload {
                     }
                 },
             };
+            self.taken.fetch_add(data.len() as u64, Ordering::Relaxed);
             let Some(rest) = left.checked_sub(data.len() as u64) else {
                 let ending = body_too_large(self.most);
                 return sink.stop(ending.reason, &ending.detail);
