@@ -111,13 +111,30 @@ impl Line {
     }
 }
 
+/// Answers "ok", and then works for more than 100 ms of CPU time, however busy the machine is: each
+/// turn needs the result of the one before, which takes a processor at least 4 cycles.
+const WORKS: &str = r#"(module
+  (import "embly" "_write" (func $write (param i32 i32 i32 i32) (result i32)))
+  (memory (export "memory") 1)
+  (data (i32.const 16) "HTTP/1.1 200 OK\0d\0acontent-length: 2\0d\0a\0d\0aok")
+  (func (export "_start") (local $n i64) (local $x i64)
+    (drop (call $write (i32.const 1) (i32.const 16) (i32.const 40) (i32.const 0)))
+    (loop $again
+      (local.set $x (i64.add (local.get $n)
+        (i64.mul (local.get $x) (i64.const 6364136223846793005))))
+      (local.set $n (i64.add (local.get $n) (i64.const 1)))
+      (br_if $again (i64.lt_u (local.get $n) (i64.const 200000000))))
+    (i64.store (i32.const 0) (local.get $x))))"#;
+
 fn project(access_log: &str, more: &str) -> Project {
     let keys = format!(
         "    port: 0\n    access_log: {access_log}\n    routes:\n      \
          - {{path: '/s/{{file...}}', files: {{root: ./public}}}}\n      \
+         - {{path: /works, function: works}}\n      \
          - {{path: /f, function: script}}\n{more}"
     );
     let project = Project::new()
+        .wat("works", WORKS)
         .guest_with("script", "    limits: {wall: 1s}")
         .gateway_with("web", &keys);
     project.write("public/some", "some text");
@@ -151,10 +168,10 @@ fn combined_lines_have_who_asked_what_and_what_became_of_it() {
     let project = project("logs/access.log", &private);
     let mut embly = Embly::run(&project);
     let at = embly.at("web");
-    let steps = format!("x-do: burn 150; {}\r\n", write(ANSWER));
+    let steps = format!("x-do: {}\r\n", write(ANSWER));
     let visit = format!("referer: http://a.test/b\r\nuser-agent: some agent\r\n{steps}");
     let body = format!("content-length: 5\r\n{visit}");
-    let answer = request(at, asking("POST", "/f?a=b", &body) + "hello");
+    let answer = request(at, asking("POST", "/works?a=b", &body) + "hello");
     assert_eq!(answer.text(), "ok");
     assert_eq!(get(at, "/s/some").text(), "some text");
     assert_eq!(get(at, "/nothing").status, 404);
@@ -182,15 +199,15 @@ fn combined_lines_have_who_asked_what_and_what_became_of_it() {
             .find(|line| line.request == format!("{request} HTTP/1.1") && line.status == status);
         found.unwrap_or_else(|| panic!("{request} {status}"))
     };
-    let function = of("POST /f?a=b", "200");
-    assert!(function.is("200", "2", "script", "-"));
+    let function = of("POST /works?a=b", "200");
+    assert!(function.is("200", "2", "works", "-"));
     assert_eq!(function.user, "-");
     assert_eq!(function.referer, "http://a.test/b");
     assert_eq!(function.agent, "some agent");
     assert_eq!(function.number("bytes_in"), 5);
     assert!(function.number("cpu_us") >= 100_000);
-    assert!(function.number("run_us") >= 150_000);
-    assert!(function.number("total_us") >= 150_000);
+    assert!(function.number("run_us") >= 100_000);
+    assert!(function.number("total_us") > 0);
     assert!(function.number("queue_us") == 0 && function.number("start_us") > 0);
     assert!(reused() || function.number("memory_bytes") > 64 * 1024);
     let started = embly.event("invocation_started", |_| true);
@@ -224,7 +241,10 @@ fn combined_lines_have_who_asked_what_and_what_became_of_it() {
         fs::metadata(&file).unwrap().permissions().mode() & 0o777,
         0o600
     );
+    // What was said last is there when the master has gone.
+    get(at, "/s/some");
     embly.stops_with_nothing_left();
+    assert_eq!(fs::read_to_string(&file).unwrap().lines().count(), 10);
 }
 
 #[test]
@@ -367,24 +387,35 @@ fn gateways_share_a_file_of_json_lines_without_secrets() {
 fn the_line_of_a_request_waits_for_the_end_of_its_invocation() {
     for isolation in ["invocation", "function"] {
         let keys = format!("    isolation: {isolation}");
-        let project = Project::new().guest_with("script", &keys).http("script");
+        let project = Project::new()
+            .guest_with("script", &keys)
+            .wat_with("works", WORKS, &keys)
+            .http("script")
+            .http("works");
         let embly = Embly::run(&project);
-        let steps = script(&format!("{}; burn 150; sleep 1000", write(ANSWER)));
+        let steps = script(&format!("{}; sleep 2000", write(ANSWER)));
         assert_eq!(request(embly.at("script"), steps).text(), "ok");
-        let access = embly.event("access", |_| true);
-        let number = |name: &str| access[name].as_u64().unwrap();
-        assert!(number("cpu_us") >= 100_000, "{access}");
-        assert!(number("run_us") >= 1_150_000, "{access}");
-        assert!(number("total_us") < number("run_us"), "{access}");
-        assert!(
-            number("start_us") > 0 && number("queue_us") == 0,
-            "{access}"
-        );
-        assert_eq!(number("bytes_in"), 0);
-        assert!(isolation == "function" || number("memory_bytes") > 64 * 1024);
-        let ending = embly.ending("script");
-        for name in ["queue_us", "start_us", "run_us", "cpu_us", "memory_bytes"] {
-            assert_eq!(access[name], ending[name], "{name}");
+        assert_eq!(get(embly.at("works"), "/").text(), "ok");
+        for function in ["script", "works"] {
+            let access = embly.event("access", |access| access["function"] == function);
+            let number = |name: &str| access[name].as_u64().unwrap();
+            match function {
+                "works" => assert!(number("cpu_us") >= 100_000, "{access}"),
+                _ => {
+                    assert!(number("run_us") >= 2_000_000, "{access}");
+                    assert!(number("total_us") < number("run_us"), "{access}");
+                }
+            }
+            assert!(
+                number("start_us") > 0 && number("queue_us") == 0,
+                "{access}"
+            );
+            assert_eq!(number("bytes_in"), 0);
+            assert!(isolation == "function" || number("memory_bytes") > 64 * 1024);
+            let ending = embly.ending(function);
+            for name in ["queue_us", "start_us", "run_us", "cpu_us", "memory_bytes"] {
+                assert_eq!(access[name], ending[name], "{name}");
+            }
         }
     }
 }
