@@ -205,6 +205,7 @@ gateways:
         routes: Vec::new(),
         websocket: None,
         timeouts: config::Timeouts::default(),
+        access_log: None,
         policy: config::Policy::default(),
     };
     assert_eq!(project.gateways, [gateway]);

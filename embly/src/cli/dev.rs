@@ -109,6 +109,7 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
             asked = signals.next() => match asked {
                 Asked::Stop => break,
                 Asked::Reload => {
+                    dev.master.reopen_logs();
                     let file = dev.project.file.clone();
                     if dev.changed(&mut signals, &[file]).await.is_err() {
                         break;

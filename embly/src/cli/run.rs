@@ -79,6 +79,8 @@ async fn serve_until_stopped(
         Err(exit) => return exit,
     };
     while signals.next().await == Asked::Reload {
+        // Whatever becomes of the project: they may have been moved away.
+        master.reopen_logs();
         if reload(&master, &mut signals, &project, options, reporter).await == Err(Stopped) {
             break;
         }

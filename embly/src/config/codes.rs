@@ -212,6 +212,10 @@ codes! {
     SOCKET_PORT "E187" "a `port` where there is none"
         "A Unix socket and a socket of systemd have no port of the project file, so the key would have no \
          effect."
+    ACCESS_LOG "E188" "an access log that cannot be kept there"
+        "`access_log` is a file in the state folder, `access.log` for example, or a map with its `path` \
+         and a `format`: `combined` or `json`. It is no file of a store or of Embly itself. Gateways may \
+         write one file together, all in the same format."
     ROUTE_PATH "E190" "not a path of a route"
         "A path begins with `/`. A segment is text, or `{name}` for anything that is not empty; \
          `{name...}` at the end is all that follows, also nothing. Percent-encoding is compared \

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::Range;
 
+use super::access_log::{self, Files};
 use super::codes;
 use super::fields::{Field, Fields};
 use super::function::World;
@@ -20,7 +21,11 @@ const BIND: Bind = Bind::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
 /// Places that gateways took so far, by port, or by what has none.
 #[derive(Default)]
-pub(super) struct Taken(HashMap<Key, Vec<Place>>);
+pub(super) struct Taken {
+    places: HashMap<Key, Vec<Place>>,
+    /// Files of the state folder.
+    pub files: Files,
+}
 
 #[derive(PartialEq, Eq, Hash)]
 enum Key {
@@ -117,6 +122,7 @@ pub(super) fn read(
     let tls = tls.map(|field| transport::tls(field, world.root, problems));
     let (proxies, proxy_protocol) = transport::proxies(fields, kind, problems);
     let timeouts = timeouts::read(fields, kind, world, problems);
+    let access_log = access_log::read(fields, kind, &mut taken.files, problems);
     let field = fields.get("port").or_else(|| fields.get("bind"));
     if let (Some(bind), Some(port), Some(kind), Some(field)) = (&bind, port, kind, field) {
         let place = Place {
@@ -152,6 +158,7 @@ pub(super) fn read(
         routes: routes.unwrap_or_default(),
         websocket,
         timeouts,
+        access_log,
         policy,
     })
 }
@@ -217,7 +224,7 @@ impl Taken {
             Bind::Ip(_) => Key::Port(port),
             other => Key::Without(other.clone()),
         };
-        let others = self.0.entry(key).or_default();
+        let others = self.places.entry(key).or_default();
         let near = |other: &&Place| place.clashes(other) && !place.shares(other);
         match others.iter().find(near) {
             // At one socket, and for the same requests.

@@ -3,11 +3,12 @@
 //! [`find`] looks for the file, [`load`] makes a [`Project`] of it or says all that is
 //! wrong with it. On the way: `read` (text), `yaml` (a `tree` in which everything knows its
 //! place), `fields` (the keys that `schema` knows), then `function` and `gateway` with
-//! `route` with `policy` and `websocket`, `transport`, `timeouts`, `cron`, `environment`, `secret`, `limit`, `allow`,
+//! `route` with `policy` and `websocket`, `transport`, `timeouts`, `access_log`, `cron`, `environment`, `secret`, `limit`, `allow`,
 //! `http`, `tcp`, `store`, `paths` (values). What
 //! is wrong goes to [`Problems`] and the rest is read on; `codes` is the table of all that can be
 //! wrong.
 
+mod access_log;
 mod allow;
 mod codes;
 mod cron;
@@ -48,6 +49,7 @@ use std::time::Duration;
 
 use ipnet::IpNet;
 
+pub use access_log::AccessLog;
 pub use codes::{ALL as CODES, Code};
 pub use dotenv::{DOTENV, dotenv};
 pub use environment::{Environment, Secrets};
@@ -194,6 +196,8 @@ pub struct Gateway {
     pub websocket: Option<Websocket>,
     /// How long clients are waited for.
     pub timeouts: Timeouts,
+    /// Where its access lines go as well.
+    pub access_log: Option<AccessLog>,
     /// What is done to requests that no route takes, and to their answers.
     pub policy: Policy,
 }

@@ -117,6 +117,7 @@ fn sections(
     let known = (all_named && project.get("functions").is_some()).then_some(known.as_slice());
     let mut names = Names::default();
     let mut taken = Taken::default();
+    taken.files.stores = stores.iter().map(|store| store.path.clone()).collect();
     let items = project.get("gateways").map(|field| field.list(problems));
     for item in items.unwrap_or_default() {
         let section = match cron::is(item) {

@@ -256,6 +256,11 @@ pub(super) static GATEWAY: Section = Section {
             "timeouts: {head: 30s, body: 60s}",
             &["timeout", "deadlines"],
         ),
+        optional(
+            "access_log",
+            "access_log: access.log",
+            &["log", "logs", "logging", "access"],
+        ),
         policy::IP,
         policy::RATE,
         policy::CORS,
@@ -263,6 +268,14 @@ pub(super) static GATEWAY: Section = Section {
         policy::BEFORE,
         policy::COMPRESS,
         policy::HEADERS,
+    ],
+};
+
+pub(super) static ACCESS_LOG: Section = Section {
+    what: "`access_log`",
+    keys: &[
+        required("path", "path: access.log", &["file", "name", "to"]),
+        optional("format", "format: combined", &["type", "kind", "style"]),
     ],
 };
 
@@ -561,6 +574,7 @@ static ALL: &[(&Section, &str)] = &[
     (&GATEWAY, "an item of `gateways`"),
     (&CRON, "a gateway of type cron"),
     (&TLS, "the `tls` of a gateway"),
+    (&ACCESS_LOG, "the `access_log` of a gateway"),
     (&TIMEOUTS, "the `timeouts` of a gateway"),
     (&ROUTE, "an item of `routes`, in a gateway"),
     (&REDIRECT, "the `redirect` of a route"),

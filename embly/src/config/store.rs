@@ -85,7 +85,10 @@ fn store(
     };
     let kind = kind?;
     let (path, span) = match fields.get("path") {
-        Some(field) => (path(field, problems)?, field.span()),
+        Some(field) => {
+            let path = in_state((field, field.key.example), &codes::STORE_PATH, problems)?;
+            (path, field.span())
+        }
         None => (
             PathBuf::from(format!(
                 "{name}.{}",
@@ -145,8 +148,12 @@ fn size(fields: &Fields<'_>, default: u64, problems: &mut Problems) -> Option<Op
     None
 }
 
-/// A file below the state folder.
-fn path(field: Field<'_>, problems: &mut Problems) -> Option<PathBuf> {
+/// A file below the state folder, such as the example.
+pub(super) fn in_state(
+    (field, example): (Field<'_>, &str),
+    code: &'static codes::Code,
+    problems: &mut Problems,
+) -> Option<PathBuf> {
     let text = field.text(problems)?;
     let parts = Path::new(text)
         .components()
@@ -156,14 +163,13 @@ fn path(field: Field<'_>, problems: &mut Problems) -> Option<PathBuf> {
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
     let why = if !inside || path.as_os_str().is_empty() || text.ends_with('/') {
-        Some(format!("write `{}`, without `..`", field.key.example))
+        Some(format!("write `{example}`, without `..`"))
     } else {
         taken(&path).map(|why| format!("{why}: write another name"))
     };
     if let Some(help) = why {
         let message = format!("{} is not a file in the state folder", quote(text));
-        let problem = Problem::new(&codes::STORE_PATH, field.span(), message);
-        problems.push(problem.help(help));
+        problems.push(Problem::new(code, field.span(), message).help(help));
         return None;
     }
     Some(path)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::http::{Files, Limiter, Policy};
 use crate::config;
+use crate::report::AccessLog;
 use crate::routes::{HostPattern, Table};
 
 /// What takes the requests, or connections, of a gateway.
@@ -20,6 +21,8 @@ pub struct Behind {
     pub function: Option<Arc<str>>,
     /// How that function takes WebSockets, if it takes nothing else.
     pub websocket: Option<Arc<config::Websocket>>,
+    /// Where its access lines go as well.
+    pub access_log: Option<AccessLog>,
     /// How long clients are waited for.
     pub timeouts: config::Timeouts,
     /// What is done to requests that no route takes.
@@ -73,7 +76,10 @@ impl Behind {
     ///
     /// # Errors
     /// See [`FilesError`].
-    pub fn new(gateway: &config::Gateway) -> Result<Self, FilesError> {
+    pub fn new(
+        gateway: &config::Gateway,
+        access_log: Option<AccessLog>,
+    ) -> Result<Self, FilesError> {
         let mut routes = Table::default();
         let policy = Policy::new(&gateway.policy);
         let mut limiters = limiter(String::new(), &policy);
@@ -109,6 +115,7 @@ impl Behind {
             routes,
             function: gateway.function.as_deref().map(Arc::from),
             websocket: gateway.websocket.clone().map(Arc::new),
+            access_log,
             timeouts: gateway.timeouts,
             policy,
             limiters,

@@ -23,7 +23,7 @@ use crate::gateway::{
     TransportError,
 };
 use crate::pool::{Function, Processes, Start};
-use crate::report::{Event, Left, Reporter};
+use crate::report::{AccessLog, Appender, Event, Left, Reporter};
 use crate::secrets::Secrets;
 use crate::service::{ConfigureError, Services};
 use crate::supervisor::Supervisor;
@@ -94,6 +94,16 @@ pub enum ServeError {
     /// The folder of a route cannot be read.
     #[error(transparent)]
     Files(#[from] FilesError),
+    /// An access log cannot be written.
+    #[error("gateway `{gateway}`: cannot write the `access_log` `{}`: {source}", path.display())]
+    AccessLog {
+        /// Its name.
+        gateway: String,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// A gateway has no certificate.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -113,6 +123,8 @@ pub struct Master {
     supervisor: Supervisor,
     crons: Crons,
     reporter: Reporter,
+    /// Files of access lines.
+    logs: Appender,
     open: Mutex<BTreeMap<Socket, Open>>,
     bind: BindOverride,
     dev: bool,
@@ -218,6 +230,7 @@ impl Master {
             crons: Crons::new(Arc::clone(&switchboard)),
             switchboard,
             services,
+            logs: Appender::new(reporter.clone()),
             reporter,
             open: Mutex::default(),
             bind: options.bind,
@@ -272,7 +285,10 @@ impl Master {
         }
         let mut listeners = Vec::new();
         for (socket, gateways) in sockets {
-            let behind = gateways.iter().map(|gateway| Behind::new(gateway));
+            let behind = |gateway: &&config::Gateway| -> Result<Behind, ServeError> {
+                Ok(Behind::new(gateway, self.access_log(gateway)?)?)
+            };
+            let behind = gateways.iter().map(behind);
             let behind = behind.collect::<Result<Vec<_>, _>>()?;
             let (transport, told) = Transport::new(&gateways, self.authority.as_deref())?;
             let first = gateways[0];
@@ -343,6 +359,28 @@ impl Master {
             open.closing.send_replace(true);
         }
         Ok(())
+    }
+
+    /// Where the access lines of a gateway go, if not only to who runs the master.
+    fn access_log(&self, gateway: &config::Gateway) -> Result<Option<AccessLog>, ServeError> {
+        let Some(log) = &gateway.access_log else {
+            return Ok(None);
+        };
+        let state = self.services.state().map_err(ConfigureError::from)?;
+        let path = state.path(&log.path);
+        let lines = self.logs.open(&path);
+        let lines = lines.map_err(|source| ServeError::AccessLog {
+            gateway: gateway.name.clone(),
+            path,
+            source,
+        })?;
+        let format = log.format;
+        Ok(Some(AccessLog { lines, format }))
+    }
+
+    /// Opens access logs anew, which may have been moved away.
+    pub fn reopen_logs(&self) {
+        self.logs.reopen();
     }
 
     /// Where cron gateways keep what they have done, if one of them does.
@@ -473,6 +511,7 @@ impl Master {
         let _ = timeout(REAP_WITHIN, self.switchboard.idle()).await;
         self.switchboard.functions().keep_only(&HashSet::new());
         let _ = timeout(REAP_WITHIN, self.switchboard.processes().reaper.none_left()).await;
+        self.logs.finish();
         self.switchboard.left()
     }
 }

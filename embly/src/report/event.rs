@@ -51,6 +51,8 @@ pub struct Access<'a> {
     pub status: u16,
     /// Bytes of the response's body.
     pub bytes: u64,
+    /// Bytes of the request's body that were taken.
+    pub bytes_in: u64,
     /// From the request's head to the end of the response, in microseconds.
     pub total_us: u64,
     /// The function.
@@ -63,6 +65,24 @@ pub struct Access<'a> {
     /// Why it was not the function's own answer, or not all of it.
     #[serde(serialize_with = "show_option_reason")]
     pub reason: Option<Reason>,
+    /// What the invocation has used.
+    #[serde(flatten)]
+    pub used: Option<Used>,
+}
+
+/// What an invocation has used by its end. Times are microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Used {
+    /// In the queue.
+    pub queue_us: u64,
+    /// Until it began.
+    pub start_us: u64,
+    /// From there to its end.
+    pub run_us: u64,
+    /// CPU time.
+    pub cpu_us: u64,
+    /// The most that its process had resident; 0 where that serves others.
+    pub memory_bytes: u64,
 }
 
 /// Something that happened.

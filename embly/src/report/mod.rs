@@ -3,6 +3,8 @@
 //! One thread writes. Whoever reports never waits for a slow terminal or pipe: what does not
 //! fit in the queue is dropped and counted.
 
+mod access_log;
+mod appender;
 mod event;
 mod often;
 mod text;
@@ -14,7 +16,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-pub use event::{Access, BuildState, Event, Left, Level, describe};
+pub use access_log::{AccessLog, LineFormat, Visit};
+pub use appender::{Appender, Lines};
+pub use event::{Access, BuildState, Event, Left, Level, Used, describe};
 pub use often::Often;
 pub use text::elapsed;
 
@@ -102,14 +106,14 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn add(&self, line: &Line) {
+    fn add(&self, bytes: usize) {
         self.lines.fetch_add(1, Ordering::Relaxed);
-        self.bytes.fetch_add(line.bytes(), Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    fn take(&self, line: &Line) {
+    fn take(&self, bytes: usize) {
         self.lines.fetch_sub(1, Ordering::Relaxed);
-        self.bytes.fetch_sub(line.bytes(), Ordering::Relaxed);
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Whether so many lines, and bytes in proportion, wait already.
@@ -260,8 +264,8 @@ impl Reporter {
             dropped.fetch_add(1, Ordering::Relaxed);
             return;
         }
-        let send = |line| {
-            waiting.add(&line);
+        let send = |line: Line| {
+            waiting.add(line.bytes());
             // The writer lives until the last sender is gone.
             let _ = sender.send(line);
         };
@@ -319,7 +323,7 @@ fn write(inbox: &Receiver<Line>, waiting: &Waiting) {
             Ok(line) => {
                 let rest = std::iter::from_fn(|| inbox.try_recv().ok());
                 let lines = std::iter::once(line).chain(rest);
-                let shown = screen.show(lines.inspect(|line| waiting.take(line)));
+                let shown = screen.show(lines.inspect(|line| waiting.take(line.bytes())));
                 thread::sleep(PAUSE);
                 shown
             }

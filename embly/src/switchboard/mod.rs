@@ -36,7 +36,7 @@ pub use clock::Times;
 use driver::{Driver, Order};
 pub use exchange::{Exchange, Source};
 use record::Record;
-pub use record::{Finished, Origin};
+pub use record::{Finished, Origin, Told};
 use room::{InUse, Room};
 pub use stream::{Ended, Inbox, Sink, StreamEvent};
 use stream::{Ends, Port};

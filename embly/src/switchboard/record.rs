@@ -1,15 +1,25 @@
 //! What is known of one invocation, and its report at the end.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use protos::{Address, Ending, Reason};
 
-use crate::report::{Event, Reporter};
+use crate::report::{Event, Reporter, Used};
 use crate::secrets::Handed;
 
+/// Is told what an invocation has used, when it is over.
+pub struct Told(pub Box<dyn FnOnce(Used) + Send + Sync>);
+
+impl fmt::Debug for Told {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Told")
+    }
+}
+
 /// What started an invocation.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Origin {
     /// The gateway, where it was one.
     pub gateway: Option<Arc<str>>,
@@ -19,6 +29,8 @@ pub struct Origin {
     pub queued: Duration,
     /// Variables of its route, on top of the function's own: `KEY=value`.
     pub env: Option<Arc<[String]>>,
+    /// Who wants to know what it has used.
+    pub told: Option<Told>,
 }
 
 /// Times and amounts of one invocation.
@@ -102,23 +114,33 @@ impl Drop for Finished {
             bytes_in,
             bytes_out,
             secrets: _,
-        } = &self.record;
+        } = &mut self.record;
         let started = started.unwrap_or(self.finished);
+        let used = Used {
+            queue_us: micros(origin.queued),
+            start_us: micros(started.duration_since(*created)),
+            run_us: micros(self.finished.duration_since(started)),
+            cpu_us: micros(*cpu),
+            memory_bytes: *memory,
+        };
         self.reporter.event(&Event::InvocationEnded {
             address: *address,
             function,
             reason: self.ending.reason,
             code: self.ending.code,
             detail: &self.ending.detail,
-            queue_us: micros(origin.queued),
-            start_us: micros(started.duration_since(*created)),
-            run_us: micros(self.finished.duration_since(started)),
-            cpu_us: micros(*cpu),
-            memory_bytes: *memory,
+            queue_us: used.queue_us,
+            start_us: used.start_us,
+            run_us: used.run_us,
+            cpu_us: used.cpu_us,
+            memory_bytes: used.memory_bytes,
             bytes_in: *bytes_in,
             bytes_out: *bytes_out,
             request_id: origin.request_id.as_deref(),
         });
+        if let Some(Told(told)) = origin.told.take() {
+            told(used);
+        }
     }
 }
 

@@ -42,7 +42,7 @@ pub async fn ask(
     request_id: &HeaderValue,
     mut access: Access,
 ) -> Result<Verdict, NoAnswer> {
-    let whose = std::mem::replace(&mut access.function, Arc::clone(&asked.name));
+    access.function = Arc::clone(&asked.name);
     let mut question = Request::new(Empty::<Bytes>::new());
     *question.method_mut() = request.method().clone();
     *question.uri_mut() = request.uri().clone();
@@ -66,8 +66,7 @@ pub async fn ask(
     }
     answer::pass_over(answered.source);
     replace(request.headers_mut(), &answered.head.headers);
-    access.function = whose;
-    access.address = None;
+    access.passed();
     Ok(Verdict::GoOn(Box::new(access)))
 }
 

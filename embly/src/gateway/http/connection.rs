@@ -104,6 +104,14 @@ impl Client {
         }
     }
 
+    /// Its address, or what stands for one.
+    pub fn host(&self) -> String {
+        match self.peer {
+            Peer::Unix => self.peer.to_string(),
+            Peer::Ip(_) => self.asker.ip.to_string(),
+        }
+    }
+
     /// Returns when the client has reset the connection. One that only ended its own side is
     /// still answered, and shows at the next write if it has gone.
     pub async fn reset(&self) {

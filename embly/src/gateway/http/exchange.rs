@@ -2,7 +2,7 @@
 //! and sent on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -72,6 +72,7 @@ pub async fn handle(
     let admitted = policy.admit(client, &mut request, &request_id, reporter);
     let answer = match (admitted.await, before) {
         (Ok(user), Some(mut asked)) => {
+            access.user(&user);
             asked.user.clone_from(&user);
             decision.tell(user);
             let to = (&at, &asked, client);
@@ -84,7 +85,10 @@ pub async fn handle(
         }
         (admitted, _) => {
             match admitted {
-                Ok(user) => decision.tell(user),
+                Ok(user) => {
+                    access.user(&user);
+                    decision.tell(user);
+                }
                 Err(response) => decision = Decision::Answer(response),
             }
             reply(&at, decision, client, request, request_id, access).await?
@@ -312,6 +316,7 @@ pub async fn start<B: hyper::body::Body>(
         request_id: request_id.to_str().ok().map(Arc::from),
         queued,
         env: asked.env(),
+        told: Some(access.waits()),
     };
     let times = times(&function.limits);
     let exchange = gateway
@@ -370,6 +375,7 @@ where
     let upload = Upload {
         most: body_limit,
         within: body,
+        taken: Arc::clone(&access.taken),
         slow: Arc::default(),
         _under_way: client.request(),
     };
@@ -436,6 +442,8 @@ struct Upload {
     most: u64,
     /// How long the client may send nothing of it.
     within: Option<Duration>,
+    /// What came of it.
+    taken: Arc<AtomicU64>,
     /// It was silent for longer.
     slow: Arc<AtomicBool>,
     _under_way: UnderWay,
@@ -485,6 +493,7 @@ impl Upload {
                     }
                 },
             };
+            self.taken.fetch_add(data.len() as u64, Ordering::Relaxed);
             let Some(rest) = left.checked_sub(data.len() as u64) else {
                 let ending = body_too_large(self.most);
                 return sink.stop(ending.reason, &ending.detail);

@@ -71,7 +71,9 @@ pub async fn talk(
         .max_frame_size(Some(most));
     let socket = WebSocketStream::from_raw_socket(stream, Role::Server, Some(config)).await;
     let (writer, reader) = socket.split();
-    let upload = tokio::spawn(upload(reader, sink, opening, Arc::clone(&shared)));
+    let taken = Arc::clone(&access.taken);
+    let upload = upload(reader, sink, opening, Arc::clone(&shared), taken);
+    let upload = tokio::spawn(upload);
     let talk = Talk {
         writer,
         source,
@@ -127,9 +129,10 @@ async fn upload(
     mut sink: Sink,
     opening: Bytes,
     shared: Arc<Shared>,
+    taken: Arc<AtomicU64>,
 ) -> Uploaded {
     let said = tokio::select! {
-        said = forward(&mut reader, &mut sink, opening, &shared) => said.unwrap_or(Said::Unread),
+        said = forward(&mut reader, &mut sink, opening, (&shared, &taken)) => said.unwrap_or(Said::Unread),
         () = shared.enough.notified() => Said::Gone,
     };
     (reader, sink, said)
@@ -140,7 +143,7 @@ async fn forward(
     reader: &mut SplitStream<Socket>,
     sink: &mut Sink,
     opening: Bytes,
-    shared: &Shared,
+    (shared, taken): (&Shared, &AtomicU64),
 ) -> Result<Said, Ended> {
     send(sink, frame::OPEN, opening).await?;
     loop {
@@ -162,6 +165,7 @@ async fn forward(
             Some(Err(error)) => return Ok(Said::Nonsense(error)),
         };
         if let Some((kind, payload)) = frame::parts(message) {
+            taken.fetch_add(payload.len() as u64, Ordering::Relaxed);
             shared.held_back.store(true, Ordering::Relaxed);
             send(sink, kind, payload).await?;
         }

@@ -1,0 +1,91 @@
+//! `access_log` of a gateway: a file for its access lines.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::path::PathBuf;
+
+use super::fields::{Field, Fields};
+use super::problem::{Problem, Problems};
+use super::tree::Value;
+use super::{GatewayKind, codes, schema, store};
+use crate::report::LineFormat;
+
+const FORMATS: [&str; 2] = ["combined", "json"];
+
+/// Where the access lines of a gateway go as well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLog {
+    /// The file, relative to the state folder.
+    pub path: PathBuf,
+    /// How they look there.
+    pub format: LineFormat,
+}
+
+/// Files of the state folder that are somebody's.
+#[derive(Debug, Default)]
+pub(super) struct Files {
+    /// Those of stores.
+    pub stores: Vec<PathBuf>,
+    /// Those of gateways, and how their lines look.
+    logs: HashMap<PathBuf, (LineFormat, Range<usize>)>,
+}
+
+/// Reads the key; `None` if it is not there, or wrong and reported.
+pub(super) fn read(
+    fields: &Fields<'_>,
+    kind: Option<GatewayKind>,
+    files: &mut Files,
+    problems: &mut Problems,
+) -> Option<AccessLog> {
+    let field = fields.get("access_log")?;
+    if kind == Some(GatewayKind::Tcp) {
+        let message = "`access_log` has no effect on a gateway of type tcp";
+        let span = field.entry.key_span.clone();
+        let problem = Problem::new(&codes::HTTP_ONLY, span, message);
+        problems.push(problem.help("remove it, or write `type: http`"));
+    }
+    let (path, format) = match &field.entry.value.value {
+        Value::Map(_) => {
+            let fields = Fields::read(&field.entry.value, &schema::ACCESS_LOG, problems)?;
+            let format = match fields.get("format") {
+                Some(field) => {
+                    store::one_of(field, &FORMATS, &codes::ACCESS_LOG, problems).map(format)
+                }
+                None => Some(LineFormat::Combined),
+            };
+            (fields.get("path")?, format)
+        }
+        _ => (field, Some(LineFormat::Combined)),
+    };
+    let span = path.span();
+    let path = path_of(path, problems)?;
+    let format = format?;
+    if files.stores.contains(&path) {
+        let message = format!("a store is kept in `{}`", path.display());
+        let problem = Problem::new(&codes::ACCESS_LOG, span.clone(), message);
+        problems.push(problem.help("write another path"));
+        return None;
+    }
+    let first = files.logs.entry(path.clone());
+    let (other, first) = first.or_insert_with(|| (format, span.clone()));
+    if *other != format {
+        let message = format!("two gateways write `{}` in two formats", path.display());
+        let problem = Problem::new(&codes::ACCESS_LOG, span, message);
+        let problem = problem.related(first.clone(), "the other one");
+        problems.push(problem.help("write the same `format` in both, or another `path`"));
+        return None;
+    }
+    Some(AccessLog { path, format })
+}
+
+fn format(name: &str) -> LineFormat {
+    match name {
+        "json" => LineFormat::Json,
+        _ => LineFormat::Combined,
+    }
+}
+
+fn path_of(field: Field<'_>, problems: &mut Problems) -> Option<PathBuf> {
+    let example = "access.log";
+    store::in_state((field, example), &codes::ACCESS_LOG, problems)
+}

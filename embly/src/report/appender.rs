@@ -1,0 +1,271 @@
+//! Files that lines are appended to, by one thread: whoever has a line never waits for a disk.
+
+use std::collections::HashMap;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{self, JoinHandle};
+
+use super::{Often, PAUSE, QUEUE, Reporter, WRITE, Waiting};
+
+/// The files, and the thread that writes them. Clones share both.
+#[derive(Debug, Clone)]
+pub struct Appender {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    reporter: Reporter,
+    orders: Mutex<Option<Sender<Order>>>,
+    /// Started with the first file.
+    writer: Mutex<Option<JoinHandle<()>>>,
+    files: Mutex<Vec<Arc<PathBuf>>>,
+    waiting: Arc<Waiting>,
+    dropped: Arc<AtomicU64>,
+}
+
+#[derive(Debug)]
+enum Order {
+    /// From now on the lines for this path go here.
+    Open(Arc<PathBuf>, File),
+    Line(Arc<PathBuf>, String),
+}
+
+/// A file that lines can be appended to.
+#[derive(Debug, Clone)]
+pub struct Lines {
+    path: Arc<PathBuf>,
+    shared: Arc<Shared>,
+}
+
+impl Appender {
+    /// No files yet.
+    pub fn new(reporter: Reporter) -> Self {
+        Self {
+            shared: Arc::new(Shared {
+                reporter,
+                orders: Mutex::default(),
+                writer: Mutex::default(),
+                files: Mutex::default(),
+                waiting: Arc::default(),
+                dropped: Arc::default(),
+            }),
+        }
+    }
+
+    /// A file, which is made where it is not there, private to this user.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(&self, path: &Path) -> io::Result<Lines> {
+        let shared = &self.shared;
+        let mut files = lock(&shared.files);
+        let known = files.iter().find(|known| known.as_path() == path);
+        let path = match known {
+            Some(path) => Arc::clone(path),
+            None => {
+                let file = open(path)?;
+                self.start()?;
+                let path = Arc::new(path.to_owned());
+                shared.order(Order::Open(Arc::clone(&path), file));
+                files.push(Arc::clone(&path));
+                path
+            }
+        };
+        Ok(Lines {
+            path,
+            shared: Arc::clone(shared),
+        })
+    }
+
+    /// Opens all files anew: they may have been moved away. One that cannot be opened goes on as it is.
+    pub fn reopen(&self) {
+        for path in &*lock(&self.shared.files) {
+            match open(path) {
+                Ok(file) => self.shared.order(Order::Open(Arc::clone(path), file)),
+                Err(error) => self.shared.reporter.warn(format!(
+                    "cannot open the `access_log` `{}` anew: {error}; lines go where they went before",
+                    path.display()
+                )),
+            }
+        }
+    }
+
+    /// Waits until everything is written. Lines that come afterwards are lost.
+    pub fn finish(&self) {
+        lock(&self.shared.orders).take();
+        let writer = lock(&self.shared.writer).take();
+        if let Some(writer) = writer {
+            // It ends as its queue does; a panic in it was printed already.
+            let _ = writer.join();
+        }
+    }
+
+    fn start(&self) -> io::Result<()> {
+        let mut orders = lock(&self.shared.orders);
+        if orders.is_some() {
+            return Ok(());
+        }
+        let (sender, inbox) = mpsc::channel();
+        let mut writing = Writing {
+            reporter: self.shared.reporter.clone(),
+            waiting: Arc::clone(&self.shared.waiting),
+            dropped: Arc::clone(&self.shared.dropped),
+            files: HashMap::new(),
+        };
+        let writer = thread::Builder::new()
+            .name("access-log".to_owned())
+            .spawn(move || {
+                // Otherwise it may be woken at the end of each process, only to wake another thread.
+                let _ = embly_wrapper::process::block_child_signals();
+                writing.run(&inbox);
+            })?;
+        *orders = Some(sender);
+        *lock(&self.shared.writer) = Some(writer);
+        Ok(())
+    }
+}
+
+impl Shared {
+    fn order(&self, order: Order) {
+        if let Some(sender) = &*lock(&self.orders) {
+            // The writer lives until the last sender is gone.
+            let _ = sender.send(order);
+        }
+    }
+}
+
+impl Lines {
+    /// Appends a line, without its end, if there is room for it.
+    pub fn append(&self, line: String) {
+        let shared = &*self.shared;
+        if shared.waiting.is_full(QUEUE) {
+            shared.dropped.fetch_add(1, Ordering::Relaxed);
+            return;
+        }
+        shared.waiting.add(line.len());
+        shared.order(Order::Line(Arc::clone(&self.path), line));
+    }
+}
+
+/// Makes the folders of the file as well. What is there and is no file is refused, and not waited for.
+fn open(path: &Path) -> io::Result<File> {
+    if let Some(folder) = path.parent() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)?;
+    }
+    let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOFOLLOW;
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    Ok(file)
+}
+
+/// The thread.
+struct Writing {
+    reporter: Reporter,
+    waiting: Arc<Waiting>,
+    dropped: Arc<AtomicU64>,
+    files: HashMap<Arc<PathBuf>, Out>,
+}
+
+struct Out {
+    file: File,
+    text: String,
+    /// A write has failed, perhaps in the middle of a line.
+    broken: bool,
+    said: Often,
+}
+
+impl Writing {
+    fn run(&mut self, inbox: &Receiver<Order>) {
+        while let Ok(first) = inbox.recv() {
+            let rest = std::iter::from_fn(|| inbox.try_recv().ok());
+            for order in std::iter::once(first).chain(rest) {
+                self.obey(order);
+            }
+            for (path, out) in &mut self.files {
+                out.write(path, &self.reporter);
+            }
+            let dropped = self.dropped.swap(0, Ordering::Relaxed);
+            if dropped > 0 {
+                self.reporter.warn(format!(
+                    "{dropped} lines of access logs were dropped, the disk is too slow"
+                ));
+            }
+            // Those of this time are collected.
+            thread::sleep(PAUSE);
+        }
+    }
+
+    fn obey(&mut self, order: Order) {
+        match order {
+            Order::Open(path, file) => match self.files.get_mut(&path) {
+                Some(out) => {
+                    out.write(&path, &self.reporter);
+                    out.file = file;
+                    out.broken = false;
+                }
+                None => {
+                    let out = Out {
+                        file,
+                        text: String::new(),
+                        broken: false,
+                        said: Often::default(),
+                    };
+                    self.files.insert(path, out);
+                }
+            },
+            Order::Line(path, line) => {
+                self.waiting.take(line.len());
+                if let Some(out) = self.files.get_mut(&path) {
+                    out.text.push_str(&line);
+                    out.text.push('\n');
+                    if out.text.len() >= WRITE {
+                        out.write(&path, &self.reporter);
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Out {
+    fn write(&mut self, path: &Path, reporter: &Reporter) {
+        if self.text.is_empty() {
+            return;
+        }
+        if self.broken {
+            self.text.insert(0, '\n');
+        }
+        let written = self.file.write_all(self.text.as_bytes());
+        self.text.clear();
+        self.broken = written.is_err();
+        if let Err(error) = written
+            && let Some(more) = self.said.say()
+        {
+            reporter.warn(format!(
+                "cannot write the `access_log` `{}`: {error}; its lines are lost{more}",
+                path.display()
+            ));
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    // Nobody panics under these.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
