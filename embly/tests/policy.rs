@@ -102,6 +102,33 @@ fn a_key_of_a_route_takes_the_place_of_its_gateways_and_none_switches_it_off() {
 }
 
 #[test]
+fn what_the_rules_have_settled_no_client_takes_back() {
+    let (embly, _project) = serve(
+        "headers: {request: {set: {x-tier: gold}, remove: [x-role]}}",
+        &ALL,
+    );
+    // Neither by what is for the next hop only, nor behind the body.
+    let text = request(
+        embly.at("web"),
+        "POST /function HTTP/1.1\r\nhost: test\r\nconnection: close, x-tier\r\n\
+         x-hop: 1\r\nconnection: X-Hop\r\ntransfer-encoding: chunked\r\n\r\n\
+         2\r\nhi\r\n0\r\nx-tier: lead\r\nx-role: root\r\nx-end: yes\r\n\r\n",
+    )
+    .text();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    assert!(head.contains("x-tier: gold"), "{text}");
+    assert!(!head.contains("x-hop"), "{text}");
+    assert_eq!(body, "2\r\nhi\r\n0\r\nx-end: yes\r\n\r\n");
+    // Nobody has so much to list.
+    let long = format!("connection: {}\r\n", "a,".repeat(3000));
+    let refused = request(
+        embly.at("web"),
+        format!("GET /function HTTP/1.1\r\nhost: test\r\n{long}\r\n"),
+    );
+    assert_eq!(refused.status, 400);
+}
+
+#[test]
 fn headers_are_set_and_removed_on_every_answer_and_on_the_request() {
     let (embly, _project) = serve(
         "headers:\n  set: {x-frame-options: DENY, content-type: text/x-own}\n  remove: [etag, last-modified, server]\n  request: {set: {x-tier: gold}, remove: [cookie]}",

@@ -52,6 +52,17 @@ fn a_trusted_proxy_says_who_asks_and_how_and_for_which_host() {
     ] {
         assert_eq!(value(&text, header), expected, "{header} in {text}");
     }
+    // A client behind it does not have that taken away.
+    let listed = format!("{SAID}connection: x-forwarded-for, x-forwarded-proto, host\r\n");
+    let text = shown(at, &listed);
+    for (header, expected) in [
+        ("embly-client", "192.0.2.7"),
+        ("host", "said.test"),
+        ("x-forwarded-for", "192.0.2.7"),
+        ("x-forwarded-proto", "https"),
+    ] {
+        assert_eq!(value(&text, header), Some(expected), "{header} in {text}");
+    }
     let access = embly.event("access", |_| true);
     assert_eq!(
         (&access["client"], &access["request_id"]),
@@ -65,7 +76,7 @@ fn a_trusted_proxy_says_who_asks_and_how_and_for_which_host() {
     assert_eq!(value(&text, "embly-scheme"), Some("http"));
     assert_eq!(value(&text, "host"), Some("new.test:8"));
     assert_eq!(value(&text, "forwarded"), None);
-    let access = embly.nth_event("access", 1, |_| true);
+    let access = embly.nth_event("access", 2, |_| true);
     assert_eq!(access["client"], "192.0.2.8:99");
 }
 

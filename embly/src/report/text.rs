@@ -172,17 +172,27 @@ fn access_line(access: &Access<'_>, paint: &Paint) -> String {
 
 /// A function must not move the cursor of whoever reads its log.
 fn escape(text: &str) -> String {
-    if !text.chars().any(|c| c.is_control() && c != '\t') {
+    if !text.chars().any(steers) {
         return text.to_owned();
     }
     let escape = |c: char| {
-        if c.is_control() && c != '\t' {
+        if steers(c) {
             c.escape_default().to_string()
         } else {
             c.to_string()
         }
     };
     text.chars().map(escape).collect()
+}
+
+/// Whether it acts on what stands beside it: control characters, ends of lines, and those that turn the
+/// direction of writing or are not seen.
+fn steers(c: char) -> bool {
+    let unseen = matches!(
+        c,
+        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+    );
+    (c.is_control() && c != '\t') || unseen
 }
 
 /// A time as people say it.
@@ -215,6 +225,7 @@ mod tests {
             request_id: None,
         };
         assert_eq!(render(&event, false).unwrap(), "f | \\u{1b}[2Jhello\tyou");
+        assert_eq!(escape("a\u{202e}b\u{2028}é"), "a\\u{202e}b\\u{2028}é");
     }
 
     #[test]

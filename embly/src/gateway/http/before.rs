@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::CONTENT_LENGTH;
-use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::Empty;
 use hyper::body::Incoming;
 
@@ -15,7 +15,8 @@ use super::answer::{self, Body};
 use super::connection::Client;
 use super::exchange::{self, NoAnswer};
 use super::forwarded::is_of_proxies;
-use super::head;
+use super::head::{self, Settled};
+use super::refuse::Form;
 use super::route::Asked;
 
 /// The header of an answer that says what becomes of the request.
@@ -53,26 +54,28 @@ pub async fn ask(
         Ok(answered) => answered,
         Err(refusal) => {
             let at = (&**gateway, client);
-            let headers = request.headers();
-            let refused = exchange::refused(at, refusal, headers, request_id, access).await;
+            let form = Form::asked(request.headers());
+            let refused = exchange::refused(at, refusal, form, request_id, access).await;
             return refused.map(Verdict::Answer);
         }
     };
     let said = answered.head.headers.remove(BEFORE);
-    let passes = said.is_some_and(|said| said == GO_ON) && answered.head.status.is_success();
+    // It has no body, so it cannot fail any more.
+    let passes =
+        said.is_some_and(|said| said == GO_ON) && answered.head.status == StatusCode::NO_CONTENT;
     if !passes {
         let answer = answered.pass_on(request_id.clone(), access);
         return Ok(Verdict::Answer(answer));
     }
     answer::pass_over(answered.source);
-    replace(request.headers_mut(), &answered.head.headers);
+    replace(request, &answered.head.headers);
     access.passed();
     Ok(Verdict::GoOn(Box::new(access)))
 }
 
 /// Those of the function in front take the place of the client's. None of them changes for whom the
 /// request is, what its body is, what it becomes, or what the gateway itself tells.
-fn replace(headers: &mut HeaderMap, with: &HeaderMap) {
+fn replace<T>(request: &mut Request<T>, with: &HeaderMap) {
     let of_gateway = |name: &HeaderName| {
         head::is_withheld(name)
             || head::is_of_message(name)
@@ -81,10 +84,17 @@ fn replace(headers: &mut HeaderMap, with: &HeaderMap) {
                 .iter()
                 .any(|kind| name.as_str().starts_with(kind))
     };
-    for name in with.keys().filter(|name| !of_gateway(name)) {
+    let names: Vec<_> = with
+        .keys()
+        .filter(|name| !of_gateway(name))
+        .cloned()
+        .collect();
+    let headers = request.headers_mut();
+    for name in &names {
         headers.remove(name);
         for value in with.get_all(name) {
             headers.append(name, value.clone());
         }
     }
+    Settled::note(request, names);
 }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use protos::{Ending, Reason};
@@ -21,10 +21,9 @@ use super::before::{self, Verdict};
 use super::connection::Client;
 use super::decode::Framing;
 use super::files::FileBody;
-use super::forwarded::is_of_proxies;
-use super::head::{self, Head, REQUEST_ID, RequestBody};
+use super::head::{self, Head, REQUEST_ID, RequestBody, Settled};
 use super::phases::UnderWay;
-use super::refuse;
+use super::refuse::{self, Form};
 use super::route::{self, Asked, Asset, Decided, Decision};
 use super::sound;
 use super::taken::Within;
@@ -55,6 +54,7 @@ pub async fn handle(
         access.reason = None;
         return Ok(refuse::bare(status, &request_id).map(Body::full));
     }
+    head::drop_listed(request.headers_mut());
     let Decided {
         mut decision,
         policy,
@@ -119,7 +119,7 @@ async fn reply(
     request_id: HeaderValue,
     mut access: Access,
 ) -> Result<Response<Body>, NoAnswer> {
-    let headers = request.headers().clone();
+    let form = Form::asked(request.headers());
     let asked = match decision {
         Decision::File(asset) => return Ok(file(at, &asset, request, &request_id, access).await),
         Decision::Start(asked) => asked,
@@ -140,7 +140,7 @@ async fn reply(
     let answered = answer(to, request, &request_id, &mut access).await;
     match answered {
         Ok(answered) => Ok(answered.pass_on(request_id, access)),
-        Err(refusal) => refused((gateway, client), refusal, &headers, &request_id, access).await,
+        Err(refusal) => refused((gateway, client), refusal, form, &request_id, access).await,
     }
 }
 
@@ -151,7 +151,7 @@ async fn reply(
 pub async fn refused(
     (gateway, client): (&Gateway, &Client),
     Refusal { mut ending, status }: Refusal,
-    headers: &HeaderMap,
+    form: Form,
     request_id: &HeaderValue,
     mut access: Access,
 ) -> Result<Response<Body>, NoAnswer> {
@@ -172,7 +172,7 @@ pub async fn refused(
         let reporter = gateway.switchboard.reporter();
         reporter.masks().mask_in(&mut ending.detail);
     }
-    let mut response = refuse::answer(status, &ending, headers, request_id, gateway.dev);
+    let mut response = refuse::answer(status, &ending, form, request_id, gateway.dev);
     if status == StatusCode::REQUEST_TIMEOUT {
         // What may still come is of no use.
         let close = HeaderValue::from_static("close");
@@ -456,7 +456,8 @@ impl Upload {
     where
         B: hyper::body::Body<Data = Bytes> + Unpin,
     {
-        let (parts, mut body) = request.into_parts();
+        let (mut parts, mut body) = request.into_parts();
+        let settled = parts.extensions.remove::<Settled>().unwrap_or_default();
         let framing = match body.size_hint().exact() {
             Some(0) if !parts.headers.contains_key(CONTENT_LENGTH) => RequestBody::None,
             Some(length) => RequestBody::Length(length),
@@ -510,10 +511,11 @@ impl Upload {
                 return;
             }
         }
-        if framing == RequestBody::Chunked
-            && sink.send(last_chunk(trailers.as_ref())).await.is_err()
-        {
-            return;
+        if framing == RequestBody::Chunked {
+            let last = head::last_chunk(trailers.as_ref(), &settled);
+            if sink.send(last).await.is_err() {
+                return;
+            }
         }
         sink.finish();
     }
@@ -542,20 +544,6 @@ fn chunk(data: &[u8]) -> Bytes {
     [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"]
         .concat()
         .into()
-}
-
-fn last_chunk(trailers: Option<&http::HeaderMap>) -> Bytes {
-    let mut out = b"0\r\n".to_vec();
-    // What a client cannot say in front it cannot say behind.
-    let trailers = trailers.into_iter().flat_map(http::HeaderMap::iter);
-    let trailers = trailers.filter(|(name, _)| head::may_trail(name) && !is_of_proxies(name));
-    for (name, value) in trailers {
-        for piece in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-            out.extend_from_slice(piece);
-        }
-    }
-    out.extend_from_slice(b"\r\n");
-    out.into()
 }
 
 /// In so many bytes it shows whether it is HTTP at all.

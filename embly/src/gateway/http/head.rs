@@ -9,6 +9,7 @@ use http::header::{
 use http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode, Version};
 
 use super::decode::Framing;
+use super::forwarded::is_of_proxies;
 
 /// The header with the id of a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -21,6 +22,9 @@ pub const RESPONSE_HEAD: usize = 64 * 1024;
 
 /// The most headers of a response.
 const RESPONSE_HEADERS: usize = 128;
+
+/// The longest value of `Connection`, in bytes, either way.
+const CONNECTION_MOST: usize = 4 * 1024;
 
 /// How the body of a request is sent to the function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +56,6 @@ pub fn request(parts: &Request<()>, body: RequestBody, told: &[(String, String)]
     if let Some(host) = authority.and_then(|authority| authority.rsplit('@').next()) {
         put(&mut out, "host", host.as_bytes());
     }
-    let listed = listed(headers);
     // HTTP/2 has them in pieces, and nobody else knows that (RFC 9113, section 8.2.3).
     let joined = parts.version() == Version::HTTP_2 && headers.get_all(COOKIE).iter().count() > 1;
     if joined {
@@ -66,7 +69,6 @@ pub fn request(parts: &Request<()>, body: RequestBody, told: &[(String, String)]
     }
     for (name, value) in headers {
         let dropped = hop_by_hop(name)
-            || (*name != HOST && listed.iter().any(|listed| name == listed))
             || *name == CONTENT_LENGTH
             || (*name == HOST && authority.is_some())
             || *name == EXPECT
@@ -90,6 +92,31 @@ pub fn request(parts: &Request<()>, body: RequestBody, told: &[(String, String)]
     out.freeze()
 }
 
+/// Takes out what a client says is for the next hop only, before anybody adds what is for the function.
+/// What says for whom the request is stays, and so do a handshake and the words of proxies.
+pub fn drop_listed(headers: &mut HeaderMap) {
+    if !headers.contains_key(CONNECTION) {
+        return;
+    }
+    let kept = |name: &HeaderName| [HOST, UPGRADE].contains(name) || is_of_proxies(name);
+    for name in listed(headers).into_iter().filter(|name| !kept(name)) {
+        headers.remove(name);
+    }
+}
+
+/// Names of headers that the gateway's rules, or a function in front, have settled: a client says
+/// nothing else in trailers.
+#[derive(Debug, Clone, Default)]
+pub struct Settled(pub Vec<HeaderName>);
+
+impl Settled {
+    /// Notes them at the request.
+    pub fn note<T>(request: &mut Request<T>, names: impl IntoIterator<Item = HeaderName>) {
+        let settled = request.extensions_mut().get_or_insert_default::<Self>();
+        settled.0.extend(names);
+    }
+}
+
 /// Whether a function gets it from the gateway only.
 pub fn is_withheld(name: &HeaderName) -> bool {
     *name == REQUEST_ID || is_own(name)
@@ -102,7 +129,7 @@ fn is_own(name: &HeaderName) -> bool {
 /// Whether a trailer may have this name. What frames or routes a message, says who asks, or how to
 /// read the body, comes too late behind it, and would be taken for a header by who joins the two
 /// (RFC 9110, section 6.5.1).
-pub fn may_trail(name: &HeaderName) -> bool {
+fn may_trail(name: &HeaderName) -> bool {
     const EARLIER: [HeaderName; 11] = [
         AUTHORIZATION,
         CACHE_CONTROL,
@@ -122,6 +149,21 @@ pub fn may_trail(name: &HeaderName) -> bool {
 /// Whether it says for whom a message is, where it ends, or how it goes to the next hop.
 pub fn is_of_message(name: &HeaderName) -> bool {
     hop_by_hop(name) || [CONTENT_LENGTH, EXPECT, HOST].contains(name)
+}
+
+/// The last chunk, with those trailers that a client may send.
+pub fn last_chunk(trailers: Option<&HeaderMap>, settled: &Settled) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_slice(b"0\r\n");
+    // What a client cannot say in front it cannot say behind.
+    let may =
+        |name: &HeaderName| may_trail(name) && !is_of_proxies(name) && !settled.0.contains(name);
+    let trailers = trailers.into_iter().flat_map(HeaderMap::iter);
+    for (name, value) in trailers.filter(|(name, _)| may(name)) {
+        put(&mut out, name.as_str(), value.as_bytes());
+    }
+    out.put_slice(b"\r\n");
+    out.freeze()
 }
 
 fn put(out: &mut BytesMut, name: &str, value: &[u8]) {
@@ -147,15 +189,19 @@ fn hop_by_hop(name: &HeaderName) -> bool {
 }
 
 /// The names that `Connection` lists.
-fn listed(headers: &HeaderMap) -> Vec<&str> {
+fn listed(headers: &HeaderMap) -> Vec<HeaderName> {
     headers
         .get_all(CONNECTION)
         .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .filter(|name| !name.is_empty())
+        .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim_ascii()).ok())
         .collect()
+}
+
+/// Whether `Connection` lists more than anybody has to list, which takes long to look up.
+pub fn lists_too_much(headers: &HeaderMap) -> bool {
+    let values = headers.get_all(CONNECTION).iter();
+    values.map(HeaderValue::len).sum::<usize>() > CONNECTION_MOST
 }
 
 /// How large a head is on the wire, about: what the limit `request_head` counts.
@@ -246,11 +292,10 @@ fn head(code: u16, raw: &[httparse::Header<'_>], request_was_head: bool) -> Resu
         headers.append(name, value);
     }
     let framing = framing(&headers)?;
-    for name in listed(&headers)
-        .into_iter()
-        .map(str::to_owned)
-        .collect::<Vec<_>>()
-    {
+    if lists_too_much(&headers) {
+        return Err(BadHead::Header(CONNECTION.to_string()));
+    }
+    for name in listed(&headers) {
         headers.remove(name);
     }
     remove(&mut headers, hop_by_hop);

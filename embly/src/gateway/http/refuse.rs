@@ -21,7 +21,7 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 pub fn answer(
     status: StatusCode,
     ending: &Ending,
-    request: &HeaderMap,
+    form: Form,
     request_id: &HeaderValue,
     dev: bool,
 ) -> Response<Bytes> {
@@ -29,7 +29,7 @@ pub fn answer(
     let id = request_id.to_str().unwrap_or_default();
     let detail = dev.then(|| describe(ending));
     let title = status.canonical_reason().unwrap_or("Error");
-    let (kind, body) = if wants_json(request) {
+    let (kind, body) = if form == Form::Json {
         let mut body = serde_json::json!({
             "error": reason.name(), "status": status.as_u16(), "request_id": id,
         });
@@ -71,7 +71,7 @@ pub fn own(status: StatusCode, request: &HeaderMap, request_id: &HeaderValue) ->
         status.as_u16(),
         status.canonical_reason().unwrap_or("Error"),
     );
-    let (kind, body) = if wants_json(request) {
+    let (kind, body) = if Form::asked(request) == Form::Json {
         let body = serde_json::json!({"status": code, "title": title, "request_id": id});
         ("application/json", body.to_string())
     } else {
@@ -109,12 +109,27 @@ pub fn bare(status: StatusCode, request_id: &HeaderValue) -> Response<Bytes> {
     response
 }
 
-fn wants_json(request: &HeaderMap) -> bool {
-    request
-        .get_all(ACCEPT)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .any(|value| value.contains("json") && !value.contains("text/html"))
+/// In which form a client wants to be told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// For people.
+    Html,
+    /// For programs.
+    Json,
+}
+
+impl Form {
+    /// The one that these headers of a request ask for.
+    pub fn asked(request: &HeaderMap) -> Self {
+        let mut accepted = request
+            .get_all(ACCEPT)
+            .iter()
+            .filter_map(|value| value.to_str().ok());
+        match accepted.any(|value| value.contains("json") && !value.contains("text/html")) {
+            true => Self::Json,
+            false => Self::Html,
+        }
+    }
 }
 
 fn escape(text: &str) -> String {

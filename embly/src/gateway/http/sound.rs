@@ -7,11 +7,16 @@ use http::header::{HOST, TRANSFER_ENCODING};
 use http::uri::{Authority, PathAndQuery};
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri, Version};
 
+use super::head;
+
 /// Why a request is not for a function, if it is not: without one host nobody knows whom it is
 /// for (RFC 9112, section 3.2), what does not say where it ends has no end, and a tunnel is not
 /// what a function offers.
 pub fn unacceptable<T>(request: &Request<T>) -> Option<StatusCode> {
     if !names_one_host(request) {
+        return Some(StatusCode::BAD_REQUEST);
+    }
+    if head::lists_too_much(request.headers()) {
         return Some(StatusCode::BAD_REQUEST);
     }
     if request.method() == Method::CONNECT {

@@ -22,7 +22,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 
 use super::answer::Body;
 use super::connection::Client;
-use super::head::REQUEST_ID;
+use super::head::{REQUEST_ID, Settled};
 use super::refuse;
 use crate::config::{self, Compress, HeaderRules, IpRules};
 use crate::report::Reporter;
@@ -126,6 +126,9 @@ impl Policy {
         };
         if let Some(rules) = &self.headers {
             headers::apply(&rules.request, request.headers_mut());
+            let set = rules.request.set.iter().map(|(name, _)| name);
+            let settled = rules.request.remove.iter().chain(set).cloned();
+            Settled::note(request, settled.collect::<Vec<_>>());
         }
         Ok(user)
     }

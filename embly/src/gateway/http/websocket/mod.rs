@@ -16,7 +16,7 @@ use super::answer::Body;
 use super::connection::Client;
 use super::exchange::{self, NoAnswer, Started};
 use super::head::{self, REQUEST_ID, RequestBody};
-use super::refuse;
+use super::refuse::{self, Form};
 use super::route::Asked;
 use super::taken::Within;
 use crate::config::Websocket;
@@ -57,8 +57,8 @@ pub async fn answer(
     } = match started {
         Ok(started) => started,
         Err(refusal) => {
-            let (at, headers) = ((&**gateway, client), request.headers());
-            return exchange::refused(at, refusal, headers, request_id, access).await;
+            let (at, form) = ((&**gateway, client), Form::asked(request.headers()));
+            return exchange::refused(at, refusal, form, request_id, access).await;
         }
     };
     let protocol = accepted.protocol.into_iter();
