@@ -6,7 +6,7 @@ use std::io::{self, SeekFrom};
 use std::os::fd::OwnedFd;
 use std::path::{Component, Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, ready as must};
 use std::time::{Duration, SystemTime};
 
@@ -25,7 +25,11 @@ const BLOCK: usize = 64 * 1024;
 
 /// A folder. Nothing outside of it is reached, whatever links lie in it.
 #[derive(Debug, Clone)]
-pub struct Disk(Arc<OwnedFd>);
+pub struct Disk {
+    root: Arc<OwnedFd>,
+    /// What was looked at last, open: who asks about a file mostly opens it next.
+    looked: Arc<Mutex<Option<(PathBuf, Open)>>>,
+}
 
 impl Disk {
     /// Opens the folder.
@@ -34,11 +38,21 @@ impl Disk {
     /// That of the system.
     pub fn open(root: &Path) -> io::Result<Self> {
         let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-        Ok(Self(Arc::new(rustix::fs::open(
-            root,
-            flags,
-            Mode::empty(),
-        )?)))
+        let root = rustix::fs::open(root, flags, Mode::empty())?;
+        Ok(Self {
+            root: Arc::new(root),
+            looked: Arc::default(),
+        })
+    }
+
+    /// A request begins: what was open for others is not for it, and may be of an older version.
+    pub fn forget(&self) {
+        drop(self.last(|last| last.take()));
+    }
+
+    fn last<T>(&self, with: impl FnOnce(&mut Option<(PathBuf, Open)>) -> T) -> T {
+        // Nothing panics in here.
+        with(&mut self.looked.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// A file or folder in it. `cached`: only what needs no disk; `WouldBlock` otherwise.
@@ -49,7 +63,7 @@ impl Disk {
         }
         // A pipe must not make us wait for its writer.
         let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
-        let file = match openat2(&*self.0, path, flags, Mode::empty(), resolve) {
+        let file = match openat2(&*self.root, path, flags, Mode::empty(), resolve) {
             Ok(file) => file,
             // Old kernels do not know `CACHED`.
             Err(Errno::INVAL) if cached => return Err(io::ErrorKind::WouldBlock.into()),
@@ -186,7 +200,11 @@ impl AsyncRead for Open {
             self.take(buffer);
             return Poll::Ready(Ok(()));
         }
-        let slices = &mut [io::IoSliceMut::new(buffer.initialize_unfilled())];
+        // No more is made ready than there is to read; one byte more shows a file that has grown.
+        let rest = self.about.length.saturating_sub(self.at).saturating_add(1);
+        let rest = usize::try_from(rest).unwrap_or(usize::MAX);
+        let room = buffer.initialize_unfilled_to(rest.min(buffer.remaining()));
+        let slices = &mut [io::IoSliceMut::new(room)];
         match preadv2(&self.file, slices, self.at, ReadWriteFlags::NOWAIT) {
             Ok(bytes) => {
                 buffer.advance(bytes);
@@ -242,12 +260,21 @@ impl Backend for Disk {
     type MetadataFuture = Pin<Box<dyn Future<Output = io::Result<About>> + Send>>;
 
     fn open(&self, path: PathBuf) -> Self::OpenFuture {
-        self.look_up(&path)
+        match self.last(|last| last.take_if(|(looked, _)| *looked == path)) {
+            Some((_, open)) => Box::pin(ready(Ok(open))),
+            None => self.look_up(&path),
+        }
     }
 
     fn metadata(&self, path: PathBuf) -> Self::MetadataFuture {
         let found = self.look_up(&path);
-        Box::pin(async move { Ok(found.await?.about) })
+        let this = self.clone();
+        Box::pin(async move {
+            let open = found.await?;
+            let about = open.about;
+            drop(this.last(|last| last.replace((path, open))));
+            Ok(about)
+        })
     }
 }
 
@@ -308,6 +335,33 @@ mod tests {
             let error = disk.open(path.into()).await.unwrap_err();
             assert_eq!(error.kind(), io::ErrorKind::NotFound, "{path}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_file_that_was_looked_at_is_opened_once_and_not_kept_for_the_next_request() {
+        let place = tempfile::tempdir().unwrap();
+        let path = place.path().join("page");
+        let read = async |disk: &Disk| {
+            let mut text = String::new();
+            let mut file = disk.open("page".into()).await.unwrap();
+            file.read_to_string(&mut text).await.unwrap();
+            text
+        };
+        let replace = |text: &str| {
+            fs::write(place.path().join("new"), text).unwrap();
+            fs::rename(place.path().join("new"), &path).unwrap();
+        };
+        replace("old");
+        let disk = Disk::open(place.path()).unwrap();
+        assert_eq!(disk.metadata("page".into()).await.unwrap().len(), 3);
+        replace("newer");
+        // What its head was made of.
+        assert_eq!(read(&disk).await, "old");
+        assert_eq!(read(&disk).await, "newer");
+        disk.metadata("page".into()).await.unwrap();
+        replace("newest");
+        disk.forget();
+        assert_eq!(read(&disk).await, "newest");
     }
 
     #[tokio::test]

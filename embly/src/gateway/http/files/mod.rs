@@ -24,6 +24,7 @@ pub use disk::Disk;
 /// A folder that a route serves.
 #[derive(Debug)]
 pub struct Files {
+    disk: Disk,
     service: Service,
     /// What is answered for a file that is not there.
     not_found: Option<(String, StatusCode)>,
@@ -41,7 +42,8 @@ impl Files {
     /// # Errors
     /// That of the system.
     pub fn new(config: &config::Files) -> io::Result<Self> {
-        let service = ServeDir::with_backend("", Disk::open(&config.root)?)
+        let disk = Disk::open(&config.root)?;
+        let service = ServeDir::with_backend("", disk.clone())
             .precompressed_br()
             .precompressed_gzip()
             // Several ranges in one answer are asked for by attackers more often than by players.
@@ -55,6 +57,7 @@ impl Files {
             format!("public, max-age={}", time.as_secs())
         });
         Ok(Self {
+            disk,
             service,
             not_found,
             cache: HeaderValue::try_from(cache).unwrap_or(HeaderValue::from_static("no-cache")),
@@ -117,6 +120,7 @@ impl Files {
         let query = request.uri().query();
         let target = query.map_or(path.to_owned(), |query| format!("{path}?{query}"));
         *inner.uri_mut() = target.try_into().map_err(io::Error::other)?;
+        self.disk.forget();
         let mut service = self.service.clone().redirect_path_prefix(prefix);
         match service.try_call(inner).await {
             Err(error) if is_missing(&error) => {
