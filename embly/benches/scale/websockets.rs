@@ -82,7 +82,8 @@ pub fn measure() {
     let cpu = |masters: &[Embly]| masters.iter().map(Embly::cpu).sum::<Duration>();
     let used = cpu(&masters);
     pings.store(0, Ordering::Relaxed);
-    runtime.block_on(tokio::time::sleep(IDLE));
+    // The clients run meanwhile.
+    runtime.block_on(async { tokio::time::sleep(IDLE).await });
     let used = (cpu(&masters) - used).as_secs_f64() / IDLE.as_secs_f64();
     let answered = pings.load(Ordering::Relaxed);
     let meanwhile = load(&runtime);
