@@ -328,6 +328,69 @@ fn in_http_2_files_that_stand_still_are_reset_and_a_function_beside_them_is_answ
 }
 
 #[test]
+fn in_http_2_the_last_piece_of_an_answer_is_waited_for_no_longer_than_the_others() {
+    const SIZE: usize = 50_000;
+    let keys = "    port: 0\n    function: script\n    timeouts: {response: 1s}\n    routes:\n      \
+                - {path: '/s/{file...}', files: {root: ./public}}\n      \
+                - {path: '/packed/{file...}', files: {root: ./public}, compress: true}\n      \
+                - {path: '/pours', function: pours}";
+    let project = Project::new().guest("script").guest("pours");
+    let project = project.gateway_with("web", keys);
+    project.write("public/some.txt", &"some text ".repeat(SIZE / 10));
+    let embly = Embly::run(&project);
+    let at = embly.at("web");
+    let pours = format!("/pours?{SIZE}");
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n";
+    let paths = ["/s/some.txt", "/packed/some.txt", &pours, "/chunked"];
+    runtime().block_on(async {
+        // There is room for a byte of each.
+        let (mut client, connection) = http2(at, Some(1)).await;
+        let slow = write("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+        let slow = asked(at, "/", &format!("sleep 8000; {slow}"));
+        let slow = tokio::spawn(client.send_request(slow));
+        let mut answers = Vec::new();
+        for path in paths {
+            let mut request = asked(at, path, &write(chunked));
+            let gzip = http::HeaderValue::from_static("gzip");
+            request.headers_mut().insert("accept-encoding", gzip);
+            let answer = in_time(client.send_request(request)).await.unwrap();
+            assert_eq!(answer.status(), 200, "{path}");
+            answers.push(answer);
+        }
+        for path in paths {
+            let access = embly.event("access", |access| access["path"] == path);
+            assert_eq!(access["reason"], "client_gone", "{access}");
+        }
+        for answer in answers {
+            assert!(in_time(answer.into_body().collect()).await.is_err());
+        }
+        assert_eq!(in_time(slow).await.unwrap().unwrap().status(), 200);
+        assert!(!connection.is_finished());
+    });
+}
+
+#[test]
+fn in_http_2_an_answer_needs_no_more_room_than_it_has_bytes() {
+    let keys = "    port: 0\n    routes:\n      \
+                - {path: '/s/{file...}', files: {root: ./public}}\n      \
+                - {path: '/pours', function: pours}";
+    let project = Project::new().guest("pours").gateway_with("web", keys);
+    project.write("public/some", &"some text ".repeat(1000));
+    let embly = Embly::run(&project);
+    let at = embly.at("web");
+    runtime().block_on(async {
+        let (mut client, _connection) = http2(at, Some(10_000)).await;
+        for path in ["/s/some", "/pours?10000"] {
+            let answer = client.send_request(asked(at, path, "")).await.unwrap();
+            // Nothing was read of it, so no more room was given.
+            embly.event("access", |access| access["path"] == path);
+            let body = in_time(answer.into_body().collect()).await.unwrap();
+            assert_eq!(body.to_bytes().len(), 10_000);
+        }
+    });
+}
+
+#[test]
 fn a_reload_changes_them() {
     let keys =
         "    port: 8080\n    function: measures\n    timeouts: {keep_alive: none, body: none}";

@@ -274,6 +274,11 @@ impl Access {
         }
     }
 
+    /// The client did not take the whole answer, whoever gave it.
+    pub fn not_taken(&mut self) {
+        self.reason.get_or_insert(Reason::ClientGone);
+    }
+
     /// Warns about this request's function, later and from elsewhere.
     pub fn warner(&self) -> impl Fn(&str) + Send + 'static {
         let reporter = self.gateway.switchboard.reporter().clone();

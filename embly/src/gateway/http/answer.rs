@@ -44,6 +44,17 @@ impl Body {
             Self::Full(_) | Self::Packed(_) => {}
         }
     }
+
+    /// All of it was handed out, or less, and the client did not take it.
+    pub fn not_taken(&mut self) {
+        match self {
+            Self::Answer(answer) => answer.access.not_taken(),
+            Self::File(file) => file.not_taken(),
+            Self::Packed(packed) => packed.not_taken(),
+            // Its line was written with its head.
+            Self::Full(_) => {}
+        }
+    }
 }
 
 /// The response is not complete, so the client must not take it for one: the connection is cut.

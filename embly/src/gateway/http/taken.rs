@@ -2,7 +2,8 @@
 //!
 //! In HTTP/1.1 a client that takes nothing shows where bytes are written. In HTTP/2 it may take
 //! nothing of one answer and all of others, and what it does not take is not written: then the library
-//! does not ask for more of the answer, and the answer alone is reset.
+//! does not ask for more of the answer, and the answer alone is reset. It takes the last piece of an
+//! answer whole where there is room for a byte of it, and is done: so its last byte is a piece of its own.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::Response;
-use hyper::body::{Frame, SizeHint};
+use hyper::body::{Body as _, Frame, SizeHint};
 use hyper::rt::Executor;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -43,6 +44,8 @@ struct State {
     within: Option<Duration>,
     /// Since when a piece of it waits to be taken.
     waits: Option<Instant>,
+    /// It has waited for too long.
+    late: bool,
 }
 
 impl Taken {
@@ -63,6 +66,7 @@ impl Taken {
             // Whatever waits from now on waits at least as long, so nobody has to wake this.
             let end = waits.unwrap_or(now) + within + A_LITTLE;
             if end <= now {
+                self.with(|state| state.late = true);
                 return;
             }
             sleep_until(end).await;
@@ -106,14 +110,32 @@ pub fn watched(
         }
         None => patience.set(within),
     }
-    answer.map(|body| Watched { body, taken })
+    answer.map(|body| Watched {
+        body,
+        rest: Bytes::new(),
+        taken,
+    })
 }
 
 /// An answer's body on its way.
 #[derive(Debug)]
 pub struct Watched {
     body: Body,
+    /// Of what it handed out, the end that was not handed on yet.
+    rest: Bytes,
     taken: Option<Arc<Taken>>,
+}
+
+impl Watched {
+    /// All, but for the last byte of what may be the last piece: the library keeps it until all before
+    /// it has gone, and is not done before.
+    fn hand_on(&mut self, mut data: Bytes) -> Frame<Bytes> {
+        let more = self.body.size_hint().lower() > 0;
+        if !more && data.len() > 1 {
+            self.rest = data.split_off(data.len() - 1);
+        }
+        Frame::data(data)
+    }
 }
 
 impl hyper::body::Body for Watched {
@@ -124,21 +146,38 @@ impl hyper::body::Body for Watched {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Cut>>> {
-        let frame = Pin::new(&mut self.body).poll_frame(context);
-        if let Some(taken) = &self.taken {
-            // Who asks has got rid of what was handed out before.
-            let handed = matches!(frame, Poll::Ready(Some(Ok(_))));
-            let waits = handed.then(Instant::now);
-            taken.with(|state| state.waits = waits);
-        }
-        frame
+        let watched = &mut *self;
+        let frame = match std::mem::take(&mut watched.rest) {
+            rest if rest.is_empty() => Pin::new(&mut watched.body).poll_frame(context),
+            rest => Poll::Ready(Some(Ok(Frame::data(rest)))),
+        };
+        let Some(taken) = &watched.taken else {
+            return frame;
+        };
+        // Who asks has got rid of what was handed out before.
+        let handed = matches!(frame, Poll::Ready(Some(Ok(_))));
+        let waits = handed.then(Instant::now);
+        taken.with(|state| state.waits = waits);
+        frame.map_ok(|frame| match frame.into_data() {
+            Ok(data) => watched.hand_on(data),
+            Err(other) => other,
+        })
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        let late = self.taken.as_ref();
+        if late.is_some_and(|taken| taken.with(|state| state.late)) {
+            self.body.not_taken();
+        }
     }
 }

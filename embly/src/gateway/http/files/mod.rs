@@ -224,6 +224,11 @@ impl FileBody {
         self.access.sent = Some(bytes);
     }
 
+    /// The client did not take all of it.
+    pub fn not_taken(&mut self) {
+        self.access.not_taken();
+    }
+
     /// How much there is.
     pub fn size_hint(&self) -> SizeHint {
         self.body.size_hint()

@@ -152,4 +152,9 @@ impl Packed {
         }
         Poll::Ready(frame)
     }
+
+    /// The client did not take all of it.
+    pub fn not_taken(&mut self) {
+        self.body.get_mut().not_taken();
+    }
 }
