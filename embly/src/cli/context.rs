@@ -90,6 +90,12 @@ fn show(problems: &Problems, reporter: &Reporter) {
         println!("{{\"event\":\"problems\",\"problems\":{json}}}");
     }
     reporter.raw(&problems.render(options.color, None));
+    // Once, below all of them; a program that reads events knows where to look.
+    if options.format == Format::Text
+        && let Some(first) = problems.iter().next()
+    {
+        reporter.info(format!("`embly explain {}` says more", first.code.id));
+    }
 }
 
 /// Embly's cache folder: `$XDG_CACHE_HOME/embly`, else `~/.cache/embly`, private to the user.

@@ -5,6 +5,7 @@ mod check;
 mod context;
 mod dev;
 mod doctor;
+mod explain;
 mod hash;
 mod new;
 mod output;
@@ -91,6 +92,14 @@ enum Command {
         command: Toolchain,
     },
 }
+    /// Say what a code, the reason of an ending or an errno means, and what to do
+    #[command(
+        after_help = "Examples:\n  embly explain E122\n  embly explain bad_response\n  embly explain"
+    )]
+    Explain {
+        /// The code, as `E122`, `memory` or `EAGAIN`; without one all are listed
+        code: Option<String>,
+    },
 
 #[derive(Debug, Subcommand)]
 enum Toolchain {
@@ -248,6 +257,7 @@ pub fn main() -> ExitCode {
 
 /// `ADDR`, `ADDR:0` or `:0`. Another port would be the same for all gateways.
 fn parse_bind(text: &str) -> Result<BindOverride, String> {
+        Command::Explain { code } => explain::run(code.as_deref(), &reporter),
     let (address, any_port) = match text.strip_suffix(":0") {
         // `::0` is an address, and so is everything with two colons and no brackets.
         Some(address) if !address.contains(':') || address.starts_with('[') => (address, true),
