@@ -7,6 +7,7 @@ mod dev;
 mod doctor;
 mod explain;
 mod hash;
+mod invoke;
 mod new;
 mod output;
 mod run;
@@ -58,6 +59,11 @@ enum Command {
     Run(Serve),
     /// Build
     Build(Project),
+    /// Run one function once: standard input is its stream, which is printed
+    #[command(
+        after_help = "Examples:\n  echo hello | embly invoke echo\n  embly invoke digest </dev/null\n  embly invoke hello --http GET '/?name=you' -i\n  embly invoke users --http POST /users -H 'Content-Type: application/json' -d @user.json\n  embly invoke import --env MODE=fast -- --all"
+    )]
+    Invoke(Box<invoke::Invoke>),
     /// See whether the project file is right, and nothing else
     Check(Kept),
     /// What only the functions get that list it
@@ -86,12 +92,6 @@ enum Command {
     },
     /// Say what is there, what is missing, and what to type
     Doctor,
-    /// The compiler for functions
-    Toolchain {
-        #[command(subcommand)]
-        command: Toolchain,
-    },
-}
     /// Say what a code, the reason of an ending or an errno means, and what to do
     #[command(
         after_help = "Examples:\n  embly explain E122\n  embly explain bad_response\n  embly explain"
@@ -100,6 +100,12 @@ enum Command {
         /// The code, as `E122`, `memory` or `EAGAIN`; without one all are listed
         code: Option<String>,
     },
+    /// The compiler for functions
+    Toolchain {
+        #[command(subcommand)]
+        command: Toolchain,
+    },
+}
 
 #[derive(Debug, Subcommand)]
 enum Toolchain {
@@ -197,6 +203,8 @@ enum Exit {
     Failed,
     /// The command line or the project file is wrong.
     Usage,
+    /// As a function wants it.
+    Code(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -205,6 +213,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::Code(code) => code,
         })
     }
 }
@@ -241,12 +250,14 @@ pub fn main() -> ExitCode {
             run::run(&serve, &reporter)
         }
         Command::Build(project) => build::run(&project, &reporter),
+        Command::Invoke(invoke) => invoke::run(*invoke, &reporter),
         Command::Check(kept) => check::run(&kept, &reporter),
         Command::Store { command } => store::run(&command, &reporter),
         Command::Secrets { command } => secrets::run(&command, &reporter),
         Command::Ws(ws) => ws::run(&ws, &reporter),
         Command::Hash { token } => hash::run(token, &reporter),
         Command::Doctor => doctor::run(&reporter),
+        Command::Explain { code } => explain::run(code.as_deref(), &reporter),
         Command::Toolchain {
             command: Toolchain::Install,
         } => toolchain::install(&reporter),
@@ -257,7 +268,6 @@ pub fn main() -> ExitCode {
 
 /// `ADDR`, `ADDR:0` or `:0`. Another port would be the same for all gateways.
 fn parse_bind(text: &str) -> Result<BindOverride, String> {
-        Command::Explain { code } => explain::run(code.as_deref(), &reporter),
     let (address, any_port) = match text.strip_suffix(":0") {
         // `::0` is an address, and so is everything with two colons and no brackets.
         Some(address) if !address.contains(':') || address.starts_with('[') => (address, true),

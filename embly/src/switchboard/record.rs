@@ -19,6 +19,8 @@ pub struct Origin {
     pub queued: Duration,
     /// Variables of its route, on top of the function's own: `KEY=value`.
     pub env: Option<Arc<[String]>>,
+    /// Arguments after the function's name.
+    pub args: Option<Arc<[String]>>,
 }
 
 /// Times and amounts of one invocation.

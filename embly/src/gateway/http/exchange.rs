@@ -312,6 +312,7 @@ pub async fn start<B: hyper::body::Body>(
         request_id: request_id.to_str().ok().map(Arc::from),
         queued,
         env: asked.env(),
+        ..Origin::default()
     };
     let times = times(&function.limits);
     let exchange = gateway
