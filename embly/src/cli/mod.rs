@@ -11,6 +11,7 @@ mod invoke;
 mod new;
 mod output;
 mod run;
+mod schema;
 mod secrets;
 mod serve;
 mod store;
@@ -92,6 +93,9 @@ enum Command {
     },
     /// Say what is there, what is missing, and what to type
     Doctor,
+    /// Print the JSON Schema of the project file, which editors complete and check it with
+    #[command(after_help = "Example:\n  embly schema >embly-project.schema.json")]
+    Schema,
     /// Say what a code, the reason of an ending or an errno means, and what to do
     #[command(
         after_help = "Examples:\n  embly explain E122\n  embly explain bad_response\n  embly explain"
@@ -257,6 +261,7 @@ pub fn main() -> ExitCode {
         Command::Ws(ws) => ws::run(&ws, &reporter),
         Command::Hash { token } => hash::run(token, &reporter),
         Command::Doctor => doctor::run(&reporter),
+        Command::Schema => schema::run(&reporter),
         Command::Explain { code } => explain::run(code.as_deref(), &reporter),
         Command::Toolchain {
             command: Toolchain::Install,

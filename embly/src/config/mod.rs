@@ -18,6 +18,7 @@ mod find;
 mod function;
 mod gateway;
 mod http;
+mod json_schema;
 mod limit;
 mod machine;
 mod names;
@@ -52,6 +53,7 @@ pub use codes::{ALL as CODES, Code};
 pub use dotenv::{DOTENV, dotenv};
 pub use environment::{Environment, Secrets};
 pub use find::{NotFound, find};
+pub use json_schema::json_schema;
 pub use machine::Machine;
 pub use names::{LONGEST_NAME, usable as is_usable_name};
 pub use policy::{
