@@ -2,6 +2,7 @@
 
 mod build;
 mod check;
+mod clean;
 mod context;
 mod dev;
 mod doctor;
@@ -104,6 +105,9 @@ enum Command {
         /// The code, as `E122`, `memory` or `EAGAIN`; without one all are listed
         code: Option<String>,
     },
+    /// Show what Embly has made that can be made again, and remove what you choose
+    #[command(after_help = "Examples:\n  embly clean\n  embly clean --build\n  embly clean --all")]
+    Clean(clean::Clean),
     /// The compiler for functions
     Toolchain {
         #[command(subcommand)]
@@ -262,6 +266,7 @@ pub fn main() -> ExitCode {
         Command::Hash { token } => hash::run(token, &reporter),
         Command::Doctor => doctor::run(&reporter),
         Command::Schema => schema::run(&reporter),
+        Command::Clean(clean) => clean::run(&clean, &reporter),
         Command::Explain { code } => explain::run(code.as_deref(), &reporter),
         Command::Toolchain {
             command: Toolchain::Install,
