@@ -9,9 +9,20 @@ use std::fmt;
 pub struct Errno(pub u16);
 
 macro_rules! table {
-    ($($(#[$doc:meta])* $name:ident = $number:literal;)*) => {
+    ($($(#[doc = $doc:literal])+ $name:ident = $number:literal;)*) => {
         impl Errno {
-            $($(#[$doc])* pub const $name: Self = Self($number);)*
+            $($(#[doc = $doc])+ pub const $name: Self = Self($number);)*
+
+            /// Every number that Embly uses.
+            pub const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// What it says, as a sentence, or `None` for a number that Embly does not use.
+            pub const fn meaning(self) -> Option<&'static str> {
+                match self.0 {
+                    $($number => Some(concat!($($doc),+).trim_ascii()),)*
+                    _ => None,
+                }
+            }
 
             /// The name, as `EAGAIN`, or `None` for a number that Embly does not use.
             pub const fn name(self) -> Option<&'static str> {

@@ -4,13 +4,16 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+/// The folder of a build, in its project.
+pub const FOLDER: &str = ".embly";
+
 /// Marks a folder that backup programs may leave out, see <https://bford.info/cachedir/>.
 const CACHEDIR_TAG: &[u8] =
     b"Signature: 8a477f597d28d172789f06886806bc55\n# Build output of Embly; safe to delete.\n";
 
 /// Makes `<project>/.embly` with a `.gitignore` and a `CACHEDIR.TAG`; returns its path.
 pub(super) fn prepare(project: &Path) -> io::Result<PathBuf> {
-    let folder = project.join(".embly");
+    let folder = project.join(FOLDER);
     fs::create_dir_all(&folder)?;
     for (name, content) in [(".gitignore", &b"*\n"[..]), ("CACHEDIR.TAG", CACHEDIR_TAG)] {
         let file = folder.join(name);

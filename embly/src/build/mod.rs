@@ -11,4 +11,5 @@ pub mod toolchain;
 pub mod watch;
 
 pub use event::{BuildEvent, Cancel, Observer};
+pub use folder::FOLDER;
 pub use project::{Build, Built};

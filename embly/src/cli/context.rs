@@ -90,10 +90,16 @@ fn show(problems: &Problems, reporter: &Reporter) {
         println!("{{\"event\":\"problems\",\"problems\":{json}}}");
     }
     reporter.raw(&problems.render(options.color, None));
+    // Once, below all of them; a program that reads events knows where to look.
+    if options.format == Format::Text
+        && let Some(first) = problems.iter().next()
+    {
+        reporter.info(format!("`embly explain {}` says more", first.code.id));
+    }
 }
 
-/// Embly's cache folder: `$XDG_CACHE_HOME/embly`, else `~/.cache/embly`, private to the user.
-pub fn cache(reporter: &Reporter) -> Result<PathBuf, Exit> {
+/// Where Embly's cache folder is: `$XDG_CACHE_HOME/embly`, else `~/.cache/embly`.
+pub fn cache_path(reporter: &Reporter) -> Result<PathBuf, Exit> {
     let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
     let base = set("XDG_CACHE_HOME")
         .map(PathBuf::from)
@@ -102,8 +108,14 @@ pub fn cache(reporter: &Reporter) -> Result<PathBuf, Exit> {
         reporter.error("there is no place for the cache: set HOME or XDG_CACHE_HOME");
         return Err(Exit::Failed);
     };
-    let cache = base.join("embly");
-    fs::create_dir_all(&base)
+    Ok(base.join("embly"))
+}
+
+/// Embly's cache folder, private to the user; made where it is not there.
+pub fn cache(reporter: &Reporter) -> Result<PathBuf, Exit> {
+    let cache = cache_path(reporter)?;
+    let base = cache.parent().unwrap_or(&cache);
+    fs::create_dir_all(base)
         .and_then(|()| private_folder(&cache))
         .map(|()| cache.clone())
         .map_err(|error| {

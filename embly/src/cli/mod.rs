@@ -2,13 +2,18 @@
 
 mod build;
 mod check;
+mod clean;
 mod context;
 mod dev;
 mod doctor;
+mod explain;
 mod hash;
+mod invoke;
+mod manual;
 mod new;
 mod output;
 mod run;
+mod schema;
 mod secrets;
 mod serve;
 mod store;
@@ -31,6 +36,9 @@ use crate::report::{self, Reporter};
 /// Functions as WebAssembly, each invocation in a process of its own
 #[derive(Debug, Parser)]
 #[command(name = "embly", version, about, disable_help_subcommand = true)]
+#[command(
+    after_help = "Examples:\n  embly new hello && cd hello && embly dev\n  embly invoke hello --http GET /\n  embly explain E122"
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -54,17 +62,31 @@ enum Command {
     )]
     Dev(Serve),
     /// Build what has changed, and run
+    #[command(
+        after_help = "Examples:\n  embly run\n  embly run --bind 0.0.0.0 --state /var/lib/shop\n  embly run --format json >events.jsonl"
+    )]
     Run(Serve),
     /// Build
+    #[command(after_help = "Examples:\n  embly build\n  embly build examples/project --no-install")]
     Build(Project),
+    /// Run one function once: standard input is its stream, which is printed
+    #[command(
+        after_help = "Examples:\n  echo hello | embly invoke echo\n  embly invoke digest </dev/null\n  embly invoke hello --http GET '/?name=you' -i\n  embly invoke users --http POST /users -H 'Content-Type: application/json' -d @user.json\n  embly invoke import --env MODE=fast -- --all"
+    )]
+    Invoke(Box<invoke::Invoke>),
     /// See whether the project file is right, and nothing else
+    #[command(after_help = "Examples:\n  embly check\n  embly check --format json")]
     Check(Kept),
     /// What only the functions get that list it
+    #[command(after_help = "Examples:\n  embly secrets set STRIPE_KEY\n  embly secrets list")]
     Secrets {
         #[command(subcommand)]
         command: secrets::Command,
     },
     /// What functions keep
+    #[command(
+        after_help = "Examples:\n  embly store browse default\n  embly store backup default /backups/default.kv"
+    )]
     Store {
         #[command(subcommand)]
         command: store::Command,
@@ -84,8 +106,40 @@ enum Command {
         token: bool,
     },
     /// Say what is there, what is missing, and what to type
+    #[command(after_help = "Example:\n  embly doctor")]
     Doctor,
+    /// Print the JSON Schema of the project file, which editors complete and check it with
+    #[command(after_help = "Example:\n  embly schema >embly-project.schema.json")]
+    Schema,
+    /// Say what a code, the reason of an ending or an errno means, and what to do
+    #[command(
+        after_help = "Examples:\n  embly explain E122\n  embly explain bad_response\n  embly explain"
+    )]
+    Explain {
+        /// The code, as `E122`, `memory` or `EAGAIN`; without one all are listed
+        code: Option<String>,
+    },
+    /// Show what Embly has made that can be made again, and remove what you choose
+    #[command(after_help = "Examples:\n  embly clean\n  embly clean --build\n  embly clean --all")]
+    Clean(clean::Clean),
+    /// Print a script with which a shell completes what you type
+    #[command(
+        after_help = "Examples:\n  embly completions bash >~/.local/share/bash-completion/completions/embly\n  embly completions zsh >\"${fpath[1]}/_embly\"\n  embly completions fish >~/.config/fish/completions/embly.fish"
+    )]
+    Completions {
+        /// The shell
+        shell: manual::Shell,
+    },
+    /// Print the manual page, or make one for each command in a folder
+    #[command(
+        after_help = "Examples:\n  embly man | man -l -\n  embly man ~/.local/share/man/man1"
+    )]
+    Man {
+        /// The folder; made where it is not there
+        dir: Option<PathBuf>,
+    },
     /// The compiler for functions
+    #[command(after_help = "Example:\n  embly toolchain install")]
     Toolchain {
         #[command(subcommand)]
         command: Toolchain,
@@ -95,6 +149,7 @@ enum Command {
 #[derive(Debug, Subcommand)]
 enum Toolchain {
     /// Install what is missing to compile functions, without root
+    #[command(after_help = "Example:\n  embly toolchain install")]
     Install,
 }
 
@@ -188,6 +243,8 @@ enum Exit {
     Failed,
     /// The command line or the project file is wrong.
     Usage,
+    /// As a function wants it.
+    Code(u8),
 }
 
 impl From<Exit> for ExitCode {
@@ -196,6 +253,7 @@ impl From<Exit> for ExitCode {
             Exit::Done => 0,
             Exit::Failed => 1,
             Exit::Usage => 2,
+            Exit::Code(code) => code,
         })
     }
 }
@@ -232,12 +290,18 @@ pub fn main() -> ExitCode {
             run::run(&serve, &reporter)
         }
         Command::Build(project) => build::run(&project, &reporter),
+        Command::Invoke(invoke) => invoke::run(*invoke, &reporter),
         Command::Check(kept) => check::run(&kept, &reporter),
         Command::Store { command } => store::run(&command, &reporter),
         Command::Secrets { command } => secrets::run(&command, &reporter),
         Command::Ws(ws) => ws::run(&ws, &reporter),
         Command::Hash { token } => hash::run(token, &reporter),
         Command::Doctor => doctor::run(&reporter),
+        Command::Schema => schema::run(&reporter),
+        Command::Clean(clean) => clean::run(&clean, &reporter),
+        Command::Completions { shell } => manual::completions(shell, &reporter),
+        Command::Man { dir } => manual::man(dir.as_deref(), &reporter),
+        Command::Explain { code } => explain::run(code.as_deref(), &reporter),
         Command::Toolchain {
             command: Toolchain::Install,
         } => toolchain::install(&reporter),

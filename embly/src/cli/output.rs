@@ -80,9 +80,12 @@ impl Table {
     }
 }
 
-fn done(written: io::Result<()>, reporter: &Reporter) -> Result<(), Exit> {
+/// What comes of it: a reader that has gone has seen enough.
+///
+/// # Errors
+/// It could not be written; that was said.
+pub fn done(written: io::Result<()>, reporter: &Reporter) -> Result<(), Exit> {
     match written {
-        // Whoever reads it has seen enough.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             reporter.error(format!("cannot write to stdout: {error}"));
             Err(Exit::Failed)

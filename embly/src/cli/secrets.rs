@@ -33,8 +33,10 @@ pub(super) enum Command {
         kept: Kept,
     },
     /// Show names, where they come from and who gets them; never a value
+    #[command(after_help = "Example:\n  embly secrets list")]
     List(Kept),
     /// Forget a secret
+    #[command(after_help = "Example:\n  embly secrets remove STRIPE_KEY")]
     Remove {
         /// The name
         name: String,

@@ -17,7 +17,7 @@ use crate::report::{Event, Reporter};
 use crate::secrets::{Secrets, Vault};
 
 /// The folder of the authority for the certificates of a developer, in the cache.
-const AUTHORITY: &str = "authority";
+pub const AUTHORITY: &str = "authority";
 
 /// The runtime of the master. One thread, this one, moves all bytes: the other cores are for
 /// functions, and nobody has to be woken for a task that another has made ready.

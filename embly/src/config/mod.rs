@@ -19,6 +19,7 @@ mod find;
 mod function;
 mod gateway;
 mod http;
+mod json_schema;
 mod limit;
 mod machine;
 mod names;
@@ -54,6 +55,7 @@ pub use codes::{ALL as CODES, Code};
 pub use dotenv::{DOTENV, dotenv};
 pub use environment::{Environment, Secrets};
 pub use find::{NotFound, find};
+pub use json_schema::json_schema;
 pub use machine::Machine;
 pub use names::{LONGEST_NAME, usable as is_usable_name};
 pub use policy::{

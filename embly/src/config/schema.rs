@@ -568,7 +568,7 @@ pub(super) static LOG: Section = Section {
 
 /// Sections inside a section, for keys that stand one level too high or too low. The keys of
 /// `defaults` are those of a function, which is where most people want them.
-static ALL: &[(&Section, &str)] = &[
+pub(super) static ALL: &[(&Section, &str)] = &[
     (&PROJECT, "the top of the file"),
     (&FUNCTION, "an item of `functions`"),
     (&GATEWAY, "an item of `gateways`"),

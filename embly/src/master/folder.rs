@@ -29,6 +29,23 @@ pub enum FolderError {
     NotPrivate(PathBuf),
 }
 
+/// Where the folders of all masters of this user lie.
+fn base() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
+        Some(folder) => PathBuf::from(folder).join("embly"),
+        None => PathBuf::from(format!(
+            "/tmp/embly-{}",
+            rustix::process::geteuid().as_raw()
+        )),
+    }
+}
+
+/// Whether a master of this user runs, whatever its project is.
+pub fn is_any_running() -> bool {
+    let mut entries = fs::read_dir(base()).into_iter().flatten().flatten();
+    entries.any(|entry| UnixStream::connect(entry.path().join(SOCKET)).is_ok())
+}
+
 impl Folder {
     /// Makes the folder: `$XDG_RUNTIME_DIR/embly/ID`, else `/tmp/embly-UID/ID`.
     ///
@@ -36,10 +53,7 @@ impl Folder {
     /// See [`FolderError`].
     pub fn create() -> Result<Self, FolderError> {
         let uid = rustix::process::geteuid().as_raw();
-        let base = match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-            Some(folder) => PathBuf::from(folder).join("embly"),
-            None => PathBuf::from(format!("/tmp/embly-{uid}")),
-        };
+        let base = base();
         let make = |path: &Path| match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
             result => result,

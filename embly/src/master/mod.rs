@@ -30,7 +30,7 @@ use crate::supervisor::Supervisor;
 use crate::switchboard::Switchboard;
 use crate::wrapper::{Door, DoorError, Nursery, Processors, Reaper, Slots};
 pub use crate::wrapper::{Incomplete, Jail};
-pub use folder::{Folder, FolderError};
+pub use folder::{Folder, FolderError, is_any_running};
 pub use machine::{descriptor_limit, no_core_dumps};
 
 /// What runs when the master is told to stop gets this long.

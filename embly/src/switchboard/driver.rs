@@ -313,6 +313,9 @@ impl Driver {
         if let Some(env) = &self.record.origin.env {
             add_env(env, &mut startup);
         }
+        if let Some(args) = &self.record.origin.args {
+            startup.args.extend_from_slice(args);
+        }
         if let Some(options) = &self.options {
             apply(options, &mut startup);
         }

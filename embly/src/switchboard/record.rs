@@ -31,6 +31,8 @@ pub struct Origin {
     pub env: Option<Arc<[String]>>,
     /// Who wants to know what it has used.
     pub told: Option<Told>,
+    /// Arguments after the function's name.
+    pub args: Option<Arc<[String]>>,
 }
 
 /// Times and amounts of one invocation.

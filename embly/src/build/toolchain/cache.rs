@@ -36,12 +36,17 @@ done
 exec "${EMBLY_RUSTC:-rustc}" "$@"
 "#;
 
+/// Where std of all compilers lies.
+pub fn root(cache: &Path) -> PathBuf {
+    cache.join("toolchain")
+}
+
 /// Where std for this compiler lies, or would.
 pub(super) fn folder(cache: &Path, rust: &Rust) -> PathBuf {
     let words = rust
         .version
         .split(|c: char| !c.is_ascii_alphanumeric() && c != '.');
-    cache.join("toolchain").join(
+    root(cache).join(
         words
             .filter(|word| !word.is_empty())
             .collect::<Vec<_>>()
@@ -96,7 +101,7 @@ impl Slot {
         cancel: &Cancel,
         say: &mut dyn FnMut(&str),
     ) -> Result<Self, ToolchainError> {
-        let root = cache.join("toolchain");
+        let root = root(cache);
         let at = |path: &Path| {
             let path = path.to_owned();
             |source| ToolchainError::Cache { path, source }

@@ -19,6 +19,8 @@ pub use error::ToolchainError;
 
 use super::Cancel;
 
+pub use cache::root;
+
 /// The target that functions are compiled for: WebAssembly with WASI preview 1.
 pub const TARGET: &str = "wasm32-wasip1";
 

@@ -317,6 +317,7 @@ pub async fn start<B: hyper::body::Body>(
         queued,
         env: asked.env(),
         told: Some(access.waits()),
+        ..Origin::default()
     };
     let times = times(&function.limits);
     let exchange = gateway

@@ -23,6 +23,7 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+pub use decode::{BadChunk, Framing};
 pub use files::Files;
 pub use policy::{Limiter, Policy};
 
