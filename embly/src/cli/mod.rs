@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and the exit code of it.
 
+mod admin;
 mod build;
 mod check;
 mod context;
@@ -23,6 +24,9 @@ use std::sync::Arc;
 use embly_wrapper::jail::User;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use protos::Address;
+
+use admin::Ask;
 
 use crate::gateway::Activated;
 use crate::master::BindOverride;
@@ -83,6 +87,36 @@ enum Command {
         #[arg(long)]
         token: bool,
     },
+    /// Show the masters that run
+    Masters,
+    /// Show what runs in a master: each invocation, and what it uses
+    #[command(
+        after_help = "Examples:\n  embly ps\n  embly ps --functions\n  embly ps --master 8b3e0f6d"
+    )]
+    Ps {
+        #[command(flatten)]
+        which: admin::Which,
+        /// Show functions, how many of their processes run and wait, and what was refused
+        #[arg(long)]
+        functions: bool,
+    },
+    /// Show what functions have written, from what the master keeps
+    #[command(
+        after_help = "Examples:\n  embly logs\n  embly logs -f --function hello\n  embly logs --since 10m examples/project"
+    )]
+    Logs(admin::Logs),
+    /// End an invocation, and what it has started
+    #[command(after_help = "Example:\n  embly kill 8b3e0f6d2f1c9a47")]
+    Kill {
+        /// Its address, as `embly ps` shows it
+        address: Address,
+        #[command(flatten)]
+        which: admin::Which,
+    },
+    /// Have a master read its project again, build what has changed and serve it
+    Reload(admin::Which),
+    /// Have a master finish what runs, then stop; a second time, stop at once
+    Stop(admin::Which),
     /// Say what is there, what is missing, and what to type
     Doctor,
     /// The compiler for functions
@@ -237,6 +271,12 @@ pub fn main() -> ExitCode {
         Command::Secrets { command } => secrets::run(&command, &reporter),
         Command::Ws(ws) => ws::run(&ws, &reporter),
         Command::Hash { token } => hash::run(token, &reporter),
+        Command::Masters => admin::run(&Ask::Masters, &reporter),
+        Command::Ps { which, functions } => admin::run(&Ask::Ps(&which, functions), &reporter),
+        Command::Logs(logs) => admin::run(&Ask::Logs(&logs), &reporter),
+        Command::Kill { address, which } => admin::run(&Ask::Kill(&which, address), &reporter),
+        Command::Reload(which) => admin::run(&Ask::Reload(&which), &reporter),
+        Command::Stop(which) => admin::run(&Ask::Stop(&which), &reporter),
         Command::Doctor => doctor::run(&reporter),
         Command::Toolchain {
             command: Toolchain::Install,
