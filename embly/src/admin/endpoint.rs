@@ -26,8 +26,17 @@ pub enum Operation {
 pub struct Parameter {
     pub name: &'static str,
     pub about: &'static str,
+    pub form: Form,
+}
+
+/// What a parameter may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
     /// It is there or not, and has no value.
-    pub flag: bool,
+    Flag,
+    Name,
+    Address,
+    Time,
 }
 
 /// The name of an object, and its schema.
@@ -105,22 +114,22 @@ codes! {
 const FUNCTION: Parameter = Parameter {
     name: "function",
     about: "Only of this function.",
-    flag: false,
+    form: Form::Name,
 };
 const ADDRESS: Parameter = Parameter {
     name: "address",
     about: "Only of this invocation.",
-    flag: false,
+    form: Form::Address,
 };
 const SINCE: Parameter = Parameter {
     name: "since",
     about: "Only what came at this time or later, RFC 3339.",
-    flag: false,
+    form: Form::Time,
 };
 const FOLLOW: Parameter = Parameter {
     name: "follow",
     about: "Goes on with what comes, until the client or the master ends it.",
-    flag: true,
+    form: Form::Flag,
 };
 
 /// All there are.
@@ -163,7 +172,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         query: &[FOLLOW, FUNCTION, ADDRESS],
         status: StatusCode::OK,
         answer: None,
-        failures: &[BAD_PARAMETER, UNKNOWN_FUNCTION],
+        failures: &[BAD_PARAMETER, BAD_ADDRESS, UNKNOWN_FUNCTION],
     },
     Endpoint {
         operation: Operation::Logs,
@@ -173,7 +182,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         query: &[FOLLOW, FUNCTION, ADDRESS, SINCE],
         status: StatusCode::OK,
         answer: None,
-        failures: &[BAD_PARAMETER, UNKNOWN_FUNCTION],
+        failures: &[BAD_PARAMETER, BAD_ADDRESS, UNKNOWN_FUNCTION],
     },
     Endpoint {
         operation: Operation::Kill,

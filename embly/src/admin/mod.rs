@@ -1,15 +1,18 @@
 //! The admin API of a running master: what it does, and what it can be asked to do, for the user who
-//! runs it. HTTP/1.1 and JSON on a Unix socket in its folder of sockets.
+//! runs it. HTTP/1.1 and JSON on a Unix socket in its folder of sockets. Metrics and health, and nothing
+//! else, on an address where somebody wants them.
 
 pub mod api;
 mod endpoint;
+mod listener;
+mod metrics;
 mod openapi;
 mod schema;
 mod server;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -98,6 +101,8 @@ pub struct Admin {
     switchboard: Arc<Switchboard>,
     asks: Asks,
     served: Mutex<Served>,
+    /// Where metrics are, if anywhere.
+    listens: OnceLock<String>,
 }
 
 /// Who a master is.
@@ -120,6 +125,7 @@ impl Admin {
             switchboard,
             asks,
             served: Mutex::default(),
+            listens: OnceLock::new(),
         })
     }
 
@@ -264,18 +270,20 @@ impl Admin {
         Err(failed(&endpoint::UNKNOWN_FUNCTION, message))
     }
 
+    fn state(&self) -> &'static str {
+        match (self.switchboard.is_stopping(), self.served().ready) {
+            (true, _) => "stopping",
+            (false, true) => "serving",
+            (false, false) => "starting",
+        }
+    }
+
     fn master(&self) -> api::Master {
         let Identity {
             id,
             project,
             command,
         } = self.identity.clone();
-        let Served { ready, gateways } = self.served();
-        let state = match (self.switchboard.is_stopping(), ready) {
-            (true, _) => "stopping",
-            (false, true) => "serving",
-            (false, false) => "starting",
-        };
         api::Master {
             id,
             pid: u64::from(std::process::id()),
@@ -283,9 +291,9 @@ impl Admin {
             command: command.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: format!("{:.6}", self.since),
-            state: state.to_owned(),
-            gateways,
-            admin_listen: None,
+            state: self.state().to_owned(),
+            gateways: self.served().gateways,
+            admin_listen: self.listens.get().cloned(),
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::api;
-use super::endpoint::{Code, ENDPOINTS, Endpoint, OTHER_USER, Parameter, WRONG_METHOD};
+use super::endpoint::{Code, ENDPOINTS, Endpoint, Form, OTHER_USER, Parameter, WRONG_METHOD};
 use super::schema::Schema as _;
 
 /// The type of answers that are JSON objects, one a line.
@@ -55,7 +55,7 @@ fn operation(endpoint: &Endpoint) -> Value {
             "in": "path",
             "required": true,
             "description": "An address.",
-            "schema": {"type": "string", "pattern": "^[0-9a-fA-F]{1,16}$"},
+            "schema": schema_of(Form::Address),
         }));
     }
     json!({
@@ -66,18 +66,24 @@ fn operation(endpoint: &Endpoint) -> Value {
     })
 }
 
+fn schema_of(form: Form) -> Value {
+    match form {
+        Form::Flag => json!({"type": "string", "maxLength": 0}),
+        Form::Name => json!({"type": "string"}),
+        // Not all of them zero.
+        Form::Address => json!({"type": "string", "pattern": "^(?!0+$)[0-9a-fA-F]{1,16}$"}),
+        Form::Time => json!({"type": "string", "format": "date-time"}),
+    }
+}
+
 fn parameter(parameter: &Parameter) -> Value {
-    let schema = match parameter.flag {
-        true => json!({"type": "string", "maxLength": 0}),
-        false => json!({"type": "string"}),
-    };
     json!({
         "name": parameter.name,
         "in": "query",
         "required": false,
-        "allowEmptyValue": parameter.flag,
+        "allowEmptyValue": parameter.form == Form::Flag,
         "description": parameter.about,
-        "schema": schema,
+        "schema": schema_of(parameter.form),
     })
 }
 

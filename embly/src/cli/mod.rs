@@ -16,7 +16,7 @@ mod store;
 mod toolchain;
 mod ws;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -168,6 +168,10 @@ struct Serve {
     /// Folder of what is kept: stores, secrets [default: data, in the project]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Answer there with metrics for Prometheus (`/metrics`) and health (`/healthz`, `/readyz`), to
+    /// whoever asks; port 0 is any free one
+    #[arg(long, value_name = "IP:PORT")]
+    admin_listen: Option<SocketAddr>,
     /// Path of the socket for wrappers that Embly did not fork
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,

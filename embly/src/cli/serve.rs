@@ -305,6 +305,7 @@ pub async fn start(
         secrets,
         project: project.file.clone(),
         asks: signals.asks(),
+        admin_listen: options.admin_listen,
     };
     let master = Master::start(reporter.clone(), master_options)
         .map_err(|error| reporter.error(error.to_string()));

@@ -74,6 +74,8 @@ pub struct Options<'a> {
     pub project: PathBuf,
     /// Who is asked to reload and to stop.
     pub asks: Asks,
+    /// Where metrics and health can be asked for, if anywhere.
+    pub admin_listen: Option<SocketAddr>,
 }
 
 /// Why there is no master.
@@ -90,6 +92,16 @@ pub enum StartError {
     Admin {
         /// The socket.
         path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No address for metrics.
+    #[error(
+        "cannot listen on `{address}` for metrics: {source}; give another one with `--admin-listen ADDR`"
+    )]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
         /// Why.
         source: io::Error,
     },
@@ -237,6 +249,13 @@ impl Master {
         admin
             .open(&path)
             .map_err(|source| StartError::Admin { path, source })?;
+        if let Some(address) = options.admin_listen {
+            let at = admin.listen(address);
+            let at = at.map_err(|source| StartError::Metrics { address, source })?;
+            reporter.event(&Event::AdminListening {
+                url: &format!("http://{at}"),
+            });
+        }
         Ok(Self {
             admin,
             supervisor: Supervisor::new(Arc::clone(&switchboard)),
@@ -379,6 +398,9 @@ impl Master {
         let gateways = project.gateways.iter();
         let gateways = gateways.map(|gateway| &*gateway.name).collect();
         self.reporter.keep_only(&functions, &gateways);
+        for gateway in &gateways {
+            self.reporter.telemetry().gateway(gateway);
+        }
         let open = self.open();
         let listening = project.gateways.iter().filter_map(|gateway| {
             let open = open.values().find(|open| {
