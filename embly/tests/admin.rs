@@ -13,7 +13,7 @@ use support::admin::{Lines, ask, folders, objects, outcome};
 use support::client::{connect, request, script};
 use support::project::answering;
 use support::user::{Limited, open};
-use support::{Embly, PATIENCE, Project, arguments, command, eventually, get, skipped};
+use support::{EMBLY, Embly, PATIENCE, Project, arguments, command, eventually, get, skipped};
 
 /// A request for this script that goes on.
 fn begin(embly: &Embly, gateway: &str, steps: &str) -> TcpStream {
@@ -606,4 +606,76 @@ fn commands_say_what_they_take() {
     let path = nowhere.path().to_str().unwrap();
     let (code, _, _) = outcome(&mut command(&["ps", path], runtime.path()));
     assert_eq!(code, 2);
+}
+
+#[test]
+fn top_shows_what_runs_in_a_terminal_and_leaves_it_as_it_was() {
+    use std::process::{Command, Stdio};
+    if Command::new("script").arg("--version").output().is_err() {
+        return skipped("script (util-linux)");
+    }
+    let embly = Embly::run(&waits());
+    let _stream = begin(&embly, "script", "sleep 600000");
+    let address = running(&embly, "script")["address"].clone();
+    let mut terminal = support::environment(Command::new("script"), embly.runtime.path());
+    let mut child = terminal
+        .args(["-qec", &format!("{EMBLY} top; stty -a"), "/dev/null"])
+        .env("SHELL", "/bin/sh")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .current_dir("/")
+        .spawn()
+        .unwrap();
+    let (mut keys, mut out) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
+    let mut seen = String::new();
+    let mut until = |text: &str| {
+        let mut buffer = [0; 4096];
+        while !seen.contains(text) {
+            let read = out.read(&mut buffer).unwrap();
+            assert!(read > 0, "no `{text}` in {seen}");
+            seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
+        }
+        seen.clone()
+    };
+    until("[c cpu]");
+    until(address.as_str().unwrap());
+    keys.write_all(b"m").unwrap();
+    until("[m memory]");
+    keys.write_all(b"q").unwrap();
+    let seen = until(" echo ");
+    assert!(seen.contains("\x1b[?1049l"), "{seen}");
+    assert!(
+        seen.contains(" icanon") && !seen.contains("-icanon"),
+        "{seen}"
+    );
+    drop(keys);
+    child.wait().unwrap();
+}
+
+#[test]
+fn top_prints_once_where_there_is_no_terminal() {
+    let embly = Embly::run(&waits());
+    let _streams: Vec<_> = (0..2)
+        .map(|n| {
+            begin(
+                &embly,
+                "script",
+                &format!("burn {}; sleep 600000", 1 + n * 2_000),
+            )
+        })
+        .collect();
+    eventually("one has used more time than the other", || {
+        let mut used: Vec<_> = embly.invocations("script");
+        used.retain(|one| one["cpu_us"].as_u64().is_some_and(|used| used > 100_000));
+        used.len() == 1 && embly.invocations("script").len() == 2
+    });
+    let (code, out, _) = embly.told(&["top", "--format", "json"]);
+    assert_eq!(code, 0);
+    let shown = objects(&out);
+    let used = |n: usize| shown[n]["cpu_us"].as_u64().unwrap();
+    assert!(shown.len() == 2 && used(0) > used(1), "{out}");
+    let (code, out, _) = embly.told(&["top", "--sort", "age"]);
+    assert_eq!(code, 0);
+    assert!(out.starts_with("ADDRESS") && !out.contains('\x1b'), "{out}");
+    assert_eq!(out.lines().count(), 3);
 }

@@ -168,7 +168,8 @@ fn functions(out: &mut Text, functions: &Functions, switchboard: &Switchboard) {
     for (name, function) in functions {
         out.sample(&[name], micros(function.cpu.get()));
     }
-    let counters: [(_, fn(&Function) -> u64); 5] = [
+    type Number = fn(&Function) -> u64;
+    let counters: [(_, Number); 5] = [
         (&RECEIVED, |it| it.bytes_in.get()),
         (&SENT, |it| it.bytes_out.get()),
         (&MESSAGES_REFUSED, |it| it.refused.get()),

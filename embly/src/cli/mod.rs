@@ -100,6 +100,9 @@ enum Command {
         #[arg(long)]
         functions: bool,
     },
+    /// Show what runs in a master, again and again: keys choose the order, `q` quits
+    #[command(after_help = "Examples:\n  embly top\n  embly top --sort memory")]
+    Top(admin::Top),
     /// Show what functions have written, from what the master keeps
     #[command(
         after_help = "Examples:\n  embly logs\n  embly logs -f --function hello\n  embly logs --since 10m examples/project"
@@ -277,6 +280,7 @@ pub fn main() -> ExitCode {
         Command::Hash { token } => hash::run(token, &reporter),
         Command::Masters => admin::run(&Ask::Masters, &reporter),
         Command::Ps { which, functions } => admin::run(&Ask::Ps(&which, functions), &reporter),
+        Command::Top(top) => admin::run(&Ask::Top(&top), &reporter),
         Command::Logs(logs) => admin::run(&Ask::Logs(&logs), &reporter),
         Command::Kill { address, which } => admin::run(&Ask::Kill(&which, address), &reporter),
         Command::Reload(which) => admin::run(&Ask::Reload(&which), &reporter),

@@ -43,12 +43,16 @@ impl Client {
 
     /// Who it is.
     pub async fn master(&self) -> Result<api::Master, Refusal> {
-        timeout(ANSWER_WITHIN, self.ask(&Method::GET, "/v1/master"))
-            .await
-            .unwrap_or_else(|_| {
-                let text = format!("does not answer within {ANSWER_WITHIN:?}");
-                Err(Refusal::Silent(text))
-            })
+        self.get("/v1/master").await
+    }
+
+    /// Asks for an object that is there at once.
+    pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Refusal> {
+        let asked = timeout(ANSWER_WITHIN, self.ask(&Method::GET, path)).await;
+        asked.unwrap_or_else(|_| {
+            let text = format!("does not answer within {ANSWER_WITHIN:?}");
+            Err(Refusal::Silent(text))
+        })
     }
 
     /// Asks for an object.

@@ -1,9 +1,10 @@
-//! Commands that ask a running master: `masters`, `ps`, `logs`, `kill`, `reload`, `stop`.
+//! Commands that ask a running master: `masters`, `ps`, `top`, `logs`, `kill`, `reload`, `stop`.
 
 mod client;
 mod find;
 mod logs;
 mod shown;
+mod top;
 
 use http::Method;
 use protos::Address;
@@ -18,6 +19,7 @@ use find::Found;
 pub use find::Which;
 pub use logs::Logs;
 use shown::{age, size};
+pub use top::Top;
 
 /// What can be asked.
 #[derive(Debug)]
@@ -26,6 +28,8 @@ pub enum Ask<'a> {
     Masters,
     /// What runs; with `true`, what can run.
     Ps(&'a Which, bool),
+    /// What runs, again and again.
+    Top(&'a Top),
     /// What functions have written.
     Logs(&'a Logs),
     /// End an invocation.
@@ -47,6 +51,7 @@ pub fn run(ask: &Ask<'_>, reporter: &Reporter) -> Exit {
             Ask::Masters => masters(reporter).await,
             Ask::Ps(which, false) => ps(which, reporter).await,
             Ask::Ps(which, true) => functions(which, reporter).await,
+            Ask::Top(top) => top.run(reporter).await,
             Ask::Logs(logs) => logs.run(reporter).await,
             Ask::Kill(which, address) => kill(which, *address, reporter).await,
             Ask::Reload(which) => reload(which, reporter).await,
@@ -110,7 +115,7 @@ async fn masters(reporter: &Reporter) -> Result<(), Exit> {
 async fn ps(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
     let Found { client, .. } = which.find(reporter).await?;
     let api::Invocations { invocations } = client
-        .ask(&Method::GET, "/v1/invocations")
+        .get("/v1/invocations")
         .await
         .map_err(|refusal| refused(refusal, reporter))?;
     if reporter.options().format == Format::Json {
@@ -147,7 +152,7 @@ fn table(invocations: &[api::Invocation]) -> Table {
 async fn functions(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
     let Found { client, .. } = which.find(reporter).await?;
     let api::Functions { functions } = client
-        .ask(&Method::GET, "/v1/functions")
+        .get("/v1/functions")
         .await
         .map_err(|refusal| refused(refusal, reporter))?;
     if reporter.options().format == Format::Json {
