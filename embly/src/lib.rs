@@ -21,10 +21,11 @@
 //!    (crate `embly_wrapper`), and is reaped.
 //! 9. Back through the switchboard to the gateway, which checks the response while it passes.
 //!
-//! Beside a running master, [`store`] copies what it keeps.
+//! Beside a running master, [`store`] copies what it keeps, and [`admin`] answers whoever wants to
+//! know what it does, or to have it do something.
 //!
 //! [`report`] tells people and programs what happens on the way, without the [`secrets`] that it
-//! meets.
+//! meets. [`telemetry`] counts what happens.
 //!
 //! [`tls`] has the certificates that gateways show.
 //!
@@ -33,6 +34,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod admin;
 pub mod allow;
 pub mod backoff;
 pub mod build;
@@ -53,5 +55,6 @@ pub mod state;
 pub mod store;
 pub mod supervisor;
 pub mod switchboard;
+pub mod telemetry;
 pub mod tls;
 pub mod wrapper;

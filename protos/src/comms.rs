@@ -157,7 +157,8 @@ pub struct Warning {
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Log {
-    /// 1: standard output, 2: standard error, as the function sees them.
+    /// 1: standard output, 2: standard error, as the function sees them; 3: the wrapper says how many
+    /// lines were dropped.
     #[prost(uint32, tag = "1")]
     pub stream: u32,
     /// The line, without its end of line.

@@ -42,7 +42,7 @@ pub mod warning;
 
 pub use comms::{Limits, SpawnOptions, Startup, Warning};
 pub use errno::Errno;
-pub use id::{Address, LONGEST_NAME, Slot, is_name, is_service};
+pub use id::{Address, LONGEST_NAME, NotAnAddress, Slot, is_name, is_service};
 pub use message::{Body, Ending, Malformed, Message};
 pub use reason::Reason;
 

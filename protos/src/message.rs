@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::meter::DROPPED_STREAM;
 use crate::{Address, Errno, Reason, SpawnOptions, Startup, Warning, comms};
 
 /// The longest name in a `spawn`, in bytes.
@@ -326,6 +327,7 @@ impl TryFrom<comms::Message> for Message {
                 let stream = match log.stream {
                     1 => 1,
                     2 => 2,
+                    3 => DROPPED_STREAM,
                     other => {
                         return Err(Malformed::Value {
                             field: "stream",

@@ -12,6 +12,21 @@ const FLOOD_TIMES: u32 = 10;
 /// … when it goes on for so many stretches.
 const FLOOD_STRETCHES: u32 = 5;
 
+/// The stream of a line that says how many were dropped. A function has 1 and 2: it cannot say so
+/// itself.
+pub const DROPPED_STREAM: u8 = 3;
+
+/// That line.
+pub fn dropped(lines: u64, limit: u32) -> String {
+    format!("embly: {lines} lines were dropped, limit `log`: {limit} lines/s")
+}
+
+/// How many lines were dropped, as such a line says.
+pub fn read_dropped(line: &str) -> Option<u64> {
+    let (lines, _) = line.strip_prefix("embly: ")?.split_once(' ')?;
+    lines.parse().ok()
+}
+
 /// What happens to a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {

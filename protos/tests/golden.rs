@@ -293,7 +293,7 @@ fn values_without_a_meaning_are_refused() {
     // An unknown reason, an unknown stream, an errno that is none.
     assert_eq!(malformed("7a02 0863"), value("reason", 99));
     assert_eq!(malformed("8a0100"), value("stream", 0));
-    assert_eq!(malformed("8a0102 0803"), value("stream", 3));
+    assert_eq!(malformed("8a0102 0804"), value("stream", 4));
     assert_eq!(malformed("58 ffffffffffffffffff01"), value("error", -1));
     assert_eq!(malformed("58 808004"), value("error", 65536));
     // `lookup` without an address, a name refused with an errno that is none.

@@ -161,8 +161,9 @@ impl Invocation {
             return Ok(());
         };
         let limit = self.meter.limit();
-        let line = format!("embly: {lines} lines were dropped, limit `log`: {limit} lines/s");
-        self.send(None, Body::Log { stream: 2, line })
+        let line = protos::meter::dropped(lines, limit);
+        let stream = protos::meter::DROPPED_STREAM;
+        self.send(None, Body::Log { stream, line })
     }
 }
 

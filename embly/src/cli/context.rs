@@ -52,9 +52,19 @@ pub fn project(
 
 /// Reads a project file that was found.
 pub fn load(file: &Path, dev: bool, need: Need<'_>, reporter: &Reporter) -> Result<Project, Exit> {
+    read(file, dev, need, reporter).map_err(|_| Exit::Usage)
+}
+
+/// The same, for whoever passes the problems on.
+pub fn read(
+    file: &Path,
+    dev: bool,
+    need: Need<'_>,
+    reporter: &Reporter,
+) -> Result<Project, Box<Problems>> {
     let wrong = |problems: Problems| {
         show(&problems, reporter);
-        Exit::Usage
+        Box::new(problems)
     };
     let mut environment = Environment::of_process();
     if dev && let Some(folder) = file.parent() {

@@ -9,6 +9,7 @@ use tokio::sync::mpsc;
 use super::context::{self, Need};
 use super::serve::{self, Asked, Signals};
 use super::{Exit, Serve, build};
+use crate::admin::Reloaded;
 use crate::build::Built;
 use crate::build::watch::Watcher;
 use crate::config::{DOTENV, Function, Project};
@@ -108,11 +109,12 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
         tokio::select! {
             asked = signals.next() => match asked {
                 Asked::Stop => break,
-                Asked::Reload => {
+                Asked::Reload(asked) => {
                     dev.master.reopen_logs();
                     let file = dev.project.file.clone();
-                    if dev.changed(&mut signals, &[file]).await.is_err() {
-                        break;
+                    match dev.changed(&mut signals, &[file]).await {
+                        Ok(reloaded) => serve::tell(asked, reloaded),
+                        Err(_) => break,
                     }
                 }
             },
@@ -128,7 +130,11 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
 
 impl Dev<'_> {
     /// Acts on changed files. An error means that a signal has asked for the end.
-    async fn changed(&mut self, signals: &mut Signals, paths: &[PathBuf]) -> Result<(), Exit> {
+    async fn changed(
+        &mut self,
+        signals: &mut Signals,
+        paths: &[PathBuf],
+    ) -> Result<Reloaded, Exit> {
         let since = SystemTime::now();
         let dotenv = self.project.root.join(DOTENV);
         let mut touched: Vec<String> = self.touched_by(paths);
@@ -137,10 +143,13 @@ impl Dev<'_> {
             .any(|path| *path == self.project.file || *path == dotenv)
         {
             let need = Need::Secrets(self.state);
-            let Ok(project) = context::load(&self.project.file, true, need, self.reporter) else {
-                self.reporter.warn("the project is served as it was");
-                self.wrong = true;
-                return Ok(());
+            let project = match context::read(&self.project.file, true, need, self.reporter) {
+                Ok(project) => project,
+                Err(problems) => {
+                    self.reporter.warn("the project is served as it was");
+                    self.wrong = true;
+                    return Ok(Err(serve::problems_of_the_file(&problems)));
+                }
             };
             if std::mem::take(&mut self.wrong) {
                 self.reporter.info("the project file is right again");
@@ -158,6 +167,7 @@ impl Dev<'_> {
             .filter(|function| touched.contains(&function.name))
             .cloned()
             .collect();
+        let mut unbuilt = None;
         if !functions.is_empty() {
             let (project, install, to) =
                 (self.project.clone(), self.install, self.reporter.clone());
@@ -172,21 +182,29 @@ impl Dev<'_> {
                 }
                 Err(serve::Unbuilt::Stopped) => return Err(Exit::Done),
                 // What is wrong was said; the next change may mend it.
-                Err(serve::Unbuilt::Failed(_)) => {}
+                Err(serve::Unbuilt::Failed(_)) => unbuilt = Some(serve::not_built(&[])),
             }
             if !self.built.failed.is_empty() {
+                unbuilt = Some(serve::not_built(&self.built.failed));
                 let failed = self.built.failed.join(", ");
                 self.reporter
                     .warn(format!("{failed}: served as before, if it was"));
             }
         }
         let served = serve::serve(&self.master, &self.project, &self.built, signals).await;
-        if let Err(error) = served.map_err(|serve::Stopped| Exit::Done)? {
-            self.reporter
-                .error(format!("{error}; the project is served as it was"));
-        }
+        let reloaded = match served.map_err(|serve::Stopped| Exit::Done)? {
+            Ok(()) => Ok(serve::as_json(&self.project.warnings)),
+            Err(error) => {
+                self.reporter
+                    .error(format!("{error}; the project is served as it was"));
+                Err(serve::not_served(&error))
+            }
+        };
         self.watch(since);
-        Ok(())
+        Ok(match unbuilt {
+            Some(unbuilt) => Err(unbuilt),
+            None => reloaded,
+        })
     }
 
     fn is_built(&self, new: &Function) -> bool {

@@ -105,6 +105,7 @@ fn once(invoke: Invoke, reporter: &Reporter) -> Result<Exit, Exit> {
         jail_user,
         require_jail,
         activated: Arc::default(),
+        admin_listen: None,
     };
     let need = Need::Secrets(options.state.as_deref());
     let mut project = context::project(&options.project.place.path, false, need, reporter)?;

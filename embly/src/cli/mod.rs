@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and the exit code of it.
 
+mod admin;
 mod build;
 mod check;
 mod clean;
@@ -20,7 +21,7 @@ mod store;
 mod toolchain;
 mod ws;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -28,6 +29,9 @@ use std::sync::Arc;
 use embly_wrapper::jail::User;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use protos::Address;
+
+use admin::Ask;
 
 use crate::gateway::Activated;
 use crate::master::BindOverride;
@@ -105,6 +109,39 @@ enum Command {
         #[arg(long)]
         token: bool,
     },
+    /// Show the masters that run
+    Masters,
+    /// Show what runs in a master: each invocation, and what it uses
+    #[command(
+        after_help = "Examples:\n  embly ps\n  embly ps --functions\n  embly ps --master 8b3e0f6d"
+    )]
+    Ps {
+        #[command(flatten)]
+        which: admin::Which,
+        /// Show functions, how many of their processes run and wait, and what was refused
+        #[arg(long)]
+        functions: bool,
+    },
+    /// Show what runs in a master, again and again: keys choose the order, `q` quits
+    #[command(after_help = "Examples:\n  embly top\n  embly top --sort memory")]
+    Top(admin::Top),
+    /// Show what functions have written, from what the master keeps
+    #[command(
+        after_help = "Examples:\n  embly logs\n  embly logs -f --function hello\n  embly logs --since 10m examples/project"
+    )]
+    Logs(admin::Logs),
+    /// End an invocation, and what it has started
+    #[command(after_help = "Example:\n  embly kill 8b3e0f6d2f1c9a47")]
+    Kill {
+        /// Its address, as `embly ps` shows it
+        address: Address,
+        #[command(flatten)]
+        which: admin::Which,
+    },
+    /// Have a master read its project again, build what has changed and serve it
+    Reload(admin::Which),
+    /// Have a master finish what runs, then stop; a second time, stop at once
+    Stop(admin::Which),
     /// Say what is there, what is missing, and what to type
     #[command(after_help = "Example:\n  embly doctor")]
     Doctor,
@@ -189,6 +226,10 @@ struct Serve {
     /// Folder of what is kept: stores, secrets [default: data, in the project]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Answer there with metrics for Prometheus (`/metrics`) and health (`/healthz`, `/readyz`), to
+    /// whoever asks; port 0 is any free one
+    #[arg(long, value_name = "IP:PORT")]
+    admin_listen: Option<SocketAddr>,
     /// Path of the socket for wrappers that Embly did not fork
     #[arg(long, value_name = "PATH")]
     socket: Option<PathBuf>,
@@ -296,6 +337,13 @@ pub fn main() -> ExitCode {
         Command::Secrets { command } => secrets::run(&command, &reporter),
         Command::Ws(ws) => ws::run(&ws, &reporter),
         Command::Hash { token } => hash::run(token, &reporter),
+        Command::Masters => admin::run(&Ask::Masters, &reporter),
+        Command::Ps { which, functions } => admin::run(&Ask::Ps(&which, functions), &reporter),
+        Command::Top(top) => admin::run(&Ask::Top(&top), &reporter),
+        Command::Logs(logs) => admin::run(&Ask::Logs(&logs), &reporter),
+        Command::Kill { address, which } => admin::run(&Ask::Kill(&which, address), &reporter),
+        Command::Reload(which) => admin::run(&Ask::Reload(&which), &reporter),
+        Command::Stop(which) => admin::run(&Ask::Stop(&which), &reporter),
         Command::Doctor => doctor::run(&reporter),
         Command::Schema => schema::run(&reporter),
         Command::Clean(clean) => clean::run(&clean, &reporter),

@@ -58,6 +58,15 @@ impl Table {
         if self.is_empty() {
             return Ok(());
         }
+        let mut out = io::BufWriter::new(io::stdout().lock());
+        let lines = self.lines().into_iter();
+        let written = lines.map(|line| writeln!(out, "{line}"));
+        let written = written.collect::<io::Result<()>>();
+        done(written.and_then(|()| out.flush()), reporter)
+    }
+
+    /// The lines, the one above included.
+    pub fn lines(&self) -> Vec<String> {
         let mut widths: Vec<usize> = Vec::new();
         for row in &self.rows {
             widths.resize(widths.len().max(row.len()), 0);
@@ -65,18 +74,17 @@ impl Table {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        let written = self.rows.iter().map(|row| {
+        let lines = self.rows.iter().map(|row| {
             let mut line = String::new();
             for (width, cell) in widths.iter().zip(row) {
                 line.push_str(cell);
                 let missing = width + 2 - cell.chars().count();
                 line.extend(std::iter::repeat_n(' ', missing));
             }
-            writeln!(out, "{}", line.trim_end())
+            line.truncate(line.trim_end().len());
+            line
         });
-        let written = written.collect::<io::Result<()>>();
-        done(written.and_then(|()| out.flush()), reporter)
+        lines.collect()
     }
 }
 

@@ -5,6 +5,7 @@ use embly_wrapper::jail::Policy;
 use super::context::{self, Need};
 use super::serve::{self, Asked, Signals, Stopped, Unbuilt};
 use super::{Exit, Serve, build};
+use crate::admin::Reloaded;
 use crate::build::Built;
 use crate::config::{Gateway, Project};
 use crate::gateway::TransportError;
@@ -59,7 +60,8 @@ async fn serve_until_stopped(
     let secrets = serve::secrets(options, &project, reporter);
     let install = !options.project.no_install;
     let built = match built(&mut signals, &project, install, reporter).await {
-        Ok(built) => built,
+        Ok(built) if built.failed.is_empty() => built,
+        Ok(_) => return Exit::Failed,
         Err(Unbuilt::Stopped) => return Exit::Done,
         Err(Unbuilt::Failed(exit)) => return exit,
     };
@@ -78,17 +80,18 @@ async fn serve_until_stopped(
         Ok(master) => master,
         Err(exit) => return exit,
     };
-    while signals.next().await == Asked::Reload {
+    while let Asked::Reload(asked) = signals.next().await {
         // Whatever becomes of the project: they may have been moved away.
         master.reopen_logs();
-        if reload(&master, &mut signals, &project, options, reporter).await == Err(Stopped) {
-            break;
+        match reload(&master, &mut signals, &project, options, reporter).await {
+            Ok(reloaded) => serve::tell(asked, reloaded),
+            Err(Stopped) => break,
         }
     }
     serve::stop(master, &mut signals, reporter).await
 }
 
-/// Everything, or nothing.
+/// All functions; those that failed are named.
 async fn built(
     signals: &mut Signals,
     project: &Project,
@@ -97,12 +100,7 @@ async fn built(
 ) -> Result<Built, Unbuilt> {
     let (project, reporter) = (project.clone(), reporter.clone());
     let work = move |cancel: &_| build::all(&project, install, cancel, &reporter);
-    let built = serve::build(signals, work).await?;
-    if built.failed.is_empty() {
-        Ok(built)
-    } else {
-        Err(Unbuilt::Failed(Exit::Failed))
-    }
+    serve::build(signals, work).await
 }
 
 async fn reload(
@@ -111,22 +109,37 @@ async fn reload(
     old: &Project,
     options: &Serve,
     reporter: &Reporter,
-) -> Result<(), Stopped> {
+) -> Result<Reloaded, Stopped> {
     const AS_IT_WAS: &str = "the project is served as it was";
     let need = Need::Secrets(options.state.as_deref());
-    let Ok(project) = context::load(&old.file, false, need, reporter) else {
-        reporter.warn(AS_IT_WAS);
-        return Ok(());
+    let project = match context::read(&old.file, false, need, reporter) {
+        Ok(project) => project,
+        Err(problems) => {
+            reporter.warn(AS_IT_WAS);
+            return Ok(Err(serve::problems_of_the_file(&problems)));
+        }
     };
     master.prepare(&project).await;
     let install = !options.project.no_install;
-    match built(signals, &project, install, reporter).await {
-        Ok(built) => match serve::serve(master, &project, &built, signals).await? {
-            Ok(()) => reporter.info("reloaded"),
-            Err(error) => reporter.error(format!("{error}; {AS_IT_WAS}")),
-        },
-        Err(Unbuilt::Failed(_)) => reporter.warn(AS_IT_WAS),
+    let failed = match built(signals, &project, install, reporter).await {
+        Ok(built) if built.failed.is_empty() => {
+            return Ok(
+                match serve::serve(master, &project, &built, signals).await? {
+                    Ok(()) => {
+                        reporter.info("reloaded");
+                        Ok(serve::as_json(&project.warnings))
+                    }
+                    Err(error) => {
+                        reporter.error(format!("{error}; {AS_IT_WAS}"));
+                        Err(serve::not_served(&error))
+                    }
+                },
+            );
+        }
+        Ok(built) => built.failed,
+        Err(Unbuilt::Failed(_)) => Vec::new(),
         Err(Unbuilt::Stopped) => return Err(Stopped),
-    }
-    Ok(())
+    };
+    reporter.warn(AS_IT_WAS);
+    Ok(Err(serve::not_built(&failed)))
 }

@@ -9,8 +9,11 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
 use super::{Exit, Serve, Wrappers, context};
+use crate::admin::{
+    self, Asks, BUILD_FAILED, NOT_SERVED, PROJECT_FILE, Reload, Reloaded, Unchanged,
+};
 use crate::build::{Built, Cancel};
-use crate::config::Project;
+use crate::config::{Problems, Project};
 use crate::master::{self, Incomplete, Jail, Master, ServeError};
 use crate::pool::Start;
 use crate::report::{Event, Reporter};
@@ -39,8 +42,10 @@ pub fn block_on(runtime: Runtime, command: impl Future<Output = Exit>) -> Exit {
     exit
 }
 
-/// The signals that a master knows.
+/// The signals that a master knows, and the same by way of the admin API.
 pub struct Signals {
+    asked: admin::Asked,
+    asks: Asks,
     interrupt: Signal,
     terminate: Signal,
     hangup: Signal,
@@ -49,12 +54,12 @@ pub struct Signals {
 }
 
 /// What a signal asks for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Asked {
     /// Finish what runs, then stop.
     Stop,
-    /// Read the project again.
-    Reload,
+    /// Read the project again, and tell whoever wants to hear of it.
+    Reload(Option<Reload>),
 }
 
 impl Signals {
@@ -64,7 +69,10 @@ impl Signals {
     /// The system refuses; that was said.
     pub fn take(reporter: &Reporter) -> Result<Self, Exit> {
         let take = || {
+            let (asks, asked) = admin::asks();
             Ok(Self {
+                asked,
+                asks,
                 interrupt: signal(SignalKind::interrupt())?,
                 terminate: signal(SignalKind::terminate())?,
                 hangup: signal(SignalKind::hangup())?,
@@ -77,18 +85,98 @@ impl Signals {
         })
     }
 
+    /// For the admin API: who asks by it is heard here.
+    pub fn asks(&self) -> Asks {
+        self.asks.clone()
+    }
+
     /// The next one.
     pub async fn next(&mut self) -> Asked {
         tokio::select! {
-            _ = self.interrupt.recv() => Asked::Stop,
-            _ = self.terminate.recv() => Asked::Stop,
-            _ = self.hangup.recv() => if self.terminal { Asked::Stop } else { Asked::Reload },
+            signal = signal_of(
+                &mut self.interrupt, &mut self.terminate, &mut self.hangup, self.terminal
+            ) => signal,
+            Some(()) = self.asked.stops.recv() => Asked::Stop,
+            Some(reload) = self.asked.reloads.recv() => Asked::Reload(Some(reload)),
         }
     }
 
-    /// The next one that says stop.
+    /// The next one that says stop. Reloads that the admin API is asked for wait until then.
     pub async fn stop(&mut self) {
-        while self.next().await != Asked::Stop {}
+        loop {
+            let asked = tokio::select! {
+                signal = signal_of(
+                    &mut self.interrupt, &mut self.terminate, &mut self.hangup, self.terminal
+                ) => signal,
+                Some(()) = self.asked.stops.recv() => Asked::Stop,
+            };
+            if matches!(asked, Asked::Stop) {
+                return;
+            }
+        }
+    }
+}
+
+async fn signal_of(
+    interrupt: &mut Signal,
+    terminate: &mut Signal,
+    hangup: &mut Signal,
+    terminal: bool,
+) -> Asked {
+    tokio::select! {
+        _ = interrupt.recv() => Asked::Stop,
+        _ = terminate.recv() => Asked::Stop,
+        _ = hangup.recv() => if terminal { Asked::Stop } else { Asked::Reload(None) },
+    }
+}
+
+/// What a reload answers where the project file is wrong.
+pub fn problems_of_the_file(problems: &Problems) -> Unchanged {
+    let (errors, _) = problems.count();
+    let what = if errors == 1 { "problem" } else { "problems" };
+    Unchanged {
+        code: &PROJECT_FILE,
+        message: format!("the project file has {errors} {what}"),
+        problems: as_json(problems),
+    }
+}
+
+/// … where functions were not built.
+pub fn not_built(functions: &[String]) -> Unchanged {
+    let message = match functions {
+        [] => "the build failed".to_owned(),
+        functions => format!("not built: `{}`", functions.join("`, `")),
+    };
+    unchanged(&BUILD_FAILED, message)
+}
+
+/// … where it could not be served.
+pub fn not_served(error: &ServeError) -> Unchanged {
+    unchanged(&NOT_SERVED, error.to_string())
+}
+
+fn unchanged(code: &'static admin::Code, message: String) -> Unchanged {
+    Unchanged {
+        code,
+        message,
+        problems: Vec::new(),
+    }
+}
+
+/// The problems as they are shown with `--format json`.
+pub fn as_json(problems: &Problems) -> Vec<serde_json::Value> {
+    let records = problems.records();
+    // Strings and numbers always have a JSON form.
+    records
+        .map(|record| serde_json::to_value(record).unwrap_or_default())
+        .collect()
+}
+
+/// Tells whoever wants to hear of a reload.
+pub fn tell(reload: Option<Reload>, reloaded: Reloaded) {
+    if let Some(reload) = reload {
+        // Whoever asked may have gone.
+        let _ = reload.send(reloaded);
     }
 }
 
@@ -215,6 +303,9 @@ pub async fn start(
         activated: Arc::clone(&options.activated),
         state: context::state(&project.file, options.state.as_deref()),
         secrets,
+        project: project.file.clone(),
+        asks: signals.asks(),
+        admin_listen: options.admin_listen,
     };
     let master = Master::start(reporter.clone(), master_options)
         .map_err(|error| reporter.error(error.to_string()));

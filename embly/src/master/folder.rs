@@ -7,6 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::admin;
+
 /// A folder of its own for each master, removed when dropped.
 #[derive(Debug)]
 pub struct Folder {
@@ -24,20 +26,17 @@ pub enum FolderError {
         /// Why.
         source: io::Error,
     },
+    /// It cannot be read.
+    #[error("cannot read the socket folder `{}`: {source}", path.display())]
+    Read {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
     /// Somebody else could change it.
     #[error("the socket folder `{}` is not private to this user; remove it, or set XDG_RUNTIME_DIR", .0.display())]
     NotPrivate(PathBuf),
-}
-
-/// Where the folders of all masters of this user lie.
-fn base() -> PathBuf {
-    match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
-        Some(folder) => PathBuf::from(folder).join("embly"),
-        None => PathBuf::from(format!(
-            "/tmp/embly-{}",
-            rustix::process::geteuid().as_raw()
-        )),
-    }
 }
 
 /// Whether a master of this user runs, whatever its project is.
@@ -52,7 +51,6 @@ impl Folder {
     /// # Errors
     /// See [`FolderError`].
     pub fn create() -> Result<Self, FolderError> {
-        let uid = rustix::process::geteuid().as_raw();
         let base = base();
         let make = |path: &Path| match DirBuilder::new().mode(0o700).create(path) {
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
@@ -64,8 +62,7 @@ impl Folder {
         };
         make(&base).map_err(|source| failed(&base, source))?;
         // In /tmp anybody may have made it first.
-        let meta = fs::symlink_metadata(&base).map_err(|source| failed(&base, source))?;
-        if !meta.is_dir() || meta.uid() != uid || meta.mode() & 0o077 != 0 {
+        if !is_private(&base).map_err(|source| failed(&base, source))? {
             return Err(FolderError::NotPrivate(base));
         }
         sweep(&base);
@@ -78,19 +75,72 @@ impl Folder {
     pub fn path(&self) -> &Path {
         &self.path
     }
+
+    /// Its name, which no other master of this user has.
+    pub fn id(&self) -> String {
+        let name = self.path.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    }
 }
 
-/// The socket in each folder.
+/// The socket for wrappers, in each folder.
 pub const SOCKET: &str = "wrapper.sock";
+
+/// The folders of all masters of this user: their names, and their admin sockets. What masters that
+/// were killed have left is removed.
+///
+/// # Errors
+/// They are not private, or cannot be read.
+pub fn folders() -> Result<Vec<(String, PathBuf)>, FolderError> {
+    let base = base();
+    let unreadable = |source| FolderError::Read {
+        path: base.clone(),
+        source,
+    };
+    match is_private(&base) {
+        Ok(true) => {}
+        Ok(false) => return Err(FolderError::NotPrivate(base)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(error)),
+    }
+    sweep(&base);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&base).map_err(unreadable)?.flatten() {
+        let socket = entry.path().join(admin::SOCKET);
+        // One that has just begun has none.
+        if socket.exists() {
+            found.push((entry.file_name().to_string_lossy().into_owned(), socket));
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Where all masters of this user have their folders.
+fn base() -> PathBuf {
+    match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
+        Some(folder) => PathBuf::from(folder).join("embly"),
+        None => PathBuf::from(format!(
+            "/tmp/embly-{}",
+            rustix::process::geteuid().as_raw()
+        )),
+    }
+}
+
+fn is_private(base: &Path) -> io::Result<bool> {
+    let meta = fs::symlink_metadata(base)?;
+    let uid = rustix::process::geteuid().as_raw();
+    Ok(meta.is_dir() && meta.uid() == uid && meta.mode() & 0o077 == 0)
+}
 
 /// A folder without a socket may be one whose master has just begun.
 const YOUNG: Duration = Duration::from_secs(60);
 
-/// Removes what masters that were killed have left behind: folders whose socket nobody listens
-/// on any more.
+/// Removes what masters that were killed have left behind: folders whose admin socket nobody
+/// listens on any more.
 fn sweep(base: &Path) {
     for entry in fs::read_dir(base).into_iter().flatten().flatten() {
-        let dead = match UnixStream::connect(entry.path().join(SOCKET)) {
+        let dead = match UnixStream::connect(entry.path().join(admin::SOCKET)) {
             Ok(_) => false,
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => true,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {

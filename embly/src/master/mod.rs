@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
+use crate::admin::{self, Admin, Asks, Identity, Served};
 use crate::config::{self, Bind, GatewayKind, Project};
 use crate::gateway::cron::{Crons, RecordError, Records};
 use crate::gateway::{
@@ -30,7 +31,7 @@ use crate::supervisor::Supervisor;
 use crate::switchboard::Switchboard;
 use crate::wrapper::{Door, DoorError, Nursery, Processors, Reaper, Slots};
 pub use crate::wrapper::{Incomplete, Jail};
-pub use folder::{Folder, FolderError, is_any_running};
+pub use folder::{Folder, FolderError, folders, is_any_running};
 pub use machine::{descriptor_limit, no_core_dumps};
 
 /// What runs when the master is told to stop gets this long.
@@ -69,6 +70,12 @@ pub struct Options<'a> {
     pub state: PathBuf,
     /// What functions get that list them.
     pub secrets: Arc<Secrets>,
+    /// The project file, for those who look for its master.
+    pub project: PathBuf,
+    /// Who is asked to reload and to stop.
+    pub asks: Asks,
+    /// Where metrics and health can be asked for, if anywhere.
+    pub admin_listen: Option<SocketAddr>,
 }
 
 /// Why there is no master.
@@ -80,6 +87,24 @@ pub enum StartError {
     /// No socket in it.
     #[error(transparent)]
     Door(#[from] DoorError),
+    /// No socket for the admin API.
+    #[error("cannot listen on the socket `{}`: {source}; a Unix path may have at most 107 bytes: set XDG_RUNTIME_DIR to a shorter one", path.display())]
+    Admin {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// No address for metrics.
+    #[error(
+        "cannot listen on `{address}` for metrics: {source}; give another one with `--admin-listen ADDR`"
+    )]
+    Metrics {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
     /// No threads or signals.
     #[error("cannot start: {0}")]
     System(#[from] io::Error),
@@ -130,6 +155,7 @@ pub struct Master {
     dev: bool,
     authority: Option<PathBuf>,
     activated: Arc<Activated>,
+    admin: Arc<Admin>,
     /// Removed when the master is dropped.
     _folder: Folder,
 }
@@ -225,7 +251,25 @@ impl Master {
             reporter.clone(),
             machine::byte_budget(),
         );
+        let identity = Identity {
+            id: folder.id(),
+            project: options.project.to_string_lossy().into_owned(),
+            command: if options.dev { "dev" } else { "run" },
+        };
+        let admin = Admin::new(identity, Arc::clone(&switchboard), options.asks);
+        let path = folder.path().join(admin::SOCKET);
+        admin
+            .open(&path)
+            .map_err(|source| StartError::Admin { path, source })?;
+        if let Some(address) = options.admin_listen {
+            let at = admin.listen(address);
+            let at = at.map_err(|source| StartError::Metrics { address, source })?;
+            reporter.event(&Event::AdminListening {
+                url: &format!("http://{at}"),
+            });
+        }
         Ok(Self {
+            admin,
             supervisor: Supervisor::new(Arc::clone(&switchboard)),
             crons: Crons::new(Arc::clone(&switchboard)),
             switchboard,
@@ -314,6 +358,7 @@ impl Master {
                 function.limits.clone(),
                 (function.isolation, function.parked),
                 function.allow.clone(),
+                self.reporter.telemetry().function(&function.name),
             ))
         });
         // The next versions of functions find what they list.
@@ -358,6 +403,7 @@ impl Master {
             // Its connections go on until they are done.
             open.closing.send_replace(true);
         }
+        self.tell_admin(project);
         Ok(())
     }
 
@@ -381,6 +427,36 @@ impl Master {
     /// Opens access logs anew, which may have been moved away.
     pub fn reopen_logs(&self) {
         self.logs.reopen();
+    }
+
+    /// The admin API knows what is served now; what was kept and counted of the rest is forgotten.
+    fn tell_admin(&self, project: &Project) {
+        let functions = project.functions.iter();
+        let functions = functions.map(|function| &*function.name).collect();
+        let gateways = project.gateways.iter();
+        let gateways = gateways.map(|gateway| &*gateway.name).collect();
+        self.reporter.keep_only(&functions, &gateways);
+        for gateway in &gateways {
+            self.reporter.telemetry().gateway(gateway);
+        }
+        let open = self.open();
+        let listening = project.gateways.iter().filter_map(|gateway| {
+            let open = open.values().find(|open| {
+                open.site
+                    .gateways()
+                    .iter()
+                    .any(|it| *it.name == *gateway.name)
+            })?;
+            Some(admin::api::Gateway {
+                name: gateway.name.clone(),
+                url: open.listener.url(scheme(gateway)).unwrap_or_default(),
+            })
+        });
+        let gateways = listening.collect();
+        self.admin.serves(Served {
+            ready: true,
+            gateways,
+        });
     }
 
     /// Where cron gateways keep what they have done, if one of them does.

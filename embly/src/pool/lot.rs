@@ -98,6 +98,11 @@ impl Lot {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.lock().waiting.len()
+    }
+
     /// Somebody needs a wrapper.
     pub fn needed(&self) {
         let mut inner = self.lock();

@@ -23,6 +23,7 @@ use tokio::time::sleep;
 
 use crate::allow::Allow;
 use crate::limits::{Isolation, Limits, Parked};
+use crate::telemetry::Function as Figures;
 use crate::wrapper::{
     Count, Door, Jail, Nursery, Processors, Reaper, Server, Slots, StartError, Wrapper,
 };
@@ -101,10 +102,13 @@ pub struct Function {
     /// How it fares.
     pub health: Arc<Health>,
     offences: Offences,
+    /// What was counted of it, all versions together.
+    pub figures: Arc<Figures>,
 }
 
 impl Function {
     /// A version that nobody has called yet.
+    #[expect(clippy::too_many_arguments, reason = "all that makes a version")]
     pub fn new(
         name: &str,
         artefact: PathBuf,
@@ -113,6 +117,7 @@ impl Function {
         limits: Limits,
         (isolation, parked): (Isolation, Parked),
         allow: Allow,
+        figures: Arc<Figures>,
     ) -> Self {
         let concurrency = limits
             .concurrency
@@ -141,7 +146,18 @@ impl Function {
             isolation,
             health: Arc::default(),
             offences: Offences::default(),
+            figures,
         }
+    }
+
+    /// How many requests wait for room.
+    pub fn waiting(&self) -> u32 {
+        self.queue.waiting()
+    }
+
+    /// How many wrappers wait for a request.
+    pub fn parked(&self) -> usize {
+        self.lot.waiting()
     }
 
     /// Whether another version differs in nothing that an invocation could see.
@@ -233,7 +249,10 @@ impl Function {
             Err(error) => Err(error),
         };
         match &wrapper {
-            Ok(_) => self.health.server_lives(),
+            Ok(_) => {
+                self.figures.forks.add(1);
+                self.health.server_lives();
+            }
             // One that has gone is counted once, when it is replaced.
             Err(error @ StartError::Gone) if !server.is_gone() => {
                 self.health.server_failed(&error.to_string());
@@ -277,6 +296,7 @@ impl Function {
         let server = self.server(processes).await?;
         for _ in 0..self.lot.missing(room) {
             let ordered = server.order(&processes.slots)?;
+            self.figures.forks.add(1);
             self.lot.park(Who::Ordered(ordered), &processes.parked);
         }
         Ok(())

@@ -13,6 +13,11 @@ pub struct Queue {
 pub struct Place<'a>(&'a Queue);
 
 impl Queue {
+    /// How many wait.
+    pub fn waiting(&self) -> u32 {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// A place, if fewer than `length` wait.
     pub fn enter(&self, length: Option<u32>) -> Option<Place<'_>> {
         let more = |waiting: u32| (waiting < length.unwrap_or(u32::MAX)).then_some(waiting + 1);

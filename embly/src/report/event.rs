@@ -7,6 +7,7 @@ use serde::{Serialize, Serializer};
 
 use crate::router::Size;
 use crate::secrets::Masks;
+use crate::telemetry::{Ended, Telemetry};
 
 /// How much a line matters to an operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -99,6 +100,8 @@ pub enum Event<'a> {
         function: Option<&'a str>,
         routes: usize,
     },
+    /// Metrics and health can be asked for.
+    AdminListening { url: &'a str },
     /// A function was built, or could not be.
     Build {
         function: &'a str,
@@ -180,7 +183,10 @@ impl Event<'_> {
             | Event::Log { line: text, .. }
             | Event::Access(Access { path: text, .. })
             | Event::Message { text, .. } => text,
-            Event::Listening { .. } | Event::InvocationStarted { .. } | Event::Stopped { .. } => "",
+            Event::Listening { .. }
+            | Event::AdminListening { .. }
+            | Event::InvocationStarted { .. }
+            | Event::Stopped { .. } => "",
         };
         let Cow::Owned(masked) = masks.mask(text) else {
             return then(self);
@@ -192,9 +198,83 @@ impl Event<'_> {
             | Event::Log { line: text, .. }
             | Event::Access(Access { path: text, .. })
             | Event::Message { text, .. } => *text = &masked,
-            Event::Listening { .. } | Event::InvocationStarted { .. } | Event::Stopped { .. } => {}
+            Event::Listening { .. }
+            | Event::AdminListening { .. }
+            | Event::InvocationStarted { .. }
+            | Event::Stopped { .. } => {}
         }
         then(&event)
+    }
+
+    /// The function and the invocation that it is about, if it is about any.
+    pub(super) fn about(&self) -> (Option<&str>, Option<Address>) {
+        match self {
+            Self::InvocationStarted {
+                function, address, ..
+            }
+            | Self::InvocationEnded {
+                function, address, ..
+            }
+            | Self::Log {
+                function, address, ..
+            } => (Some(function), Some(*address)),
+            Self::Access(access) => (Some(access.function), access.address),
+            Self::Build { function, .. } => (Some(function), None),
+            Self::Listening { .. }
+            | Self::AdminListening { .. }
+            | Self::Message { .. }
+            | Self::Stopped { .. } => (None, None),
+        }
+    }
+
+    /// Counts it.
+    pub(super) fn count(&self, telemetry: &Telemetry) {
+        match self {
+            Self::InvocationEnded {
+                function,
+                reason,
+                run_us,
+                ..
+            } if is_service(function) => telemetry.called(function, *reason, *run_us),
+            Self::InvocationEnded {
+                function,
+                reason,
+                queue_us,
+                start_us,
+                run_us,
+                cpu_us,
+                bytes_in,
+                bytes_out,
+                ..
+            } => {
+                let ended = Ended {
+                    reason: *reason,
+                    queue: *queue_us,
+                    start: *start_us,
+                    run: *run_us,
+                    cpu: *cpu_us,
+                    bytes_in: *bytes_in,
+                    bytes_out: *bytes_out,
+                };
+                telemetry.ended(function, &ended);
+            }
+            Self::Access(access) => {
+                telemetry.answered(access.gateway, access.status, access.total_us, access.bytes);
+                // A dash stands for the gateway itself.
+                if let (Some(reason), None) = (access.reason, access.address)
+                    && access.function != "-"
+                {
+                    telemetry.function(access.function).turned_away.add(reason);
+                }
+            }
+            Self::Listening { .. }
+            | Self::AdminListening { .. }
+            | Self::Build { .. }
+            | Self::InvocationStarted { .. }
+            | Self::Log { .. }
+            | Self::Message { .. }
+            | Self::Stopped { .. } => {}
+        }
     }
 
     /// Whether it comes as often as requests do.
@@ -205,6 +285,7 @@ impl Event<'_> {
             | Self::Log { .. }
             | Self::Access(_) => true,
             Self::Listening { .. }
+            | Self::AdminListening { .. }
             | Self::Build { .. }
             | Self::Message { .. }
             | Self::Stopped { .. } => false,
@@ -214,9 +295,11 @@ impl Event<'_> {
     /// How much it matters.
     pub fn level(&self) -> Level {
         match self {
-            Self::Listening { .. } | Self::Log { .. } | Self::Access(_) | Self::Stopped { .. } => {
-                Level::Info
-            }
+            Self::Listening { .. }
+            | Self::AdminListening { .. }
+            | Self::Log { .. }
+            | Self::Access(_)
+            | Self::Stopped { .. } => Level::Info,
             Self::Build {
                 state: BuildState::Failed,
                 ..

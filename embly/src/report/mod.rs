@@ -6,9 +6,11 @@
 mod access_log;
 mod appender;
 mod event;
+mod feed;
 mod often;
 mod text;
 
+use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
@@ -19,10 +21,13 @@ use std::time::{Duration, Instant};
 pub use access_log::{AccessLog, LineFormat, Visit};
 pub use appender::{Appender, Lines};
 pub use event::{Access, BuildState, Event, Left, Level, Used, describe};
+use feed::Feed;
+pub use feed::{Follower, Wanted};
 pub use often::Often;
-pub use text::elapsed;
+pub use text::{elapsed, escape};
 
 use crate::secrets::Masks;
+use crate::telemetry::Telemetry;
 
 /// Lines that may wait for a slow reader. What comes with each request is dropped first.
 const QUEUE: usize = 16 * 1024;
@@ -96,6 +101,18 @@ struct Shared {
     dropped: AtomicU64,
     /// What is taken out of all of it.
     masks: Arc<Masks>,
+    /// Who follows a running master.
+    feed: Arc<Feed>,
+    /// What was reported, as numbers.
+    telemetry: Arc<Telemetry>,
+}
+
+impl Shared {
+    /// There is no room for a line.
+    fn drop_one(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        self.telemetry.lines_dropped.add(1);
+    }
 }
 
 /// What is in the queue.
@@ -146,6 +163,8 @@ impl Reporter {
             waiting,
             dropped: AtomicU64::new(0),
             masks: Arc::default(),
+            feed: Arc::default(),
+            telemetry: Arc::default(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -162,20 +181,48 @@ impl Reporter {
         &self.shared.masks
     }
 
+    /// What was reported, as numbers.
+    pub fn telemetry(&self) -> &Arc<Telemetry> {
+        &self.shared.telemetry
+    }
+
+    /// The lines of logs that are kept, if they are wanted, and with `follow` the events from now on.
+    pub fn follow(&self, wanted: Wanted, follow: bool) -> Follower {
+        self.shared.feed.follow(wanted, follow)
+    }
+
+    /// Forgets what is kept of all other functions, and counted of them and of all other gateways.
+    pub fn keep_only(&self, functions: &HashSet<&str>, gateways: &HashSet<&str>) {
+        self.shared.feed.keep_only(functions);
+        self.shared.telemetry.keep_only(functions, gateways);
+    }
+
     /// Reports an event.
     pub fn event(&self, event: &Event<'_>) {
+        event.count(&self.shared.telemetry);
         let room = if event.comes_with_requests() {
             QUEUE
         } else {
             QUEUE_FOR_WORDS
         };
         // Not even put into words where there is no room for them.
-        if self.shared.waiting.is_full(room) {
-            self.shared.dropped.fetch_add(1, Ordering::Relaxed);
+        let full = self.shared.waiting.is_full(room);
+        if full {
+            self.shared.drop_one();
+        }
+        let wanted = self.shared.feed.wants(event);
+        if full && !wanted {
             return;
         }
         // Before it is put into a form in which they look different.
-        event.masked(&self.shared.masks, |event| self.show(event, room));
+        event.masked(&self.shared.masks, |event| {
+            if wanted {
+                self.shared.feed.take(event);
+            }
+            if !full {
+                self.show(event, room);
+            }
+        });
     }
 
     fn show(&self, event: &Event<'_>, room: usize) {
@@ -261,7 +308,7 @@ impl Reporter {
         let lines = lines.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(sender) = lines.as_ref() else { return };
         if waiting.is_full(room) {
-            dropped.fetch_add(1, Ordering::Relaxed);
+            self.shared.drop_one();
             return;
         }
         let send = |line: Line| {

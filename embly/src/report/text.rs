@@ -45,6 +45,7 @@ pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
             };
             format!("{} → {behind}", paint.on(BOLD, url))
         }
+        Event::AdminListening { url } => format!("metrics and health at {}", paint.on(BOLD, url)),
         Event::Build {
             function,
             state,
@@ -171,7 +172,7 @@ fn access_line(access: &Access<'_>, paint: &Paint) -> String {
 }
 
 /// A function must not move the cursor of whoever reads its log.
-fn escape(text: &str) -> String {
+pub fn escape(text: &str) -> String {
     if !text.chars().any(steers) {
         return text.to_owned();
     }

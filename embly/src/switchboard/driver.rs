@@ -9,7 +9,7 @@ use std::time::Duration;
 use bytes::{Buf, Bytes, BytesMut};
 use embly_wrapper::process::Status;
 use protos::frame;
-use protos::meter::Verdict;
+use protos::meter::{DROPPED_STREAM, Verdict, read_dropped};
 use protos::{
     Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, SpawnOptions, Startup, Warning,
 };
@@ -21,6 +21,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::backstop::Backstop;
 use super::clock::{Clock, Due, EXIT_WITHIN, Times};
 use super::ending::ending;
+use super::live::Live;
 use super::options::{add_env, add_secrets, apply};
 use super::pace::{BYTES_A_TURN, FRAMES_A_TURN, LogGate, Pace};
 use super::{Finished, Record, Switchboard, spawn_limits};
@@ -75,6 +76,8 @@ pub struct Driver {
     pub record: Record,
     /// Turns to start a process, which its tree shares.
     pub starts: Arc<Semaphore>,
+    /// What it does, for others to see.
+    pub live: Arc<Live>,
     /// Its place among the `concurrency` of its function.
     pub permit: Option<OwnedSemaphorePermit>,
 }
@@ -188,6 +191,7 @@ impl Driver {
         let switchboard = &self.switchboard;
         self.function
             .refill(switchboard.processes(), switchboard.room_to_park());
+        self.live.begins(&wrapper);
         let now = Instant::now();
         let startup = self.startup();
         // They may be long, and the invocation too.
@@ -388,6 +392,7 @@ impl Driver {
             Order::Deliver(message) => {
                 if let Body::Data(data) = &message.body {
                     self.record.bytes_in += data.len() as u64;
+                    self.moved();
                     run.clock.byte();
                 }
                 self.push(run, message);
@@ -515,6 +520,7 @@ impl Driver {
                             self.report(self.function.health.lives(), None);
                         }
                         self.record.bytes_out += data.len() as u64;
+                        self.moved();
                         run.clock.byte();
                         // Whoever it waits for must not keep the whole buffer for a few bytes.
                         if data.len() < COPIED {
@@ -553,9 +559,13 @@ impl Driver {
 
     /// Whether this is no line of the log, or one that the limit `log` has room for.
     fn log_has_room(&self, run: &mut Run, body: &mut Body) -> bool {
-        let Body::Log { line, .. } = body else {
+        let Body::Log { stream, line } = body else {
             return true;
         };
+        if *stream == DROPPED_STREAM {
+            let dropped = &self.function.figures.log_dropped;
+            dropped.add(read_dropped(line).unwrap_or_default());
+        }
         match run.log.pass(line) {
             Verdict::Pass => {
                 self.say_dropped(run);
@@ -570,8 +580,18 @@ impl Driver {
         }
     }
 
+    fn moved(&self) {
+        let Record {
+            bytes_in,
+            bytes_out,
+            ..
+        } = self.record;
+        self.live.moved(bytes_in, bytes_out);
+    }
+
     fn say_dropped(&self, run: &mut Run) {
         if let Some(lines) = run.log.take_dropped() {
+            self.function.figures.log_dropped.add(lines);
             let (function, address) = (&self.function.name, self.address);
             self.switchboard.reporter.info(format!(
                 "{function} {address}: {lines} lines of its log were dropped, limit `log`"

@@ -10,6 +10,7 @@ mod clock;
 mod driver;
 mod ending;
 mod exchange;
+mod live;
 mod options;
 mod pace;
 mod record;
@@ -35,6 +36,8 @@ pub use call::{Caller, Host, Serving, Session, Stream};
 pub use clock::Times;
 use driver::{Driver, Order};
 pub use exchange::{Exchange, Source};
+use live::Live;
+pub use live::{Running, Usage};
 use record::Record;
 pub use record::{Finished, Origin, Told};
 use room::{InUse, Room};
@@ -59,6 +62,8 @@ struct Driven {
     refusals: Often,
     /// Turns to start a process, which its whole tree shares.
     starts: Arc<Semaphore>,
+    /// What it does.
+    live: Arc<Live>,
 }
 
 #[derive(Debug)]
@@ -254,12 +259,14 @@ impl Switchboard {
             _ => Arc::new(Semaphore::new(pace::starts_at_once())),
         };
         let (orders, inbox) = mpsc::unbounded_channel();
+        let live = Live::new(parent, &origin);
         let driven = Driven {
             orders,
             function: Arc::clone(&function),
             request_id: origin.request_id.clone(),
             refusals: Often::default(),
             starts: Arc::clone(&starts),
+            live: Arc::clone(&live),
         };
         core.receivers
             .insert(address, Receiver::Invocation(Box::new(driven)));
@@ -283,6 +290,7 @@ impl Switchboard {
             orders: inbox,
             record,
             starts,
+            live,
             permit: Some(permit),
         };
         tokio::spawn(driver.run());
@@ -332,7 +340,7 @@ impl Switchboard {
                 self.reporter.event(&Event::Log {
                     function: &driven.function.name,
                     address,
-                    stream: if stream == 2 { "stderr" } else { "stdout" },
+                    stream: if stream >= 2 { "stderr" } else { "stdout" },
                     line: &line,
                     request_id: driven.request_id.as_deref(),
                 });
@@ -341,6 +349,7 @@ impl Switchboard {
                 let Some(Receiver::Invocation(driven)) = core.receivers.get_mut(&from) else {
                     return;
                 };
+                driven.function.figures.refused.add(1);
                 let Some(more) = driven.refusals.say() else {
                     return;
                 };
@@ -373,16 +382,22 @@ impl Switchboard {
                 Errno::NOENT,
                 unknown(name, &self.functions),
             )),
-            Some(function) => match function.try_permit() {
-                Some(permit) => match self.make_room(core.running) {
-                    Ok(()) => function.health.admit(name).map(|()| (function, permit)),
-                    Err(why) => Err(Ending::refused(Errno::AGAIN, why)),
-                },
-                None => {
-                    let detail = format!("limit `concurrency` of `{name}` reached");
-                    Err(Ending::refused(Errno::AGAIN, detail))
+            Some(function) => {
+                let admitted = match function.try_permit() {
+                    Some(permit) => match self.make_room(core.running) {
+                        Ok(()) => function.health.admit(name).map(|()| permit),
+                        Err(why) => Err(Ending::refused(Errno::AGAIN, why)),
+                    },
+                    None => {
+                        let detail = format!("limit `concurrency` of `{name}` reached");
+                        Err(Ending::refused(Errno::AGAIN, detail))
+                    }
+                };
+                if let Err(ending) = &admitted {
+                    function.figures.turned_away.add(ending.reason);
                 }
-            },
+                admitted.map(|permit| (function, permit))
+            }
         };
         let (function, permit) = match admitted {
             Ok(admitted) => admitted,

@@ -156,6 +156,16 @@ impl Reaper {
         known.then(|| process::cpu_time(pid).ok()).flatten()
     }
 
+    /// CPU time so far of a process that is being watched and was not reaped, and what memory it has
+    /// resident, in bytes, where the system tells.
+    pub fn usage(&self, pid: i32) -> Option<(Duration, Option<u64>)> {
+        let inner = self.lock();
+        // As long as the lock is held it is not reaped, so its number is its own.
+        let known = inner.waiting.contains_key(&pid);
+        let cpu = known.then(|| process::cpu_time(pid).ok()).flatten()?;
+        Some((cpu, resident(pid)))
+    }
+
     /// Does `what` for each process that was not reaped, with the leader of its group: fork
     /// servers first, then the wrappers that are being watched.
     pub fn for_each(&self, what: impl Fn(i32, i32)) {
@@ -213,6 +223,16 @@ impl Reaper {
         drop(inner);
         self.reaped.notify_waiters();
     }
+}
+
+/// Memory that a process has resident, in bytes.
+fn resident(pid: i32) -> Option<u64> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024)
 }
 
 impl Inner {

@@ -8,6 +8,7 @@
     reason = "each test file is a program of its own and uses a part"
 )]
 
+pub mod admin;
 pub mod client;
 pub mod harness;
 pub mod kv;

@@ -3,9 +3,10 @@
 use super::{code, in_lines, none, tree};
 
 /// A module of `embly` may use those that stand after it.
-const CHAIN: [&str; 8] = [
+const CHAIN: [&str; 9] = [
     "cli",
     "master",
+    "admin",
     "gateway",
     "supervisor",
     "service",
@@ -15,9 +16,19 @@ const CHAIN: [&str; 8] = [
 ];
 
 /// Everybody may use these; they know each other in this order only.
-const LEAVES: [&str; 11] = [
-    "config", "report", "router", "routes", "schedule", "secrets", "state", "limits", "allow",
-    "backoff", "tls",
+const LEAVES: [&str; 12] = [
+    "config",
+    "report",
+    "router",
+    "routes",
+    "schedule",
+    "secrets",
+    "state",
+    "limits",
+    "allow",
+    "backoff",
+    "tls",
+    "telemetry",
 ];
 
 /// Only the command line builds, makes projects, and copies stores.

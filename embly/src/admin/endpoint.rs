@@ -1,0 +1,293 @@
+//! The table of endpoints: what there is, what it takes, how it can fail. The server finds its way by
+//! it, and the OpenAPI document is made from it.
+
+use http::{Method, StatusCode};
+use serde_json::Value;
+
+use super::api;
+use super::schema::Schema as _;
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Operation {
+    Master,
+    Invocations,
+    Functions,
+    Events,
+    Logs,
+    Kill,
+    Reload,
+    Stop,
+    OpenApi,
+}
+
+/// A parameter in the query.
+#[derive(Debug)]
+pub struct Parameter {
+    pub name: &'static str,
+    pub about: &'static str,
+    pub form: Form,
+}
+
+/// What a parameter may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// It is there or not, and has no value.
+    Flag,
+    Name,
+    Address,
+    Time,
+}
+
+/// The name of an object, and its schema.
+type Named = (&'static str, fn() -> Value);
+
+/// One endpoint.
+#[derive(Debug)]
+pub struct Endpoint {
+    pub operation: Operation,
+    pub method: Method,
+    /// `{address}` stands for one segment.
+    pub path: &'static str,
+    pub about: &'static str,
+    pub query: &'static [Parameter],
+    /// The status, where it was done.
+    pub status: StatusCode,
+    /// Name and schema of the answer; `None` for JSON objects that are lines.
+    pub answer: Option<Named>,
+    pub failures: &'static [Code],
+}
+
+/// A word for what went wrong, with its status, and what to do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Code {
+    /// The word.
+    pub name: &'static str,
+    /// The status of answers with it.
+    pub status: StatusCode,
+    /// What to do.
+    pub help: &'static str,
+}
+
+macro_rules! codes {
+    ($($(#[doc = $about:literal])+ $name:ident = $text:literal, $status:ident, $help:literal;)+) => {
+        $($(#[doc = $about])+
+        pub const $name: Code = Code {
+            name: $text,
+            status: StatusCode::$status,
+            help: $help,
+        };)+
+
+        /// All of them.
+        #[cfg(test)]
+        pub const CODES: &[Code] = &[$($name),+];
+    };
+}
+
+codes! {
+    /// Whoever asks is not the user who runs the master.
+    OTHER_USER = "other_user", FORBIDDEN, "ask as the user who runs the master";
+    /// There is no such path.
+    UNKNOWN_PATH = "unknown_path", NOT_FOUND, "`GET /v1/openapi.json` lists what there is";
+    /// The path is there, with another method.
+    WRONG_METHOD = "wrong_method", METHOD_NOT_ALLOWED, "the header `allow` names the method";
+    /// A parameter is not there, or cannot be read.
+    BAD_PARAMETER = "bad_parameter", BAD_REQUEST, "`GET /v1/openapi.json` says what can be asked for, and how";
+    /// What stands in the place of an address is none.
+    BAD_ADDRESS = "bad_address", BAD_REQUEST, "an address has 1 to 16 hex digits, as `embly ps` shows them";
+    /// No invocation of this address runs.
+    UNKNOWN_ADDRESS = "unknown_address", NOT_FOUND, "`embly ps` shows those that run";
+    /// The project has no such function.
+    UNKNOWN_FUNCTION = "unknown_function", NOT_FOUND, "`GET /v1/functions` lists them";
+    /// Several reloads are waited for.
+    BUSY = "busy", SERVICE_UNAVAILABLE, "ask again when the one under way is done";
+    /// The master is stopping.
+    STOPPING = "stopping", SERVICE_UNAVAILABLE, "start it again with `embly run`";
+    /// The project file has mistakes; what was served is served.
+    PROJECT_FILE = "project_file", UNPROCESSABLE_ENTITY, "mend the project file, then reload; it is served as it was";
+    /// A function was not built; what was served is served.
+    BUILD_FAILED = "build_failed", UNPROCESSABLE_ENTITY, "the output of the master says why; it is served as it was";
+    /// A gateway cannot listen, or a service cannot be provided; what was served is served.
+    NOT_SERVED = "not_served", UNPROCESSABLE_ENTITY, "mend what the message names, then reload; it is served as it was";
+}
+
+const FUNCTION: Parameter = Parameter {
+    name: "function",
+    about: "Only of this function.",
+    form: Form::Name,
+};
+const ADDRESS: Parameter = Parameter {
+    name: "address",
+    about: "Only of this invocation.",
+    form: Form::Address,
+};
+const SINCE: Parameter = Parameter {
+    name: "since",
+    about: "Only what came at this time or later, RFC 3339.",
+    form: Form::Time,
+};
+const FOLLOW: Parameter = Parameter {
+    name: "follow",
+    about: "Goes on with what comes, until the client or the master ends it.",
+    form: Form::Flag,
+};
+
+/// All there are.
+pub static ENDPOINTS: &[Endpoint] = &[
+    Endpoint {
+        operation: Operation::Master,
+        method: Method::GET,
+        path: "/v1/master",
+        about: "Who this master is, and what it serves.",
+        query: &[],
+        status: StatusCode::OK,
+        answer: Some(("Master", api::Master::schema)),
+        failures: &[],
+    },
+    Endpoint {
+        operation: Operation::Invocations,
+        method: Method::GET,
+        path: "/v1/invocations",
+        about: "What runs now.",
+        query: &[],
+        status: StatusCode::OK,
+        answer: Some(("Invocations", api::Invocations::schema)),
+        failures: &[],
+    },
+    Endpoint {
+        operation: Operation::Functions,
+        method: Method::GET,
+        path: "/v1/functions",
+        about: "What can run, and how much of it does.",
+        query: &[],
+        status: StatusCode::OK,
+        answer: Some(("Functions", api::Functions::schema)),
+        failures: &[],
+    },
+    Endpoint {
+        operation: Operation::Events,
+        method: Method::GET,
+        path: "/v1/events",
+        about: "The events from now on, one JSON object a line, each with its `time`. Who reads too slowly loses some, and finds `{\"event\": \"lost\", \"lines\": N}` in their place.",
+        query: &[FOLLOW, FUNCTION, ADDRESS],
+        status: StatusCode::OK,
+        answer: None,
+        failures: &[BAD_PARAMETER, BAD_ADDRESS, UNKNOWN_FUNCTION],
+    },
+    Endpoint {
+        operation: Operation::Logs,
+        method: Method::GET,
+        path: "/v1/logs",
+        about: "The last lines of the logs of functions, as events, oldest first.",
+        query: &[FOLLOW, FUNCTION, ADDRESS, SINCE],
+        status: StatusCode::OK,
+        answer: None,
+        failures: &[BAD_PARAMETER, BAD_ADDRESS, UNKNOWN_FUNCTION],
+    },
+    Endpoint {
+        operation: Operation::Kill,
+        method: Method::POST,
+        path: "/v1/invocations/{address}/kill",
+        about: "Ends an invocation, with the reason `killed`, and what it has started.",
+        query: &[],
+        status: StatusCode::ACCEPTED,
+        answer: Some(("Killed", api::Killed::schema)),
+        failures: &[BAD_ADDRESS, UNKNOWN_ADDRESS],
+    },
+    Endpoint {
+        operation: Operation::Reload,
+        method: Method::POST,
+        path: "/v1/reload",
+        about: "Reads the project again, builds what has changed and serves it; answers when that is done.",
+        query: &[],
+        status: StatusCode::OK,
+        answer: Some(("Reloaded", api::Reloaded::schema)),
+        failures: &[PROJECT_FILE, BUILD_FAILED, NOT_SERVED, BUSY, STOPPING],
+    },
+    Endpoint {
+        operation: Operation::Stop,
+        method: Method::POST,
+        path: "/v1/stop",
+        about: "Has the master finish what runs, then stop; a second time, stop at once.",
+        query: &[],
+        status: StatusCode::ACCEPTED,
+        answer: Some(("Stopping", api::Stopping::schema)),
+        failures: &[],
+    },
+    Endpoint {
+        operation: Operation::OpenApi,
+        method: Method::GET,
+        path: "/v1/openapi.json",
+        about: "This document.",
+        query: &[],
+        status: StatusCode::OK,
+        answer: Some(("Document", Value::schema)),
+        failures: &[],
+    },
+];
+
+/// What is in the place of `{address}`, or nothing.
+pub type Segment<'p> = Option<&'p str>;
+
+/// The endpoints of a path, whatever their methods.
+pub fn at(path: &str) -> impl Iterator<Item = (&'static Endpoint, Segment<'_>)> {
+    ENDPOINTS
+        .iter()
+        .filter_map(move |endpoint| Some((endpoint, matches(endpoint.path, path)?)))
+}
+
+fn matches<'p>(template: &str, path: &'p str) -> Option<Segment<'p>> {
+    let Some((before, after)) = template.split_once("{address}") else {
+        return (template == path).then_some(None);
+    };
+    let segment = path.strip_prefix(before)?.strip_suffix(after)?;
+    (!segment.is_empty() && !segment.contains('/')).then_some(Some(segment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_leads_to_its_endpoint() {
+        let found = |path| at(path).next().map(|(found, part)| (found.operation, part));
+        assert_eq!(found("/v1/master"), Some((Operation::Master, None)));
+        let kill = found("/v1/invocations/0a/kill");
+        assert_eq!(kill, Some((Operation::Kill, Some("0a"))));
+        for wrong in [
+            "/",
+            "/v1/master/",
+            "/v1/invocations//kill",
+            "/v1/invocations/a/b/kill",
+            "/v1/invocations/kill",
+        ] {
+            assert_eq!(found(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn the_reference_has_every_endpoint_and_every_code() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference.md");
+        let reference = std::fs::read_to_string(path).unwrap();
+        for Endpoint {
+            method,
+            path,
+            query,
+            failures,
+            ..
+        } in ENDPOINTS
+        {
+            let row = format!("| `{method} {path}` |");
+            let row = reference.lines().find(|line| line.starts_with(&row));
+            let row = row.unwrap_or_else(|| panic!("no row for {method} {path}"));
+            for parameter in *query {
+                assert!(row.contains(&format!("`{}`", parameter.name)), "{row}");
+            }
+            assert!(failures.iter().all(|code| CODES.contains(code)));
+        }
+        for Code { name, status, .. } in CODES {
+            let row = format!("| `{name}` | {} |", status.as_u16());
+            assert!(reference.contains(&row), "no row {row}");
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! Metrics and health on an address, for those who watch a master from elsewhere: nothing of it can
+//! change anything.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::{Method, Request, Response, StatusCode};
+use hyper::body::Incoming;
+use tokio::net::TcpListener;
+use tokio::time::{sleep, timeout};
+
+use super::server::{self, Body, text};
+use super::{ACCEPT_PAUSE, Admin, metrics};
+
+/// A connection ends after this time, whatever its client does: an answer takes a moment.
+const CONNECTION: Duration = Duration::from_secs(30);
+
+const PLAIN: &str = "text/plain; charset=utf-8";
+
+impl Admin {
+    /// Answers with metrics and health at this address from now on; where that is.
+    ///
+    /// # Errors
+    /// It cannot listen there.
+    pub fn listen(self: &Arc<Self>, address: SocketAddr) -> io::Result<SocketAddr> {
+        let listener = std::net::TcpListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        let listener = TcpListener::from_std(listener)?;
+        let address = listener.local_addr()?;
+        // Set once, as the master starts.
+        let _ = self.listens.set(format!("http://{address}"));
+        let admin = Arc::clone(self);
+        tokio::spawn(async move {
+            let room = server::room();
+            loop {
+                // Never closed.
+                let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+                    return;
+                };
+                let Ok((stream, _)) = listener.accept().await else {
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                };
+                let admin = Arc::clone(&admin);
+                tokio::spawn(async move {
+                    let answer = |request| std::future::ready(admin.shows(&request));
+                    let _ = timeout(CONNECTION, server::connection(stream, answer)).await;
+                    drop(place);
+                });
+            }
+        });
+        Ok(address)
+    }
+
+    fn shows(&self, request: &Request<Incoming>) -> Response<Body> {
+        let path = request.uri().path();
+        if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+            let known = "there is `/metrics`, `/healthz` and `/readyz`\n";
+            return text(StatusCode::NOT_FOUND, PLAIN, known);
+        }
+        if request.method() != Method::GET && request.method() != Method::HEAD {
+            let only = "for GET only\n";
+            let response = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, only);
+            return server::allow(response, &Method::GET);
+        }
+        match path {
+            "/metrics" => {
+                let shown = metrics::text(&self.switchboard, self.since);
+                text(StatusCode::OK, metrics::TYPE, shown)
+            }
+            // Whoever answers here is the one that moves all bytes.
+            "/healthz" => text(StatusCode::OK, PLAIN, "ok\n"),
+            _ => match self.state() {
+                "serving" => text(StatusCode::OK, PLAIN, "ready\n"),
+                state => {
+                    let state = format!("{state}\n");
+                    text(StatusCode::SERVICE_UNAVAILABLE, PLAIN, state)
+                }
+            },
+        }
+    }
+}

@@ -1,0 +1,421 @@
+//! The admin API of a running master: what it does, and what it can be asked to do, for the user who
+//! runs it. HTTP/1.1 and JSON on a Unix socket in its folder of sockets. Metrics and health, and nothing
+//! else, on an address where somebody wants them.
+
+pub mod api;
+mod endpoint;
+mod listener;
+mod metrics;
+mod openapi;
+mod schema;
+mod server;
+
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use http::{Request, Response, StatusCode};
+use hyper::body::Incoming;
+use jiff::Timestamp;
+use protos::Address;
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::sleep;
+
+use crate::report::Wanted;
+use crate::switchboard::{Running, Switchboard};
+pub use endpoint::{BUILD_FAILED, Code, NOT_SERVED, PROJECT_FILE};
+use endpoint::{Endpoint, Operation, Segment};
+pub use openapi::document;
+use server::{Body, failed, failed_with, json};
+
+/// The socket in a master's folder of sockets.
+pub const SOCKET: &str = "admin.sock";
+
+/// After an accept that failed for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Reloads that are waited for: one is under way, and another may begin after the last change.
+const RELOADS: usize = 8;
+
+/// What has come of a reload: what is to be said of the project all the same, or why it is served as
+/// it was.
+pub type Reloaded = Result<Vec<serde_json::Value>, Unchanged>;
+
+/// Why a project is served as it was.
+#[derive(Debug, Clone)]
+pub struct Unchanged {
+    /// What kind of failure it is.
+    pub code: &'static Code,
+    /// What happened.
+    pub message: String,
+    /// The problems of the project file.
+    pub problems: Vec<serde_json::Value>,
+}
+
+/// Somebody wants the project read again, and to hear what has come of it.
+pub type Reload = oneshot::Sender<Reloaded>;
+
+/// What a master is asked to do by way of the admin API: the side that asks.
+#[derive(Debug, Clone)]
+pub struct Asks {
+    reloads: mpsc::Sender<Reload>,
+    stops: mpsc::UnboundedSender<()>,
+}
+
+/// The side that is asked: whoever started the master.
+#[derive(Debug)]
+pub struct Asked {
+    /// Reload, and say what has come of it.
+    pub reloads: mpsc::Receiver<Reload>,
+    /// Stop, as at a signal.
+    pub stops: mpsc::UnboundedReceiver<()>,
+}
+
+/// Both sides.
+pub fn asks() -> (Asks, Asked) {
+    let (reloads, reloads_asked) = mpsc::channel(RELOADS);
+    let (stops, stops_asked) = mpsc::unbounded_channel();
+    let asked = Asked {
+        reloads: reloads_asked,
+        stops: stops_asked,
+    };
+    (Asks { reloads, stops }, asked)
+}
+
+/// What the master serves now.
+#[derive(Debug, Clone, Default)]
+pub struct Served {
+    /// It has served a project at least once.
+    pub ready: bool,
+    /// Its gateways.
+    pub gateways: Vec<api::Gateway>,
+}
+
+/// Answers for one master.
+#[derive(Debug)]
+pub struct Admin {
+    identity: Identity,
+    since: Timestamp,
+    switchboard: Arc<Switchboard>,
+    asks: Asks,
+    served: Mutex<Served>,
+    /// Where metrics are, if anywhere.
+    listens: OnceLock<String>,
+}
+
+/// Who a master is.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// The name of its folder of sockets.
+    pub id: String,
+    /// The project file.
+    pub project: String,
+    /// `run` or `dev`.
+    pub command: &'static str,
+}
+
+impl Admin {
+    /// Answers for this master.
+    pub fn new(identity: Identity, switchboard: Arc<Switchboard>, asks: Asks) -> Arc<Self> {
+        Arc::new(Self {
+            identity,
+            since: Timestamp::now(),
+            switchboard,
+            asks,
+            served: Mutex::default(),
+            listens: OnceLock::new(),
+        })
+    }
+
+    /// What is served from now on.
+    pub fn serves(&self, served: Served) {
+        *self.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
+    }
+
+    fn served(&self) -> Served {
+        let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
+        served.clone()
+    }
+
+    /// Answers on this socket from now on.
+    ///
+    /// # Errors
+    /// It cannot be made.
+    pub fn open(self: &Arc<Self>, socket: &Path) -> io::Result<()> {
+        let listener = UnixListener::bind(socket)?;
+        let admin = Arc::clone(self);
+        tokio::spawn(async move {
+            let room = server::room();
+            loop {
+                // Never closed.
+                let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+                    return;
+                };
+                let Ok((stream, _)) = listener.accept().await else {
+                    sleep(ACCEPT_PAUSE).await;
+                    continue;
+                };
+                let admin = Arc::clone(&admin);
+                tokio::spawn(async move {
+                    let stranger = stranger(&stream);
+                    let answer = |request| admin.answer(request, stranger);
+                    server::connection(stream, answer).await;
+                    drop(place);
+                });
+            }
+        });
+        Ok(())
+    }
+
+    async fn answer(&self, request: Request<Incoming>, stranger: Option<u32>) -> Response<Body> {
+        if let Some(uid) = stranger {
+            let message = format!("this master belongs to another user than you, uid {uid}");
+            return failed(&endpoint::OTHER_USER, message);
+        }
+        let path = request.uri().path();
+        let mut wrong_method = None;
+        for (endpoint, segment) in endpoint::at(path) {
+            if endpoint.method == request.method() {
+                let query = request.uri().query().unwrap_or_default();
+                return match self.do_it(endpoint, segment, query).await {
+                    Ok(response) | Err(response) => response,
+                };
+            }
+            wrong_method = Some(&endpoint.method);
+        }
+        match wrong_method {
+            Some(method) => {
+                let message = format!("`{path}` is for {method} only");
+                server::allow(failed(&endpoint::WRONG_METHOD, message), method)
+            }
+            None => failed(&endpoint::UNKNOWN_PATH, format!("there is no `{path}`")),
+        }
+    }
+
+    async fn do_it(
+        &self,
+        endpoint: &'static Endpoint,
+        segment: Segment<'_>,
+        query: &str,
+    ) -> Result<Response<Body>, Response<Body>> {
+        let asked = self.query(endpoint, query)?;
+        let status = endpoint.status;
+        Ok(match endpoint.operation {
+            Operation::Master => json(status, &self.master()),
+            Operation::Invocations => json(status, &self.invocations().await),
+            Operation::Functions => json(status, &self.functions()),
+            Operation::OpenApi => json(status, &openapi::document()),
+            Operation::Events | Operation::Logs => {
+                let logs = endpoint.operation == Operation::Logs;
+                if !logs && !asked.follow {
+                    let message = "events are not kept: add `?follow` to get those that come";
+                    return Err(failed(&endpoint::BAD_PARAMETER, message));
+                }
+                let Query { wanted, follow } = asked;
+                let wanted = Wanted { logs, ..wanted };
+                server::lines(self.switchboard.reporter().follow(wanted, follow))
+            }
+            Operation::Kill => self.kill(status, segment.unwrap_or_default()),
+            Operation::Reload => self.reload(status).await,
+            Operation::Stop => {
+                let running = self.switchboard.running() as u64;
+                // Whoever takes it lives as long as the master.
+                let _ = self.asks.stops.send(());
+                json(status, &api::Stopping { running })
+            }
+        })
+    }
+
+    /// What the query asks for.
+    #[expect(clippy::result_large_err, reason = "made once for each request")]
+    fn query(&self, endpoint: &Endpoint, query: &str) -> Result<Query, Response<Body>> {
+        let wrong = |message: String| failed(&endpoint::BAD_PARAMETER, message);
+        let mut asked = Query::default();
+        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
+            let known = endpoint.query.iter().any(|known| known.name == name);
+            match &*name {
+                _ if !known => {
+                    return Err(wrong(format!("`{}` takes no `{name}`", endpoint.path)));
+                }
+                "follow" if value.is_empty() => asked.follow = true,
+                "function" => asked.wanted.function = Some(self.function(&value)?),
+                "address" => {
+                    let address: Address = value.parse().map_err(bad_address)?;
+                    asked.wanted.address = Some(address);
+                }
+                "since" => {
+                    let since: Timestamp = value.parse().map_err(|error: jiff::Error| {
+                        wrong(format!("`since` is no time: {error}"))
+                    })?;
+                    asked.wanted.since = Some(since);
+                }
+                _ => return Err(wrong(format!("`{name}` takes no value"))),
+            }
+        }
+        Ok(asked)
+    }
+
+    #[expect(clippy::result_large_err, reason = "made once for each request")]
+    fn function(&self, name: &str) -> Result<String, Response<Body>> {
+        if self.switchboard.functions().get(name).is_some() {
+            return Ok(name.to_owned());
+        }
+        let names = self.switchboard.functions().names();
+        let message = format!(
+            "there is no function `{name}`; the project has `{}`",
+            names.join("`, `")
+        );
+        Err(failed(&endpoint::UNKNOWN_FUNCTION, message))
+    }
+
+    fn state(&self) -> &'static str {
+        match (self.switchboard.is_stopping(), self.served().ready) {
+            (true, _) => "stopping",
+            (false, true) => "serving",
+            (false, false) => "starting",
+        }
+    }
+
+    fn master(&self) -> api::Master {
+        let Identity {
+            id,
+            project,
+            command,
+        } = self.identity.clone();
+        api::Master {
+            id,
+            pid: u64::from(std::process::id()),
+            project,
+            command: command.to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            since: format!("{:.6}", self.since),
+            state: self.state().to_owned(),
+            gateways: self.served().gateways,
+            admin_listen: self.listens.get().cloned(),
+        }
+    }
+
+    async fn invocations(&self) -> api::Invocations {
+        let switchboard = Arc::clone(&self.switchboard);
+        // Each is looked up in `/proc`, and there may be many.
+        let work = move || {
+            let running = switchboard.list();
+            let shown = running.iter().map(|one| shown(one, &switchboard));
+            shown.collect()
+        };
+        // A panic was printed.
+        let invocations = tokio::task::spawn_blocking(work).await.unwrap_or_default();
+        api::Invocations { invocations }
+    }
+
+    fn functions(&self) -> api::Functions {
+        let functions = self.switchboard.functions();
+        let live = self.switchboard.live();
+        let names = functions.names().into_iter();
+        let shown = names.filter_map(|name| {
+            let function = functions.get(&name)?;
+            let figures = &function.figures;
+            Some(api::Function {
+                name: name.to_string(),
+                live: live.get(&name).copied().unwrap_or_default() as u64,
+                parked: function.parked() as u64,
+                waiting: u64::from(function.waiting()),
+                refused: figures.refusals(),
+                ended: figures.ended.iter().map(|(_, count)| count).sum(),
+            })
+        });
+        api::Functions {
+            functions: shown.collect(),
+        }
+    }
+
+    fn kill(&self, status: StatusCode, address: &str) -> Response<Body> {
+        let address: Address = match address.parse() {
+            Ok(address) => address,
+            Err(error) => return bad_address(error),
+        };
+        match self.switchboard.kill(address) {
+            Some(function) => {
+                let killed = api::Killed {
+                    address: address.to_string(),
+                    function: function.to_string(),
+                };
+                json(status, &killed)
+            }
+            None => {
+                let message = format!("no invocation with the address {address} runs");
+                failed(&endpoint::UNKNOWN_ADDRESS, message)
+            }
+        }
+    }
+
+    async fn reload(&self, status: StatusCode) -> Response<Body> {
+        let stopping = || failed(&endpoint::STOPPING, "the master is stopping");
+        if self.switchboard.is_stopping() {
+            return stopping();
+        }
+        let (reload, reloaded) = oneshot::channel();
+        match self.asks.reloads.try_send(reload) {
+            Ok(()) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => {
+                return failed(
+                    &endpoint::BUSY,
+                    format!("{RELOADS} reloads wait for their turn"),
+                );
+            }
+            Err(mpsc::error::TrySendError::Closed(_)) => return stopping(),
+        }
+        match reloaded.await {
+            Ok(Ok(problems)) => json(status, &api::Reloaded { problems }),
+            Ok(Err(unchanged)) => {
+                let Unchanged {
+                    code,
+                    message,
+                    problems,
+                } = unchanged;
+                failed_with(code, message, problems)
+            }
+            Err(_) => stopping(),
+        }
+    }
+}
+
+/// What a query asks for.
+#[derive(Debug, Default)]
+struct Query {
+    wanted: Wanted,
+    follow: bool,
+}
+
+fn bad_address(error: protos::NotAnAddress) -> Response<Body> {
+    failed(&endpoint::BAD_ADDRESS, error.to_string())
+}
+
+/// The user at the other end, where that is not the one who runs this process.
+fn stranger(stream: &UnixStream) -> Option<u32> {
+    // One that the kernel does not tell of is nobody we know.
+    let uid = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
+    (uid != rustix::process::geteuid().as_raw()).then_some(uid)
+}
+
+fn shown(one: &Running, switchboard: &Switchboard) -> api::Invocation {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let usage = switchboard.usage(one);
+    let (bytes_in, bytes_out) = one.bytes();
+    api::Invocation {
+        address: one.address.to_string(),
+        function: one.function.to_string(),
+        parent: one.parent().to_string(),
+        gateway: one.gateway().map(str::to_owned),
+        request_id: one.request_id.as_deref().map(str::to_owned),
+        state: one.state.to_string(),
+        age_us: micros(one.age()),
+        pid: usage.and_then(|usage| u64::try_from(usage.pid).ok()),
+        cpu_us: usage.map(|usage| micros(usage.cpu)),
+        memory_bytes: usage.and_then(|usage| usage.memory),
+        bytes_in,
+        bytes_out,
+    }
+}

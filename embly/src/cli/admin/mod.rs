@@ -1,0 +1,243 @@
+//! Commands that ask a running master: `masters`, `ps`, `top`, `logs`, `kill`, `reload`, `stop`.
+
+mod client;
+mod find;
+mod logs;
+mod shown;
+mod top;
+
+use http::Method;
+use protos::Address;
+use serde::Serialize;
+
+use super::output::{self, Table};
+use super::{Exit, serve};
+use crate::admin::api;
+use crate::report::{Format, Reporter};
+use client::{Client, Refusal};
+use find::Found;
+pub use find::Which;
+pub use logs::Logs;
+use shown::{age, size};
+pub use top::Top;
+
+/// What can be asked.
+#[derive(Debug)]
+pub enum Ask<'a> {
+    /// Which masters there are.
+    Masters,
+    /// What runs; with `true`, what can run.
+    Ps(&'a Which, bool),
+    /// What runs, again and again.
+    Top(&'a Top),
+    /// What functions have written.
+    Logs(&'a Logs),
+    /// End an invocation.
+    Kill(&'a Which, Address),
+    /// Read the project again.
+    Reload(&'a Which),
+    /// Stop.
+    Stop(&'a Which),
+}
+
+/// Asks, and shows the answer.
+pub fn run(ask: &Ask<'_>, reporter: &Reporter) -> Exit {
+    let runtime = match serve::runtime(reporter) {
+        Ok(runtime) => runtime,
+        Err(exit) => return exit,
+    };
+    serve::block_on(runtime, async {
+        let done = match ask {
+            Ask::Masters => masters(reporter).await,
+            Ask::Ps(which, false) => ps(which, reporter).await,
+            Ask::Ps(which, true) => functions(which, reporter).await,
+            Ask::Top(top) => top.run(reporter).await,
+            Ask::Logs(logs) => logs.run(reporter).await,
+            Ask::Kill(which, address) => kill(which, *address, reporter).await,
+            Ask::Reload(which) => reload(which, reporter).await,
+            Ask::Stop(which) => stop(which, reporter).await,
+        };
+        done.err().unwrap_or(Exit::Done)
+    })
+}
+
+/// An object of the API as an event.
+#[derive(Serialize)]
+struct Shown<'a, T> {
+    event: &'static str,
+    #[serde(flatten)]
+    what: &'a T,
+}
+
+fn json<T: Serialize>(event: &'static str, all: &[T], reporter: &Reporter) -> Result<(), Exit> {
+    output::json(all.iter().map(|what| Shown { event, what }), reporter)
+}
+
+/// Says why the answer is not the one that was asked for.
+fn refused(refusal: Refusal, reporter: &Reporter) -> Exit {
+    match refusal {
+        Refusal::Failed(failure) => {
+            reporter.error(format!("{}: {}", failure.message, failure.help));
+        }
+        Refusal::Silent(why) => {
+            reporter.error(format!(
+                "the master does not answer: {why}; `embly masters` shows those that run"
+            ));
+        }
+    }
+    Exit::Failed
+}
+
+async fn masters(reporter: &Reporter) -> Result<(), Exit> {
+    let found = find::all(reporter).await?;
+    let masters: Vec<_> = found.into_iter().map(|found| found.master).collect();
+    if reporter.options().format == Format::Json {
+        return json("master", &masters, reporter);
+    }
+    if masters.is_empty() {
+        reporter.info("no master runs");
+        return Ok(());
+    }
+    let mut table = Table::new(["ID", "PID", "COMMAND", "STATE", "SINCE", "PROJECT"]);
+    for master in masters {
+        table.row([
+            master.id,
+            master.pid.to_string(),
+            master.command,
+            master.state,
+            shown::time(&master.since),
+            master.project,
+        ]);
+    }
+    table.print(reporter)
+}
+
+async fn ps(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
+    let Found { client, .. } = which.find(reporter).await?;
+    let api::Invocations { invocations } = client
+        .get("/v1/invocations")
+        .await
+        .map_err(|refusal| refused(refusal, reporter))?;
+    if reporter.options().format == Format::Json {
+        return json("invocation", &invocations, reporter);
+    }
+    if invocations.is_empty() {
+        reporter.info("no invocation runs");
+        return Ok(());
+    }
+    table(&invocations).print(reporter)
+}
+
+fn table(invocations: &[api::Invocation]) -> Table {
+    let mut table = Table::new([
+        "ADDRESS", "FUNCTION", "PARENT", "GATEWAY", "AGE", "STATE", "CPU", "MEMORY", "IN", "OUT",
+    ]);
+    for one in invocations {
+        table.row([
+            one.address.clone(),
+            one.function.clone(),
+            one.parent.clone(),
+            one.gateway.clone().unwrap_or_else(|| "-".to_owned()),
+            age(one.age_us),
+            one.state.clone(),
+            one.cpu_us.map_or_else(|| "-".to_owned(), age),
+            one.memory_bytes.map_or_else(|| "-".to_owned(), size),
+            size(one.bytes_in),
+            size(one.bytes_out),
+        ]);
+    }
+    table
+}
+
+async fn functions(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
+    let Found { client, .. } = which.find(reporter).await?;
+    let api::Functions { functions } = client
+        .get("/v1/functions")
+        .await
+        .map_err(|refusal| refused(refusal, reporter))?;
+    if reporter.options().format == Format::Json {
+        return json("function", &functions, reporter);
+    }
+    let mut table = Table::new(["FUNCTION", "LIVE", "PARKED", "WAITING", "REFUSED", "ENDED"]);
+    for one in functions {
+        let numbers = [one.live, one.parked, one.waiting, one.refused, one.ended];
+        let numbers = numbers.into_iter().map(|number| number.to_string());
+        table.row(std::iter::once(one.name).chain(numbers));
+    }
+    table.print(reporter)
+}
+
+async fn kill(which: &Which, address: Address, reporter: &Reporter) -> Result<(), Exit> {
+    let Found { client, .. } = which.find(reporter).await?;
+    let path = format!("/v1/invocations/{address}/kill");
+    let killed: api::Killed = client
+        .ask(&Method::POST, &path)
+        .await
+        .map_err(|refusal| refused(refusal, reporter))?;
+    if reporter.options().format == Format::Json {
+        return json("killed", &[killed], reporter);
+    }
+    let api::Killed { address, function } = killed;
+    reporter.info(format!("killed {function} {address}"));
+    Ok(())
+}
+
+async fn reload(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
+    let Found { client, master } = which.find(reporter).await?;
+    let shows_json = reporter.options().format == Format::Json;
+    let reloaded: Result<api::Reloaded, _> = client.ask(&Method::POST, "/v1/reload").await;
+    let (problems, failure) = match reloaded {
+        Ok(reloaded) => (reloaded.problems, None),
+        Err(Refusal::Failed(failure)) => (failure.problems.clone(), Some(failure)),
+        Err(silent) => return Err(refused(silent, reporter)),
+    };
+    if shows_json {
+        if !problems.is_empty() {
+            let problems = serde_json::json!({"problems": problems});
+            json("problems", &[problems], reporter)?;
+        }
+    } else {
+        problems
+            .iter()
+            .for_each(|problem| reporter.raw(&shown::problem(problem)));
+    }
+    match failure {
+        Some(failure) => {
+            let wrong_file = failure.code == crate::admin::PROJECT_FILE.name;
+            let exit = refused(Refusal::Failed(failure), reporter);
+            Err(if wrong_file { Exit::Usage } else { exit })
+        }
+        None => {
+            reporter.info(format!("reloaded {}", master.project));
+            Ok(())
+        }
+    }
+}
+
+async fn stop(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
+    let Found { client, master } = which.find(reporter).await?;
+    let wrong = |refusal| refused(refusal, reporter);
+    // It ends when the master does.
+    let mut until_its_end = end(&client).await.map_err(wrong)?;
+    let api::Stopping { running } = client
+        .ask(&Method::POST, "/v1/stop")
+        .await
+        .map_err(|refusal| refused(refusal, reporter))?;
+    if running > 0 {
+        let what = if running == 1 {
+            "invocation runs"
+        } else {
+            "invocations run"
+        };
+        reporter.info(format!(
+            "{running} {what}; type `embly stop` once more to end what runs at once"
+        ));
+    }
+    while until_its_end.next().await.is_some() {}
+    reporter.info(format!("stopped {}", master.project));
+    Ok(())
+}
+
+async fn end(client: &Client) -> Result<client::Lines, Refusal> {
+    client.lines(&Method::GET, "/v1/events?follow").await
+}
