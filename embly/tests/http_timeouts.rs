@@ -106,6 +106,18 @@ fn a_head_that_does_not_become_whole_ends_its_connection_and_a_silent_one_is_lef
 }
 
 #[test]
+fn a_head_that_began_with_the_request_before_it_is_not_waited_for_without_end() {
+    let embly = serving("measures", "{head: 1s, keep_alive: none}");
+    let request = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc";
+    let mut client = Connection::new(embly.at("measures"));
+    client.send(format!("{request}{request}GET / HT"));
+    for _ in 0..2 {
+        assert_eq!(client.response().text(), "3");
+    }
+    ends(&mut client.stream, Instant::now());
+}
+
+#[test]
 fn a_connection_without_a_request_ends_and_a_slow_head_or_answer_is_none() {
     let embly = serving("script", "{head: none, keep_alive: 1s}");
     let at = embly.at("script");
