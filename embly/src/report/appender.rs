@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -185,7 +185,7 @@ struct Writing {
 struct Out {
     file: File,
     text: String,
-    /// A write has failed, perhaps in the middle of a line.
+    /// A write has failed in the middle of a line.
     broken: bool,
     said: Often,
 }
@@ -216,8 +216,8 @@ impl Writing {
             Order::Open(path, file) => match self.files.get_mut(&path) {
                 Some(out) => {
                     out.write(&path, &self.reporter);
+                    out.broken &= same(&out.file, &file);
                     out.file = file;
-                    out.broken = false;
                 }
                 None => {
                     let out = Out {
@@ -251,9 +251,11 @@ impl Out {
         if self.broken {
             self.text.insert(0, '\n');
         }
-        let written = self.file.write_all(self.text.as_bytes());
+        let (bytes, written) = append(&mut self.file, self.text.as_bytes());
+        if let Some(last) = self.text.as_bytes()[..bytes].last() {
+            self.broken = *last != b'\n';
+        }
         self.text.clear();
-        self.broken = written.is_err();
         if let Err(error) = written
             && let Some(more) = self.said.say()
         {
@@ -265,7 +267,99 @@ impl Out {
     }
 }
 
+/// Writes all of it, or less; also says how many bytes.
+fn append(file: &mut impl Write, text: &[u8]) -> (usize, io::Result<()>) {
+    let mut done = 0;
+    while done < text.len() {
+        match file.write(&text[done..]) {
+            Ok(0) => return (done, Err(io::ErrorKind::WriteZero.into())),
+            Ok(bytes) => done += bytes,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return (done, Err(error)),
+        }
+    }
+    (done, Ok(()))
+}
+
+/// Whether both are one file.
+fn same(one: &File, other: &File) -> bool {
+    let id = |file: &File| file.metadata().map(|file| (file.dev(), file.ino())).ok();
+    id(one).is_some_and(|one| id(other) == Some(one))
+}
+
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Nobody panics under these.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn appender() -> Appender {
+        Appender::new(Reporter::new(super::super::Options::default()).unwrap())
+    }
+
+    /// A disk that is full after so many bytes.
+    struct Full(usize);
+
+    impl Write for Full {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let some = self.0.min(bytes.len());
+            self.0 -= some;
+            match some {
+                0 => Err(io::ErrorKind::StorageFull.into()),
+                some => Ok(some),
+            }
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn how_much_was_written_is_known_also_where_it_failed() {
+        for room in 0..4 {
+            let (bytes, written) = append(&mut Full(room), b"abcd");
+            assert_eq!((bytes, written.is_ok()), (room, false));
+        }
+        assert!(matches!(append(&mut Full(4), b"abcd"), (4, Ok(()))));
+    }
+
+    #[test]
+    fn a_line_that_was_cut_has_an_end_of_its_own_in_the_same_file_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, moved) = (folder.path().join("log"), folder.path().join("moved"));
+        let name = Arc::new(path.clone());
+        let mut writing = Writing {
+            reporter: appender().shared.reporter.clone(),
+            waiting: Arc::default(),
+            dropped: Arc::default(),
+            files: HashMap::new(),
+        };
+        let opens = || Order::Open(Arc::clone(&name), open(&path).unwrap());
+        let cut = |writing: &mut Writing| {
+            let out = writing.files.get_mut(&name).unwrap();
+            (&out.file).write_all(b"cut").unwrap();
+            out.broken = true;
+        };
+        let line = |writing: &mut Writing| {
+            let line = "whole".to_owned();
+            writing.waiting.add(line.len());
+            writing.obey(Order::Line(Arc::clone(&name), line));
+            let out = writing.files.get_mut(&name).unwrap();
+            out.write(&path, &writing.reporter);
+        };
+        writing.obey(opens());
+        cut(&mut writing);
+        writing.obey(opens());
+        line(&mut writing);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "cut\nwhole\n");
+        cut(&mut writing);
+        fs::rename(&path, &moved).unwrap();
+        writing.obey(opens());
+        line(&mut writing);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "whole\n");
+    }
 }
