@@ -469,6 +469,25 @@ fn a_file_that_cannot_be_written_is_an_error_at_the_start_with_path_and_key() {
 }
 
 #[test]
+fn a_log_that_the_project_has_lost_is_closed_and_not_made_anew() {
+    let project = project("old.log", "");
+    let embly = Embly::run(&project);
+    let at = embly.at("web");
+    get(at, "/s/some");
+    lines(&project, "old.log", 1);
+    let data = project.folder().join("data");
+    project.edit("old.log", "new.log");
+    embly.signal(Signal::HUP);
+    eventually("the reload", || embly.messages("reloaded") == 1);
+    fs::rename(data.join("old.log"), data.join("moved")).unwrap();
+    embly.signal(Signal::HUP);
+    eventually("the reload", || embly.messages("reloaded") == 2);
+    get(at, "/s/some");
+    lines(&project, "new.log", 1);
+    assert!(!data.join("old.log").exists());
+}
+
+#[test]
 fn after_a_full_disk_and_a_hang_up_a_line_does_not_go_on_where_one_was_cut() {
     let project = project("access.log", "");
     let data = project.folder().join("data");
