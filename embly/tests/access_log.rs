@@ -15,6 +15,7 @@ use std::thread;
 use rustix::process::Signal;
 use serde_json::Value;
 use support::client::{connect, get, request, reset, script, write};
+use support::outbound::own_disk;
 use support::websocket::{Raw, close};
 use support::{Done, Embly, Project, eventually};
 
@@ -465,4 +466,57 @@ fn a_file_that_cannot_be_written_is_an_error_at_the_start_with_path_and_key() {
             assert!(said.contains(word), "{what}: {said}");
         }
     }
+}
+
+#[test]
+fn a_log_that_the_project_has_lost_is_closed_and_not_made_anew() {
+    let project = project("old.log", "");
+    let embly = Embly::run(&project);
+    let at = embly.at("web");
+    get(at, "/s/some");
+    lines(&project, "old.log", 1);
+    let data = project.folder().join("data");
+    project.edit("old.log", "new.log");
+    embly.signal(Signal::HUP);
+    eventually("the reload", || embly.messages("reloaded") == 1);
+    fs::rename(data.join("old.log"), data.join("moved")).unwrap();
+    embly.signal(Signal::HUP);
+    eventually("the reload", || embly.messages("reloaded") == 2);
+    get(at, "/s/some");
+    lines(&project, "new.log", 1);
+    assert!(!data.join("old.log").exists());
+}
+
+#[test]
+fn after_a_full_disk_and_a_hang_up_a_line_does_not_go_on_where_one_was_cut() {
+    let project = project("access.log", "");
+    let data = project.folder().join("data");
+    fs::create_dir_all(&data).unwrap();
+    let Some(_disk) = own_disk(&data, "size=64k,mode=700") else {
+        return;
+    };
+    let embly = Embly::run(&project);
+    let at = embly.at("web");
+    get(at, "/s/some");
+    lines(&project, "access.log", 1);
+    // Then lines fit only into what is left of the page of the last one.
+    let full = fs::write(data.join("full"), [0; 128 * 1024]);
+    assert!(full.is_err());
+    eventually("a line is cut", || {
+        get(at, "/s/some");
+        embly.stderr().contains("cannot write the `access_log`")
+    });
+    fs::remove_file(data.join("full")).unwrap();
+    embly.signal(Signal::HUP);
+    eventually("the reload", || embly.messages("reloaded") == 1);
+    get(at, "/s/some?after");
+    let after = || {
+        let text = fs::read(data.join("access.log")).unwrap();
+        let text = String::from_utf8_lossy(&text).into_owned();
+        text.lines()
+            .find(|line| line.contains("/s/some?after"))
+            .map(str::to_owned)
+    };
+    eventually("the next line", || after().is_some());
+    all_combined(&[after().unwrap()]);
 }

@@ -106,6 +106,18 @@ fn a_head_that_does_not_become_whole_ends_its_connection_and_a_silent_one_is_lef
 }
 
 #[test]
+fn a_head_that_began_with_the_request_before_it_is_not_waited_for_without_end() {
+    let embly = serving("measures", "{head: 1s, keep_alive: none}");
+    let request = "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\n\r\nabc";
+    let mut client = Connection::new(embly.at("measures"));
+    client.send(format!("{request}{request}GET / HT"));
+    for _ in 0..2 {
+        assert_eq!(client.response().text(), "3");
+    }
+    ends(&mut client.stream, Instant::now());
+}
+
+#[test]
 fn a_connection_without_a_request_ends_and_a_slow_head_or_answer_is_none() {
     let embly = serving("script", "{head: none, keep_alive: 1s}");
     let at = embly.at("script");
@@ -273,6 +285,28 @@ fn a_function_that_is_silent_after_its_head_ends_at_the_response_of_its_gateway(
 }
 
 #[test]
+fn a_function_that_is_silent_after_its_head_ends_there_also_while_its_client_sends() {
+    let keys = "    port: 0\n    function: script\n    timeouts: {response: 1s}";
+    let project = Project::new().guest_with("script", "    limits: {idle: 20s}");
+    let embly = Embly::run(&project.gateway_with("script", keys));
+    let head = write("HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\no");
+    let mut client = Connection::new(embly.at("script"));
+    client.send(format!(
+        "POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 60000\r\nx-do: {head}; sleep 60000\r\n\r\n"
+    ));
+    assert_eq!(client.head().status, 200);
+    let since = Instant::now();
+    while client.stream.write_all(b"x").is_ok() {
+        assert!(since.elapsed() < 15 * SECOND, "it goes on");
+        pause(100, "so that there is always something of the request");
+    }
+    let ending = embly.ending("script");
+    assert_eq!(ending["reason"], "idle", "{ending}");
+    let detail = ending["detail"].as_str().unwrap();
+    assert!(detail.contains("`response`"), "{detail}");
+}
+
+#[test]
 fn a_client_that_takes_nothing_is_given_up_at_the_response_of_its_gateway() {
     let keys = "    port: 0\n    function: pours\n    timeouts: {response: 1s}\n    routes:\n      \
                 - {path: '/s/{file...}', files: {root: ./public}}";
@@ -325,6 +359,36 @@ fn in_http_2_files_that_stand_still_are_reset_and_a_function_beside_them_is_answ
     });
     let access = embly.event("access", |access| access["path"] == "/s/some");
     assert_eq!(access["reason"], "client_gone");
+}
+
+#[test]
+fn gateways_at_one_port_have_each_their_own_time_for_files() {
+    let keys = |host: &str, more: &str| {
+        format!(
+            "    port: 8080\n    hosts: [{host}.test]\n    function: hello\n    routes:\n      \
+             - {{path: '/s/{{file...}}', files: {{root: ./public}}}}\n{more}"
+        )
+    };
+    let project = Project::new()
+        .guest_with("hello", "    limits: {idle: 1s}")
+        .gateway_with("short", &keys("short", ""))
+        .gateway_with("long", &keys("long", "    timeouts: {response: none}"));
+    project.write("public/some", "");
+    let file = File::create(project.folder().join("public/some")).unwrap();
+    file.set_len(50_000_000).unwrap();
+    let embly = Embly::run(&project);
+    let ask = |path: &str, host: &str| {
+        let mut client = connect(embly.at("short"));
+        let request = format!("GET {path} HTTP/1.1\r\nhost: {host}.test\r\n\r\n");
+        client.write_all(request.as_bytes()).unwrap();
+        client
+    };
+    let _long = ask("/s/some?long", "long");
+    let _short = ask("/s/some?short", "short");
+    // Another gateway lifts its own limit only.
+    let access = embly.event("access", |_| true);
+    assert_eq!(access["path"], "/s/some?short", "{access}");
+    assert!(!access["reason"].is_null(), "{access}");
 }
 
 #[test]

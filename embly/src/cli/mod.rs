@@ -110,6 +110,7 @@ enum Command {
         token: bool,
     },
     /// Show the masters that run
+    #[command(after_help = "Examples:\n  embly masters\n  embly masters --format json")]
     Masters,
     /// Show what runs in a master: each invocation, and what it uses
     #[command(
@@ -139,8 +140,10 @@ enum Command {
         which: admin::Which,
     },
     /// Have a master read its project again, build what has changed and serve it
+    #[command(after_help = "Examples:\n  embly reload\n  embly reload --master 8b3e0f6d")]
     Reload(admin::Which),
     /// Have a master finish what runs, then stop; a second time, stop at once
+    #[command(after_help = "Examples:\n  embly stop\n  embly stop --master 8b3e0f6d")]
     Stop(admin::Which),
     /// Say what is there, what is missing, and what to type
     #[command(after_help = "Example:\n  embly doctor")]

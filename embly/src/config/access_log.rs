@@ -1,8 +1,8 @@
 //! `access_log` of a gateway: a file for its access lines.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::fields::{Field, Fields};
 use super::problem::{Problem, Problems};
@@ -27,7 +27,7 @@ pub(super) struct Files {
     /// Those of stores.
     pub stores: Vec<PathBuf>,
     /// Those of gateways, and how their lines look.
-    logs: HashMap<PathBuf, (LineFormat, Range<usize>)>,
+    logs: BTreeMap<PathBuf, (LineFormat, Range<usize>)>,
 }
 
 /// Reads the key; `None` if it is not there, or wrong and reported.
@@ -60,9 +60,20 @@ pub(super) fn read(
     let span = path.span();
     let path = path_of(path, problems)?;
     let format = format?;
-    if files.stores.contains(&path) {
-        let message = format!("a store is kept in `{}`", path.display());
+    if let Some(store) = files.stores.iter().find(|store| clash(store, &path)) {
+        let message = format!("a store is kept in `{}`", store.display());
         let problem = Problem::new(&codes::ACCESS_LOG, span.clone(), message);
+        problems.push(problem.help("write another path"));
+        return None;
+    }
+    let clashes = |other: &&PathBuf| **other != path && clash(other, &path);
+    if let Some((other, (_, first))) = files.logs.iter().find(|(other, _)| clashes(other)) {
+        let message = format!(
+            "the file `{}` cannot be a folder as well",
+            shorter(other, &path)
+        );
+        let problem = Problem::new(&codes::ACCESS_LOG, span, message);
+        let problem = problem.related(first.clone(), "the other one");
         problems.push(problem.help("write another path"));
         return None;
     }
@@ -76,6 +87,16 @@ pub(super) fn read(
         return None;
     }
     Some(AccessLog { path, format })
+}
+
+/// Whether one of the two is the other, or a folder on its way.
+fn clash(one: &Path, other: &Path) -> bool {
+    one.starts_with(other) || other.starts_with(one)
+}
+
+fn shorter<'p>(one: &'p Path, other: &'p Path) -> std::path::Display<'p> {
+    let shorter = if other.starts_with(one) { one } else { other };
+    shorter.display()
 }
 
 fn format(name: &str) -> LineFormat {

@@ -18,6 +18,9 @@ const BODY: Duration = Duration::from_secs(60);
 /// A connection on which nothing is asked is kept so long: somebody who reads a page goes on by then.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
+/// Each connection is looked at so often, while it is quiet.
+const LEAST: Duration = Duration::from_millis(100);
+
 /// How long a gateway waits for its clients, in each part of a request. `None`: without end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timeouts {
@@ -79,6 +82,10 @@ pub(super) fn read(
         let Some(time) = limit::time(field, world.machine, problems) else {
             continue;
         };
+        if ["head", "keep_alive"].contains(&name) && time.is_some_and(|time| time < LEAST) {
+            too_short(field, problems);
+            continue;
+        }
         match name {
             "head" => timeouts.head = time,
             "body" => timeouts.body = time,
@@ -88,6 +95,16 @@ pub(super) fn read(
         }
     }
     timeouts
+}
+
+fn too_short(field: Field<'_>, problems: &mut Problems) {
+    let (key, text) = (
+        field.key.name,
+        field.scalar("a time", problems).unwrap_or_default(),
+    );
+    let message = format!("the limit `{key}: {text}` is too short");
+    let problem = Problem::new(&codes::LIMIT_VALUE, field.span(), message);
+    problems.push(problem.help("write at least `100ms`, or `none` for no limit"));
 }
 
 fn no_effect(field: Field<'_>, kind: GatewayKind, problems: &mut Problems) {

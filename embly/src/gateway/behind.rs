@@ -4,9 +4,11 @@ use std::collections::HashMap;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::http::{Files, Limiter, Policy};
 use crate::config;
+use crate::limits::{IDLE, Span};
 use crate::report::AccessLog;
 use crate::routes::{HostPattern, Table};
 
@@ -25,6 +27,8 @@ pub struct Behind {
     pub access_log: Option<AccessLog>,
     /// How long clients are waited for.
     pub timeouts: config::Timeouts,
+    /// How long a client may take nothing of a file, or of the gateway's own words.
+    pub within: Option<Duration>,
     /// What is done to requests that no route takes.
     pub policy: Arc<Policy>,
     /// What counts requests, by its place.
@@ -78,6 +82,7 @@ impl Behind {
     /// See [`FilesError`].
     pub fn new(
         gateway: &config::Gateway,
+        functions: &[config::Function],
         access_log: Option<AccessLog>,
     ) -> Result<Self, FilesError> {
         let mut routes = Table::default();
@@ -110,16 +115,34 @@ impl Behind {
             let added = routes.add(route.path.clone(), route.methods.clone(), behind);
             debug_assert!(added.is_ok(), "the project file was checked");
         }
-        Ok(Self {
+        let mut behind = Self {
             hosts: gateway.hosts.clone(),
             routes,
             function: gateway.function.as_deref().map(Arc::from),
             websocket: gateway.websocket.clone().map(Arc::new),
             access_log,
             timeouts: gateway.timeouts,
+            within: None,
             policy,
             limiters,
-        })
+        };
+        behind.within = match gateway.timeouts.response {
+            Span::Default => behind.longest_idle(functions),
+            time => time.or(None),
+        };
+        Ok(behind)
+    }
+
+    /// The longest `idle` of its functions.
+    fn longest_idle(&self, functions: &[config::Function]) -> Option<Duration> {
+        let names = self.functions();
+        let own = |function: &&config::Function| names.iter().any(|name| **name == *function.name);
+        let limits = functions
+            .iter()
+            .filter(own)
+            .map(|function| &function.limits);
+        let widest = limits.cloned().reduce(|a, b| a.widest_connection(&b));
+        widest.unwrap_or_default().idle.or(Some(IDLE))
     }
 
     /// Goes on counting where `before` is.

@@ -330,7 +330,8 @@ impl Master {
         let mut listeners = Vec::new();
         for (socket, gateways) in sockets {
             let behind = |gateway: &&config::Gateway| -> Result<Behind, ServeError> {
-                Ok(Behind::new(gateway, self.access_log(gateway)?)?)
+                let access_log = self.access_log(gateway)?;
+                Ok(Behind::new(gateway, &project.functions, access_log)?)
             };
             let behind = gateways.iter().map(behind);
             let behind = behind.collect::<Result<Vec<_>, _>>()?;

@@ -16,7 +16,7 @@ pub struct Times {
     pub wall: Option<Duration>,
     /// Without a byte either way.
     pub idle: Option<Duration>,
-    /// The same, as the gateway wants it, once the head was received; the smaller one holds.
+    /// Without a byte of the response, as the gateway wants it, once its head was received.
     pub response: Option<Duration>,
     /// Whether `idle` takes the place of `wall` once the head was received.
     pub head: bool,
@@ -71,6 +71,32 @@ impl Until {
     }
 }
 
+/// A limit on the time without a byte.
+#[derive(Debug, Clone, Copy)]
+struct Silence {
+    name: &'static str,
+    limit: Duration,
+    last: Instant,
+}
+
+impl Silence {
+    fn new(name: &'static str, limit: Option<Duration>) -> Option<Self> {
+        let last = Instant::now();
+        limit.map(|limit| Self { name, limit, last })
+    }
+
+    /// `None` for a time that no clock will show.
+    fn ends(&self) -> Option<Instant> {
+        self.last.checked_add(self.limit)
+    }
+
+    fn ending(&self) -> Ending {
+        let Self { name, limit, .. } = self;
+        let detail = format!("limit {name} reached: {limit:?} without a byte");
+        Ending::new(Reason::Idle, detail)
+    }
+}
+
 /// What is to be done now.
 #[derive(Debug, PartialEq)]
 pub enum Due {
@@ -88,9 +114,8 @@ pub struct Clock {
     times: Times,
     wall: Option<Until>,
     total: Option<Until>,
-    /// The limit that holds, with its name.
-    idle: Option<(Duration, &'static str)>,
-    last_byte: Instant,
+    idle: Option<Silence>,
+    response: Option<Silence>,
     exit_by: Option<Instant>,
 }
 
@@ -102,7 +127,7 @@ impl Clock {
             wall: Until::new("wall", times.wall, created),
             total: Until::new("total", times.total, created),
             idle: None,
-            last_byte: created,
+            response: None,
             exit_by: None,
         }
     }
@@ -110,32 +135,36 @@ impl Clock {
     /// Its process runs.
     pub fn started(&mut self) {
         let idle = self.times.idle.filter(|_| !self.times.head);
-        self.idle = idle.map(|idle| (idle, "`idle`"));
-        self.byte();
+        self.idle = Silence::new("`idle`", idle);
     }
 
-    /// Bytes went by.
+    /// Bytes went by, whichever way.
     pub fn byte(&mut self) {
-        self.last_byte = Instant::now();
+        if let Some(idle) = &mut self.idle {
+            idle.last = Instant::now();
+        }
+    }
+
+    /// They are of the response.
+    pub fn byte_out(&mut self) {
+        self.byte();
+        if let Some(response) = &mut self.response {
+            response.last = Instant::now();
+        }
     }
 
     /// The gateway has the head of the response.
     pub fn head_received(&mut self) {
         self.wall = None;
         let Times { idle, response, .. } = self.times;
-        let idle = idle.map(|idle| (idle, "`idle`"));
-        let response = response.map(|time| (time, "`response`, of the gateway's `timeouts`,"));
-        self.idle = idle
-            .into_iter()
-            .chain(response)
-            .min_by_key(|(time, _)| *time);
-        self.byte();
+        self.idle = Silence::new("`idle`", idle);
+        self.response = Silence::new("`response`, of the gateway's `timeouts`,", response);
     }
 
     /// The gateway has the whole response: nobody waits for the function any more.
     pub fn response_complete(&mut self) {
         self.wall = Until::new("background", self.times.background, Instant::now());
-        self.idle = None;
+        (self.idle, self.response) = (None, None);
     }
 
     /// It said that it exits.
@@ -147,10 +176,9 @@ impl Clock {
     pub fn next(&self) -> Option<Instant> {
         let untils = [self.wall, self.total].into_iter().flatten();
         let untils = untils.map(|until| until.warns.unwrap_or(until.ends));
-        let idle = self
-            .idle
-            .and_then(|(idle, _)| self.last_byte.checked_add(idle));
-        untils.chain(idle).chain(self.exit_by).min()
+        let silences = [self.idle, self.response].into_iter().flatten();
+        let silences = silences.filter_map(|silence| silence.ends());
+        untils.chain(silences).chain(self.exit_by).min()
     }
 
     /// What is to be done at `now`, if anything; each thing once.
@@ -170,13 +198,12 @@ impl Clock {
                 return Some(Due::Warn(until.name));
             }
         }
-        let (idle, name) = self.idle?;
-        if self.last_byte.checked_add(idle)? > now {
-            return None;
-        }
-        self.idle = None;
-        let detail = format!("limit {name} reached: {idle:?} without a byte");
-        Some(Due::End(Ending::new(Reason::Idle, detail)))
+        let late = |silence: &mut Silence| silence.ends().is_some_and(|end| end <= now);
+        let silences = [&mut self.idle, &mut self.response];
+        let reached = silences
+            .into_iter()
+            .find_map(|silence| silence.take_if(late));
+        reached.map(|reached| Due::End(reached.ending()))
     }
 }
 
@@ -248,6 +275,32 @@ mod tests {
             assert_eq!(ending.reason, Reason::Idle);
             assert!(ending.detail.contains(named), "{}", ending.detail);
         }
+    }
+
+    #[test]
+    fn bytes_of_the_request_do_not_count_for_the_gateways_response() {
+        let times = Times {
+            idle: Some(10 * SECOND),
+            response: Some(10 * SECOND),
+            head: true,
+            ..Times::default()
+        };
+        let mut clock = Clock::new(times, Instant::now());
+        clock.started();
+        clock.head_received();
+        let since = Instant::now();
+        std::thread::sleep(Duration::from_millis(2));
+        clock.byte();
+        let Some(Due::End(ending)) = clock.due(since + 10 * SECOND) else {
+            panic!("it is reached");
+        };
+        assert!(ending.detail.contains("`response`"), "{}", ending.detail);
+        clock.head_received();
+        let since = Instant::now();
+        std::thread::sleep(Duration::from_millis(2));
+        clock.byte_out();
+        assert_eq!(clock.due(since + 10 * SECOND), None);
+        assert!(clock.next() > Some(since + 10 * SECOND));
     }
 
     #[test]

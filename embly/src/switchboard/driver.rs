@@ -521,7 +521,7 @@ impl Driver {
                         }
                         self.record.bytes_out += data.len() as u64;
                         self.moved();
-                        run.clock.byte();
+                        run.clock.byte_out();
                         // Whoever it waits for must not keep the whole buffer for a few bytes.
                         if data.len() < COPIED {
                             *data = Bytes::copy_from_slice(data);

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -56,6 +57,38 @@ pub fn own_network(addresses: &[&str]) -> bool {
         }
     }
     true
+}
+
+/// Gives this test, and what it starts from now on, an empty disk of its own at this folder, with these
+/// options of `mount`, as long as the result lives. `None` where that takes rights that are missing.
+#[expect(
+    deprecated,
+    reason = "what is unsafe about it concerns descriptors, which stay shared"
+)]
+pub fn own_disk(folder: &Path, options: &str) -> Option<Disk> {
+    // Building is for all tests.
+    super::project::guest();
+    let mount = |arguments: &[&str], at: &Path| {
+        let mounted = Command::new("mount").args(arguments).arg(at).output();
+        mounted.is_ok_and(|mounted| mounted.status.success())
+    };
+    if rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNS).is_err()
+        || !mount(&["--make-rprivate"], Path::new("/"))
+        || !mount(&["-t", "tmpfs", "-o", options, "disk"], folder)
+    {
+        super::skipped("root, for a disk of its own");
+        return None;
+    }
+    Some(Disk(folder.to_owned()))
+}
+
+/// A disk of a test.
+pub struct Disk(PathBuf);
+
+impl Drop for Disk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
 }
 
 /// Writes back what it reads, and then the end.

@@ -113,6 +113,7 @@ table! {
         proxies: List(&Text), "", "Whose word about clients is believed: addresses, networks, `unix`";
         proxy_protocol: Flag, "false", "They begin each connection with a header of the PROXY protocol";
         timeouts: In(&schema::TIMEOUTS), "", "How long clients are waited for";
+        access_log: Any(&[Text, In(&schema::ACCESS_LOG)]), "none", "A file for access lines";
         ip: Any(&[In(&schema::IP_RULES), Words(&["none"])]), "none", "Who may ask, by address";
         rate: Any(&[In(&schema::RATE_RULES), Words(&["none"])]), "none", "How often a client may ask";
         cors: Any(&[In(&schema::CORS_RULES), Words(&["none"])]), "none", "Pages of which other sites may ask";
@@ -120,6 +121,10 @@ table! {
         before: Any(&[NAME, Words(&["none"])]), "none", "A function that lets each request pass, or answers it";
         compress: Any(&[In(&schema::COMPRESS_RULES), Flag, Words(&["none"])]), "none", "Which answers are compressed";
         headers: Any(&[In(&schema::HEADER_RULES), Words(&["none"])]), "none", "Headers that are set and removed";
+    }
+    "access-log" ACCESS_LOG {
+        path: Text, "", "A file in the state folder";
+        format: Words(&["combined", "json"]), "combined", "How a line is written";
     }
     "timeouts" TIMEOUTS {
         head: Time, "30s", "For a head to become whole";

@@ -29,7 +29,7 @@ use super::sound;
 use super::taken::Within;
 use super::websocket;
 use crate::config::Timeouts;
-use crate::limits::{IDLE, Limits, Span, WALL_HTTP};
+use crate::limits::{IDLE, Limits, WALL_HTTP};
 use crate::pool::Function;
 use crate::switchboard::{Exchange, Origin, Sink, Source, StreamEvent, Times};
 
@@ -94,7 +94,14 @@ pub async fn handle(
             reply(&at, decision, client, request, request_id, access).await?
         }
     };
-    let answer = after.finish(answer).await;
+    let mut answer = after.finish(answer).await;
+    // Where no function says how long, its gateway does.
+    if let Some(gateway) = gateway
+        && answer.extensions().get::<Within>().is_none()
+    {
+        let within = Within(gateway.behind().within);
+        answer.extensions_mut().insert(within);
+    }
     Ok(if was_head { head_alone(answer) } else { answer })
 }
 
@@ -198,11 +205,6 @@ async fn file(
             access.status = Some(response.status().as_u16());
             let id = request_id.clone();
             response.headers_mut().insert(REQUEST_ID, id);
-            match gateway.behind().timeouts.response {
-                // As long as any function's.
-                Span::Default => {}
-                time => drop(response.extensions_mut().insert(Within(time.or(None)))),
-            }
             let (parts, body) = response.into_parts();
             let body = FileBody::new(&parts.headers, body, access);
             return Response::from_parts(parts, Body::File(Box::new(body)));

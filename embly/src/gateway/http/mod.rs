@@ -10,6 +10,7 @@ mod exchange;
 mod files;
 mod forwarded;
 pub mod head;
+mod messages;
 mod phases;
 mod policy;
 mod refuse;

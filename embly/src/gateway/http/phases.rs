@@ -11,6 +11,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, sleep_until};
 
 use super::super::Stream;
+use super::messages::Messages;
 use crate::config::Timeouts;
 
 /// What a client of HTTP/2 says first (RFC 9113, section 3.4).
@@ -42,7 +43,7 @@ struct State {
 enum Speaks {
     /// So many bytes of [`PREFACE`], and nothing else.
     Unknown(usize),
-    Http1,
+    Http1(Messages),
     Http2(Frames),
 }
 
@@ -154,7 +155,9 @@ impl State {
             let wanted = &PREFACE[said..];
             let most = wanted.len().min(bytes.len());
             if wanted[..most] != bytes[..most] {
-                self.speaks = Speaks::Http1;
+                let mut messages = Messages::default();
+                messages.take(&PREFACE[..said]);
+                self.speaks = Speaks::Http1(messages);
             } else if most < wanted.len() {
                 self.speaks = Speaks::Unknown(said + most);
             } else {
@@ -172,12 +175,28 @@ impl State {
                     true => drop(self.head.get_or_insert(now)),
                 }
             }
-            // What comes while a request is answered is its body, or the next head, which is not
-            // waited for yet.
-            Speaks::Http1 | Speaks::Unknown(_) if self.under_way == 0 => {
-                self.head.get_or_insert(now);
+            Speaks::Http1(messages) => {
+                messages.take(rest);
+                self.begins(now);
             }
-            Speaks::Http1 | Speaks::Unknown(_) => {}
+            Speaks::Unknown(_) => self.begins(now),
+        }
+    }
+
+    /// What comes while a request is answered is its body, or the next head, which is not waited for yet.
+    fn begins(&mut self, now: Instant) {
+        if self.under_way == 0 {
+            self.head.get_or_insert(now);
+        }
+    }
+
+    /// Nothing is under way any more: the next head is waited for, if it has begun.
+    fn over(&mut self, now: Instant) {
+        self.since = now;
+        if let Speaks::Http1(messages) = &self.speaks {
+            self.head = messages.in_head().then_some(now);
+        } else {
+            self.no_head();
         }
     }
 }
@@ -191,8 +210,7 @@ impl Drop for UnderWay {
         self.0.with(|state| {
             state.under_way -= 1;
             if state.under_way == 0 {
-                state.since = Instant::now();
-                state.no_head();
+                state.over(Instant::now());
             }
         });
     }
@@ -352,7 +370,7 @@ mod tests {
         assert_eq!(quiet, Late::Quiet);
         assert_eq!(heard(&requests, b"P"), Some(Late::Head));
         assert_eq!(
-            heard(&requests, b"OST / HTTP/1.1\r\n\r\n"),
+            heard(&requests, b"OST / HTTP/1.1\r\ncontent-length: 4\r\n\r\n"),
             Some(Late::Head)
         );
         let one = requests.one();
@@ -361,6 +379,30 @@ mod tests {
         let quiet = requests.with(|state| state.due(&times())).unwrap().1;
         assert_eq!(quiet, Late::Quiet);
         assert_eq!(heard(&requests, b"G"), Some(Late::Head));
+    }
+
+    #[test]
+    fn a_head_that_begins_behind_a_request_counts_from_the_end_of_that() {
+        let late =
+            |requests: &Requests| requests.with(|state| state.due(&times())).map(|due| due.1);
+        for (together, after, ends) in [
+            ("GET / HTTP/1.1\r\n\r\nGET / HT", "", Late::Head),
+            ("GET / HTTP/1.1\r\n\r\n", "GET / HT", Late::Head),
+            (
+                "POST / HTTP/1.1\r\ncontent-length: 8\r\n\r\n",
+                "GET / HT",
+                Late::Quiet,
+            ),
+        ] {
+            let requests = Arc::new(Requests::default());
+            heard(&requests, together.as_bytes());
+            let one = requests.one();
+            assert_eq!(late(&requests), None);
+            heard(&requests, after.as_bytes());
+            assert_eq!(late(&requests), None);
+            drop(one);
+            assert_eq!(late(&requests), Some(ends), "{together:?} {after:?}");
+        }
     }
 
     #[test]
