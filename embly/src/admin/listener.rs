@@ -4,15 +4,16 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Context;
 use std::time::Duration;
 
 use http::{Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use tokio::net::TcpListener;
-use tokio::time::{sleep, timeout};
+use tokio::time::timeout;
 
 use super::server::{self, Body, text};
-use super::{ACCEPT_PAUSE, Admin, metrics};
+use super::{Admin, metrics};
 
 /// A connection ends after this time, whatever its client does: an answer takes a moment.
 const CONNECTION: Duration = Duration::from_secs(30);
@@ -32,25 +33,15 @@ impl Admin {
         // Set once, as the master starts.
         let _ = self.listens.set(format!("http://{address}"));
         let admin = Arc::clone(self);
-        tokio::spawn(async move {
-            let room = server::room();
-            loop {
-                // Never closed.
-                let Ok(place) = Arc::clone(&room).acquire_owned().await else {
-                    return;
-                };
-                let Ok((stream, _)) = listener.accept().await else {
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
-                };
-                let admin = Arc::clone(&admin);
-                tokio::spawn(async move {
-                    let answer = |request| std::future::ready(admin.shows(&request));
-                    let _ = timeout(CONNECTION, server::connection(stream, answer)).await;
-                    drop(place);
-                });
+        let accept =
+            move |context: &mut Context<'_>| listener.poll_accept(context).map_ok(|it| it.0);
+        tokio::spawn(server::serve(accept, move |stream| {
+            let admin = Arc::clone(&admin);
+            async move {
+                let answer = |request| std::future::ready(admin.shows(&request));
+                let _ = timeout(CONNECTION, server::connection(stream, answer)).await;
             }
-        });
+        }));
         Ok(address)
     }
 

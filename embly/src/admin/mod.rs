@@ -13,6 +13,7 @@ mod server;
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::Context;
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -21,7 +22,6 @@ use jiff::Timestamp;
 use protos::Address;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::sleep;
 
 use crate::report::Wanted;
 use crate::switchboard::{Running, Switchboard};
@@ -32,9 +32,6 @@ use server::{Body, failed, failed_with, json};
 
 /// The socket in a master's folder of sockets.
 pub const SOCKET: &str = "admin.sock";
-
-/// After an accept that failed for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Reloads that are waited for: one is under way, and another may begin after the last change.
 const RELOADS: usize = 8;
@@ -146,26 +143,16 @@ impl Admin {
     pub fn open(self: &Arc<Self>, socket: &Path) -> io::Result<()> {
         let listener = UnixListener::bind(socket)?;
         let admin = Arc::clone(self);
-        tokio::spawn(async move {
-            let room = server::room();
-            loop {
-                // Never closed.
-                let Ok(place) = Arc::clone(&room).acquire_owned().await else {
-                    return;
-                };
-                let Ok((stream, _)) = listener.accept().await else {
-                    sleep(ACCEPT_PAUSE).await;
-                    continue;
-                };
-                let admin = Arc::clone(&admin);
-                tokio::spawn(async move {
-                    let stranger = stranger(&stream);
-                    let answer = |request| admin.answer(request, stranger);
-                    server::connection(stream, answer).await;
-                    drop(place);
-                });
+        let accept =
+            move |context: &mut Context<'_>| listener.poll_accept(context).map_ok(|it| it.0);
+        tokio::spawn(server::serve(accept, move |stream| {
+            let admin = Arc::clone(&admin);
+            async move {
+                let stranger = stranger(&stream);
+                let answer = |request| admin.answer(request, stranger);
+                server::connection(stream, answer).await;
             }
-        });
+        }));
         Ok(())
     }
 

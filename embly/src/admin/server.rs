@@ -1,7 +1,10 @@
 //! HTTP/1.1 on the admin socket and on the address for metrics: connections with bounds.
 
 use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,6 +18,7 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::Serialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
+use tokio::time::sleep;
 
 use super::api;
 use super::endpoint::Code;
@@ -22,7 +26,10 @@ use super::openapi::LINES;
 use crate::report::Follower;
 
 /// Connections at a time; others wait to be accepted.
-pub const CONNECTIONS: usize = 64;
+const CONNECTIONS: usize = 64;
+
+/// After an accept that failed for want of descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A client gets so long for the head of its request, and so long with none.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
@@ -33,9 +40,29 @@ const HEAD: usize = 8 * 1024;
 /// The body of an answer.
 pub type Body = http_body_util::combinators::UnsyncBoxBody<Bytes, Infallible>;
 
-/// Room for connections.
-pub fn room() -> Arc<Semaphore> {
-    Arc::new(Semaphore::new(CONNECTIONS))
+/// Serves each connection that is accepted, as long as the runtime lives.
+pub async fn serve<S, F>(
+    mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<S>>,
+    each: impl Fn(S) -> F,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let room = Arc::new(Semaphore::new(CONNECTIONS));
+    loop {
+        // Never closed.
+        let Ok(place) = Arc::clone(&room).acquire_owned().await else {
+            return;
+        };
+        let Ok(stream) = poll_fn(&mut accept).await else {
+            sleep(ACCEPT_PAUSE).await;
+            continue;
+        };
+        let served = each(stream);
+        tokio::spawn(async move {
+            served.await;
+            drop(place);
+        });
+    }
 }
 
 /// Serves one connection to its end.
