@@ -42,7 +42,7 @@ pub enum FolderError {
 /// Whether a master of this user runs, whatever its project is.
 pub fn is_any_running() -> bool {
     let mut entries = fs::read_dir(base()).into_iter().flatten().flatten();
-    entries.any(|entry| UnixStream::connect(entry.path().join(SOCKET)).is_ok())
+    entries.any(|entry| UnixStream::connect(entry.path().join(admin::SOCKET)).is_ok())
 }
 
 impl Folder {
