@@ -2,13 +2,12 @@
 //! and sent on.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
 use http::header::{CONNECTION, CONTENT_LENGTH};
 use http::{HeaderValue, Method, Request, Response, StatusCode};
-use http_body_util::BodyExt;
 use hyper::body::{Body as _, Incoming};
 use protos::{Ending, Reason};
 use tokio::time::sleep;
@@ -21,17 +20,17 @@ use super::before::{self, Verdict};
 use super::connection::Client;
 use super::decode::Framing;
 use super::files::FileBody;
-use super::head::{self, Head, REQUEST_ID, RequestBody, Settled};
-use super::phases::UnderWay;
+use super::head::{self, Head, REQUEST_ID};
 use super::refuse::{self, Form};
 use super::route::{self, Asked, Asset, Decided, Decision};
 use super::sound;
 use super::taken::Within;
+use super::upload::{self, Upload};
 use super::websocket;
 use crate::config::Timeouts;
 use crate::limits::{IDLE, Limits, WALL_HTTP};
 use crate::pool::Function;
-use crate::switchboard::{Exchange, Origin, Sink, Source, StreamEvent, Times};
+use crate::switchboard::{Exchange, Origin, Source, StreamEvent, Times};
 
 /// Answers one request, as long as somebody is there.
 ///
@@ -119,7 +118,7 @@ fn head_alone(mut answer: Response<Body>) -> Response<Body> {
 
 /// The answer that was decided on.
 async fn reply(
-    at: &Arc<Gateway>,
+    gateway: &Arc<Gateway>,
     decision: Decision,
     client: &Client,
     request: Request<Incoming>,
@@ -128,7 +127,9 @@ async fn reply(
 ) -> Result<Response<Body>, NoAnswer> {
     let form = Form::asked(request.headers());
     let asked = match decision {
-        Decision::File(asset) => return Ok(file(at, &asset, request, &request_id, access).await),
+        Decision::File(asset) => {
+            return Ok(file(gateway, &asset, request, &request_id, access).await);
+        }
         Decision::Start(asked) => asked,
         Decision::Answer(response) => {
             access.status = Some(response.status().as_u16());
@@ -137,13 +138,11 @@ async fn reply(
             return Ok(response.map(Body::full));
         }
     };
-    let gateway = at;
     access.function = Arc::clone(&asked.name);
+    let to = (gateway, &asked, client);
     if let Some(settings) = asked.websocket() {
-        let to = (gateway, &asked, client);
         return websocket::answer(to, settings, request, &request_id, access).await;
     }
-    let to = (gateway, &asked, client);
     let answered = answer(to, request, &request_id, &mut access).await;
     match answered {
         Ok(answered) => Ok(answered.pass_on(request_id, access)),
@@ -427,126 +426,9 @@ fn check_size<B: hyper::body::Body>(
         request.body().size_hint().exact(),
         function.limits.request_body,
     ) {
-        (Some(bytes), Some(limit)) if bytes > limit => Err(body_too_large(limit).into()),
+        (Some(bytes), Some(limit)) if bytes > limit => Err(upload::too_large(limit).into()),
         _ => Ok(()),
     }
-}
-
-fn body_too_large(limit: u64) -> Ending {
-    Ending::new(
-        Reason::TooLarge,
-        format!("limit `request_body` reached: {limit} bytes"),
-    )
-}
-
-/// A request on its way to the function.
-struct Upload {
-    /// Bytes that its body may have.
-    most: u64,
-    /// How long the client may send nothing of it.
-    within: Option<Duration>,
-    /// What came of it.
-    taken: Arc<AtomicU64>,
-    /// It was silent for longer.
-    slow: Arc<AtomicBool>,
-    _under_way: UnderWay,
-}
-
-impl Upload {
-    /// Sends head and body, as far as the function takes them. Nothing is read from the client
-    /// that the function has no room for.
-    async fn run<B>(self, request: Request<B>, told: Vec<(String, String)>, mut sink: Sink)
-    where
-        B: hyper::body::Body<Data = Bytes> + Unpin,
-    {
-        let (mut parts, mut body) = request.into_parts();
-        let settled = parts.extensions.remove::<Settled>().unwrap_or_default();
-        let framing = match body.size_hint().exact() {
-            Some(0) if !parts.headers.contains_key(CONTENT_LENGTH) => RequestBody::None,
-            Some(length) => RequestBody::Length(length),
-            None => RequestBody::Chunked,
-        };
-        let head = head::request(&Request::from_parts(parts, ()), framing, &told);
-        if sink.send(head).await.is_err() {
-            return;
-        }
-        let mut left = self.most;
-        let mut trailers = None;
-        while sink.ready().await.is_ok() {
-            let frame = tokio::select! {
-                frame = body.frame() => frame,
-                () = sink.ended() => return,
-                () = after(self.within) => return self.give_up(&sink),
-            };
-            let data = match frame {
-                None => break,
-                // A body that breaks off must never look complete.
-                Some(Err(_)) => {
-                    return sink.stop(Reason::ClientGone, "the request's body broke off");
-                }
-                Some(Ok(frame)) => match frame.into_data() {
-                    Ok(data) => data,
-                    Err(frame) => {
-                        trailers = frame.into_trailers().ok();
-                        // hyper has taken LF for their end, and passed over what follows.
-                        if trailers.as_ref().is_some_and(http::HeaderMap::is_empty) {
-                            return sink
-                                .stop(Reason::ClientGone, "the request's trailers are broken");
-                        }
-                        continue;
-                    }
-                },
-            };
-            self.taken.fetch_add(data.len() as u64, Ordering::Relaxed);
-            let Some(rest) = left.checked_sub(data.len() as u64) else {
-                let ending = body_too_large(self.most);
-                return sink.stop(ending.reason, &ending.detail);
-            };
-            left = rest;
-            if data.is_empty() {
-                continue;
-            }
-            let piece = match framing {
-                RequestBody::Chunked => chunk(&data),
-                RequestBody::None | RequestBody::Length(_) => data,
-            };
-            if sink.send(piece).await.is_err() {
-                return;
-            }
-        }
-        if framing == RequestBody::Chunked {
-            let last = head::last_chunk(trailers.as_ref(), &settled);
-            if sink.send(last).await.is_err() {
-                return;
-            }
-        }
-        sink.finish();
-    }
-
-    fn give_up(&self, sink: &Sink) {
-        // Before anybody hears of the end.
-        self.slow.store(true, Ordering::Relaxed);
-        let time = self.within.unwrap_or_default();
-        let detail = format!(
-            "limit `body`, of the gateway's `timeouts`, reached: \
-             {time:?} without a byte of the request's body"
-        );
-        sink.stop(Reason::ClientGone, &detail);
-    }
-}
-
-/// Returns after this time, or never.
-async fn after(time: Option<Duration>) {
-    match time {
-        Some(time) => sleep(time).await,
-        None => std::future::pending().await,
-    }
-}
-
-fn chunk(data: &[u8]) -> Bytes {
-    [format!("{:x}\r\n", data.len()).as_bytes(), data, b"\r\n"]
-        .concat()
-        .into()
 }
 
 /// In so many bytes it shows whether it is HTTP at all.

@@ -17,6 +17,7 @@ mod refuse;
 mod route;
 mod sound;
 mod taken;
+mod upload;
 mod websocket;
 
 use std::sync::Arc;

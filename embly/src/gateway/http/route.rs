@@ -52,15 +52,11 @@ impl Asset {
     ///
     /// # Errors
     /// Reading it failed.
-    pub async fn answer<T>(&self, request: &Request<T>) -> io::Result<File> {
+    pub async fn answer(&self, request: &Request<()>) -> io::Result<File> {
         let Target::Files(files) = &self.route.target else {
             return Ok(None);
         };
-        let mut bare = Request::new(());
-        *bare.method_mut() = request.method().clone();
-        *bare.uri_mut() = request.uri().clone();
-        *bare.headers_mut() = request.headers().clone();
-        files.answer(&bare, &self.prefix, &self.path).await
+        files.answer(request, &self.prefix, &self.path).await
     }
 }
 
