@@ -9,7 +9,7 @@ use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 
 use rustix::process::Signal;
@@ -47,20 +47,10 @@ fn lines(project: &Project, name: &str, count: usize) -> Vec<String> {
 
 /// Sees that all lines are in the combined format, to a program that knows nothing of us.
 fn all_combined(lines: &[String]) {
-    let mut grep = Command::new("grep")
-        .args(["-cE", COMBINED])
-        .env("LC_ALL", "C")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut grep = Command::new("grep");
+    grep.args(["-cE", COMBINED]).env("LC_ALL", "C");
     let text = lines.join("\n") + "\n";
-    grep.stdin
-        .take()
-        .unwrap()
-        .write_all(text.as_bytes())
-        .unwrap();
-    let count = String::from_utf8(grep.wait_with_output().unwrap().stdout).unwrap();
+    let count = String::from_utf8(support::output_for(&mut grep, &text).stdout).unwrap();
     assert_eq!(count.trim(), lines.len().to_string(), "{lines:#?}");
 }
 

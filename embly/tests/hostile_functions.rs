@@ -10,10 +10,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::Request;
-use hyper::client::conn::http2::{SendRequest, handshake};
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper::client::conn::http2::SendRequest;
 use support::client::{self, Connection, Response, try_parse};
-use support::{Embly, PATIENCE, Project};
+use support::{Embly, PATIENCE, Project, http2};
 
 /// What must come of the bytes of a function.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,18 +199,9 @@ fn check(cases: Vec<Case>) {
             wrong.push(format!("{}: {what}", shown(case)));
         }
     }
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = http2::runtime();
     runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(embly.at("says"))
-            .await
-            .unwrap();
-        let (mut client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-        tokio::spawn(connection);
+        let mut client = http2::connect(embly.at("says")).await;
         for case in &cases {
             if let Err(what) = over_http2(&mut client, case).await {
                 wrong.push(format!("{}: {what}", shown(case)));
@@ -551,21 +541,12 @@ fn what_the_gateway_says_in_headers_no_function_can_say() {
 #[test]
 fn a_client_of_http2_gets_pieces_as_they_come() {
     let embly = Embly::run(&Project::new().guest("script").http("script"));
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = http2::runtime();
     let piece = client::write("2\r\nok\r\n");
     let head = client::write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n");
     let steps = format!("{head}; {piece}; sleep 60000");
     runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(embly.at("script"))
-            .await
-            .unwrap();
-        let (mut client, connection) = handshake(TokioExecutor::new(), TokioIo::new(stream))
-            .await
-            .unwrap();
-        tokio::spawn(connection);
+        let mut client = http2::connect(embly.at("script")).await;
         let request = Request::get("http://a.test/").header("x-do", steps);
         let request = request.body(Full::<Bytes>::default()).unwrap();
         let answer = client.send_request(request).await.unwrap();

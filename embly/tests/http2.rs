@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Empty};
 use hyper::Request;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use support::client::{connect, get};
-use support::{Embly, Project};
+use support::{Embly, Project, http2};
 
 /// What curl says: the body, and the version and status behind it.
 fn curl(at: SocketAddr, path: &str, arguments: &[&str]) -> (String, String) {
@@ -58,17 +58,9 @@ fn many_requests_of_one_connection_are_each_an_invocation_of_their_own() {
     let project = Project::new().guest("counts").http("counts");
     let embly = Embly::run(&project);
     let at = embly.at("counts");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = http2::runtime();
     let answers: Vec<u16> = runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(at).await.unwrap();
-        let (client, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
-                .await
-                .unwrap();
-        tokio::spawn(connection);
+        let client = http2::connect(at).await;
         let asked = (0..40).map(|_| {
             let mut client = client.clone();
             let request = Request::get(format!("http://{at}/")).body(Empty::<Bytes>::new());

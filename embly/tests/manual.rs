@@ -5,9 +5,8 @@
 mod support;
 
 use std::fs;
-use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use support::{EMBLY, output, skipped};
 
@@ -22,19 +21,7 @@ fn is_there(program: &str) -> bool {
 
 /// Pipes a script into a shell that reads it and nothing else.
 fn reads(shell: &str, arguments: &[&str], script: &str) {
-    let mut child = Command::new(shell)
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(script.as_bytes())
-        .unwrap();
-    let ran = child.wait_with_output().unwrap();
+    let ran = support::output_for(Command::new(shell).args(arguments), script);
     assert!(ran.status.success(), "{shell}");
     assert_eq!(String::from_utf8_lossy(&ran.stderr), "", "{shell}");
 }

@@ -4,9 +4,7 @@
 
 mod support;
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use base64::Engine as _;
@@ -23,20 +21,7 @@ use support::{Embly, Project, eventually};
 fn hash(arguments: &[&str], input: &str) -> Vec<String> {
     let runtime = tempfile::tempdir().unwrap();
     let mut command = support::command(&["hash"], runtime.path());
-    let mut child = command
-        .args(arguments)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child
-        .stdin
-        .take()
-        .unwrap()
-        .write_all(input.as_bytes())
-        .unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = support::output_for(command.args(arguments), input);
     assert!(output.status.success());
     let text = String::from_utf8(output.stdout).unwrap();
     text.lines().map(str::to_owned).collect()
@@ -237,18 +222,24 @@ fn claims(change: impl FnOnce(&mut Value)) -> Value {
     claims
 }
 
-fn with_token(at: SocketAddr, token: &str) -> Response {
-    get(at, "/", &[&format!("authorization: Bearer {token}")])
-}
-
-#[test]
-fn a_token_that_is_signed_by_a_key_of_the_set_passes() {
+/// A gateway that takes tokens of the signers.
+fn with_keys() -> (Signers, Project, Embly) {
     let signers = Signers::new();
     let project = project(
         "{jwt: {keys: ./jwks.json, issuer: 'https://id.test', audience: api, algorithms: [RS256, ES256, EdDSA, HS256]}}",
     );
     project.write("jwks.json", &signers.keys());
     let embly = Embly::run(&project);
+    (signers, project, embly)
+}
+
+fn with_token(at: SocketAddr, token: &str) -> Response {
+    get(at, "/", &[&format!("authorization: Bearer {token}")])
+}
+
+#[test]
+fn a_token_that_is_signed_by_a_key_of_the_set_passes() {
+    let (signers, _project, embly) = with_keys();
     let at = embly.at("web");
     for (algorithm, kid) in [
         ("ES256", Some("ec")),
@@ -284,12 +275,7 @@ fn a_token_that_is_signed_by_a_key_of_the_set_passes() {
 
 #[test]
 fn a_token_that_is_forged_old_or_for_somebody_else_does_not_pass() {
-    let signers = Signers::new();
-    let project = project(
-        "{jwt: {keys: ./jwks.json, issuer: 'https://id.test', audience: api, algorithms: [RS256, ES256, EdDSA, HS256]}}",
-    );
-    project.write("jwks.json", &signers.keys());
-    let embly = Embly::run(&project);
+    let (signers, _project, embly) = with_keys();
     let at = embly.at("web");
     let good = claims(|_| {});
     let es = |said: &Value| signers.sign("ES256", Some("ec"), said);

@@ -180,21 +180,11 @@ fn a_request_that_is_no_handshake_is_told_what_is_missing_and_starts_nothing() {
 #[test]
 fn http_2_has_no_websockets_here() {
     use http_body_util::Empty;
-    use hyper_util::rt::{TokioExecutor, TokioIo};
     let embly = serve("true");
     let at = embly.at("web");
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = support::http2::runtime();
     let status = runtime.block_on(async {
-        let stream = tokio::net::TcpStream::connect(at).await.unwrap();
-        let io = TokioIo::new(stream);
-        let (mut sender, connection) =
-            hyper::client::conn::http2::handshake(TokioExecutor::new(), io)
-                .await
-                .unwrap();
-        tokio::spawn(connection);
+        let mut sender = support::http2::connect(at).await;
         let request = http::Request::get(format!("http://{at}/socket"));
         let request = request.body(Empty::<bytes::Bytes>::new()).unwrap();
         sender.send_request(request).await.unwrap().status()
