@@ -271,12 +271,15 @@ fn a_value_that_is_typed_is_not_shown_and_a_signal_leaves_the_terminal_as_it_was
     let script = |interrupt: bool| {
         let embly = support::EMBLY;
         let path = place.path();
-        let line =
-            format!("{embly} secrets set KEY {path}; echo code $?; stty -a | grep -o -- '-*echo '");
+        // A shell that is interrupted together with what it runs, goes on to say how that went.
+        let line = format!(
+            "trap : INT; {embly} secrets set KEY {path}; echo code $?; stty -a | grep -o -- '-*echo '"
+        );
         let runtime = tempfile::tempdir().unwrap();
         let mut command = support::environment(Command::new("script"), runtime.path());
         command
             .args(["-qec", &line, "/dev/null"])
+            .env("SHELL", "/bin/sh")
             .env("EMBLY_SECRETS_KEY_FILE", place.key())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
