@@ -268,11 +268,15 @@ fn stop_returns_when_the_master_has_ended_and_twice_is_at_once() {
     let admin = embly.admin();
     let _stream = begin(&embly, "script", "sleep 600000");
     running(&embly, "script");
+    let (code, _, err) = embly.told(&["ready"]);
+    assert!(code == 0 && err.contains("is serving"), "{err}");
     let mut waiting = command(&["stop"], embly.runtime.path()).spawn().unwrap();
     eventually("the master stops", || {
         embly.asks("GET", "/v1/master").1["state"] == "stopping"
     });
     assert_eq!(waiting.try_wait().unwrap(), None);
+    let (code, _, err) = embly.told(&["ready"]);
+    assert!(code == 1 && err.contains("is stopping"), "{err}");
     let (status, answer) = embly.asks("POST", "/v1/reload");
     assert_eq!(
         (status, &answer["error"]["code"]),

@@ -180,6 +180,20 @@ fn bind_overrides_address_and_port() {
 }
 
 #[test]
+fn where_to_listen_may_stand_in_the_environment() {
+    let project = hello();
+    let run = |bind: &str, more: &[&str]| {
+        let runtime = tempfile::tempdir().unwrap();
+        let mut command = command(&["run", path(&project), "--format", "json"], runtime.path());
+        command.args(more).env("EMBLY_BIND", bind);
+        Embly::spawn(command, runtime, 1).at("hello")
+    };
+    assert_eq!(run("127.0.0.2:0", &[]).ip().to_string(), "127.0.0.2");
+    let at = run("127.0.0.2:0", &["--bind", "127.0.0.3:0"]);
+    assert_eq!(at.ip().to_string(), "127.0.0.3");
+}
+
+#[test]
 fn a_bind_that_is_none_is_a_mistake_of_usage() {
     let project = hello();
     for bind in [

@@ -416,3 +416,22 @@ fn a_reload_keeps_counters_and_forgets_what_is_gone() {
     assert!(!after.keys().any(|sample| sample.contains("\"goes\"")));
     assert_eq!(after["embly_forks_total{function=\"came\"}"], 0.0);
 }
+
+#[test]
+fn the_dashboard_and_the_alerts_ask_for_metrics_that_there_are() {
+    let names = names();
+    let deploy = concat!(env!("CARGO_MANIFEST_DIR"), "/../app/deploy/");
+    let read = |file: &str| std::fs::read_to_string(format!("{deploy}{file}")).unwrap();
+    let (alerts, dashboard) = (read("alerts.yml"), read("grafana/dashboards/embly.json"));
+    let parsed: Value = serde_json::from_str(&dashboard).unwrap();
+    assert_eq!(parsed["uid"], "embly");
+    for text in [alerts, dashboard] {
+        let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+        let asked: Vec<_> = words.filter(|word| word.starts_with("embly_")).collect();
+        assert!(asked.len() > 5);
+        for name in asked {
+            let name = name.strip_suffix("_bucket").unwrap_or(name);
+            assert!(names.iter().any(|known| known == name), "{name}");
+        }
+    }
+}

@@ -142,6 +142,9 @@ enum Command {
     /// Have a master read its project again, build what has changed and serve it
     #[command(after_help = "Examples:\n  embly reload\n  embly reload --master 8b3e0f6d")]
     Reload(admin::Which),
+    /// Say whether a master serves: for health checks
+    #[command(after_help = "Example:\n  embly ready || echo not yet")]
+    Ready(admin::Which),
     /// Have a master finish what runs, then stop; a second time, stop at once
     #[command(after_help = "Examples:\n  embly stop\n  embly stop --master 8b3e0f6d")]
     Stop(admin::Which),
@@ -224,7 +227,7 @@ struct Serve {
     #[command(flatten)]
     project: Project,
     /// Listen there instead of where the project file says; port 0 is any free one
-    #[arg(long, value_name = "ADDR|ADDR:0|:0", value_parser = parse_bind)]
+    #[arg(long, env = "EMBLY_BIND", value_name = "ADDR|ADDR:0|:0", value_parser = parse_bind)]
     bind: Option<BindOverride>,
     /// Folder of what is kept: stores, secrets [default: data, in the project]
     #[arg(long, value_name = "DIR")]
@@ -345,6 +348,7 @@ pub fn main() -> ExitCode {
         Command::Top(top) => admin::run(&Ask::Top(&top), &reporter),
         Command::Logs(logs) => admin::run(&Ask::Logs(&logs), &reporter),
         Command::Kill { address, which } => admin::run(&Ask::Kill(&which, address), &reporter),
+        Command::Ready(which) => admin::run(&Ask::Ready(&which), &reporter),
         Command::Reload(which) => admin::run(&Ask::Reload(&which), &reporter),
         Command::Stop(which) => admin::run(&Ask::Stop(&which), &reporter),
         Command::Doctor => doctor::run(&reporter),

@@ -1,6 +1,8 @@
 //! Events as lines for people.
 
-use std::fmt::Write;
+use std::borrow::Cow;
+use std::cell::RefCell;
+use std::fmt::{self, Display, Write};
 use std::time::Duration;
 
 use anstyle::{AnsiColor, Style};
@@ -18,11 +20,19 @@ const CYAN: Style = AnsiColor::Cyan.on_default();
 struct Paint(bool);
 
 impl Paint {
-    fn on(&self, style: Style, text: impl std::fmt::Display) -> String {
-        if self.0 {
-            format!("{style}{text}{style:#}")
-        } else {
-            text.to_string()
+    fn on<T: Display>(&self, style: Style, text: T) -> Painted<T> {
+        Painted(self.0.then_some(style), text)
+    }
+}
+
+/// Text in its colour, where there are any.
+struct Painted<T>(Option<Style>, T);
+
+impl<T: Display> Display for Painted<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self(Some(style), text) => write!(f, "{style}{text}{style:#}"),
+            Self(None, text) => text.fmt(f),
         }
     }
 }
@@ -137,6 +147,24 @@ pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
     Some(line)
 }
 
+thread_local! {
+    /// A second, and how it is written.
+    static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
+}
+
+/// Writes the time as the common log format has it: what looks it up in the zone does so once a second.
+fn write_now(line: &mut String) {
+    let now = jiff::Timestamp::now();
+    SECOND.with_borrow_mut(|(second, written)| {
+        if *second != now.as_second() {
+            let zoned = now.to_zoned(jiff::tz::TimeZone::system());
+            *written = zoned.strftime("%d/%b/%Y:%H:%M:%S %z").to_string();
+            *second = now.as_second();
+        }
+        line.push_str(written);
+    });
+}
+
 /// As the common log format, with what matters here behind it.
 fn access_line(access: &Access<'_>, paint: &Paint) -> String {
     let style = match access.status {
@@ -144,24 +172,26 @@ fn access_line(access: &Access<'_>, paint: &Paint) -> String {
         400..500 => YELLOW,
         _ => RED,
     };
-    let time = jiff::Zoned::now()
-        .strftime("%d/%b/%Y:%H:%M:%S %z")
-        .to_string();
-    let total = elapsed(Duration::from_micros(access.total_us));
-    let mut line = format!(
+    let mut time = String::with_capacity(32);
+    time.push('[');
+    write_now(&mut time);
+    time.push(']');
+    let mut line = String::with_capacity(192);
+    // Writing to a string cannot fail.
+    let _ = write!(
+        line,
         "{} {} \"{} {} {}\" {} {} {} {}",
         access.client,
-        paint.on(DIM, format_args!("[{time}]")),
+        paint.on(DIM, time),
         access.method,
         escape(access.path),
         access.version,
         paint.on(style, access.status),
         access.bytes,
-        total,
+        elapsed(Duration::from_micros(access.total_us)),
         paint.on(CYAN, access.function),
     );
     if let Some(address) = access.address {
-        // Writing to a string cannot fail.
         let _ = write!(line, " {}", paint.on(DIM, address));
     }
     let _ = write!(line, " {}", paint.on(DIM, access.request_id));
@@ -172,9 +202,10 @@ fn access_line(access: &Access<'_>, paint: &Paint) -> String {
 }
 
 /// A function must not move the cursor of whoever reads its log.
-pub fn escape(text: &str) -> String {
-    if !text.chars().any(steers) {
-        return text.to_owned();
+pub fn escape(text: &str) -> Cow<'_, str> {
+    let plain = text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+    if plain || !text.chars().any(steers) {
+        return text.into();
     }
     let escape = |c: char| {
         if steers(c) {
@@ -183,7 +214,7 @@ pub fn escape(text: &str) -> String {
             c.to_string()
         }
     };
-    text.chars().map(escape).collect()
+    text.chars().map(escape).collect::<String>().into()
 }
 
 /// Whether it acts on what stands beside it: control characters, ends of lines, and those that turn the

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::contained;
-use super::support::user::open;
+use super::support::user::{copied, open};
 use super::support::{EMBLY, Embly, Project, arguments, skipped};
 
 /// Nobody's number nearly everywhere.
@@ -24,6 +24,8 @@ pub struct Who {
     uid: u32,
     contained: bool,
     cache: tempfile::TempDir,
+    /// They cannot enter the target folder.
+    copies: bool,
 }
 
 /// Says that a test does nothing, for want of what no package brings.
@@ -50,6 +52,7 @@ impl Who {
             uid: rustix::process::geteuid().as_raw(),
             contained: false,
             cache: tempfile::tempdir().unwrap(),
+            copies: false,
         }
     }
 
@@ -69,19 +72,29 @@ impl Who {
             who.uid = NOBODY;
         }
         open(who.cache.path());
-        let can_read = |program: &Path| {
-            let status = who
-                .command(Path::new("test"))
-                .arg("-x")
-                .arg(program)
-                .status();
-            status.is_ok_and(|status| status.success())
-        };
-        if can_read(&me()) && can_read(Path::new(EMBLY)) {
-            return Some(who);
+        if !who.can("true", &me()) {
+            skipped("setpriv");
+            return None;
         }
-        skipped("setpriv, and a target folder that everybody can read");
-        None
+        who.copies = ![&*me(), Path::new(EMBLY)]
+            .into_iter()
+            .all(|program| who.can("test", program));
+        Some(who)
+    }
+
+    /// Whether `PROGRAM -x FILE` says yes.
+    fn can(&self, program: &str, file: &Path) -> bool {
+        let mut command = self.command(Path::new(program));
+        let status = command.arg("-x").arg(file).status();
+        status.is_ok_and(|status| status.success())
+    }
+
+    /// Where this user finds a program.
+    fn place(&self, program: &Path) -> PathBuf {
+        match self.copies && program.is_absolute() {
+            true => copied(program, self.cache.path()),
+            false => program.to_owned(),
+        }
     }
 
     /// In a container, as engines make them.
@@ -127,10 +140,10 @@ impl Who {
             line.extend(words.map(OsString::from));
         }
         if self.contained {
-            line.push(me().into());
+            line.push(self.place(&me()).into());
             line.push(contained::ROLE.into());
         }
-        line.push(program.into());
+        line.push(self.place(program).into());
         let mut command = Command::new(&line[0]);
         command
             .args(&line[1..])

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{EMBLY, Embly, Project, skipped};
@@ -14,6 +14,7 @@ const NOBODY: u32 = 65534;
 pub struct Limited {
     uid: u32,
     cache: tempfile::TempDir,
+    executable: PathBuf,
 }
 
 impl Limited {
@@ -22,18 +23,25 @@ impl Limited {
         let cache = tempfile::tempdir().unwrap();
         let me = fs::metadata(cache.path()).unwrap().uid();
         let uid = if me == 0 { NOBODY } else { me };
-        let limited = Self { uid, cache };
+        let mut limited = Self {
+            uid,
+            cache,
+            executable: EMBLY.into(),
+        };
         open(limited.cache.path());
-        let can = limited.command("true").arg(EMBLY).status();
-        let can_read = limited.command("test").args(["-x", EMBLY]).status();
-        if [can, can_read]
-            .iter()
-            .all(|status| status.as_ref().is_ok_and(|status| status.success()))
-        {
-            return Some(limited);
+        if !limited.can("true", &[]) {
+            skipped("setpriv");
+            return None;
         }
-        skipped("setpriv, and a target folder that everybody can read");
-        None
+        if !limited.can("test", &["-x", EMBLY]) {
+            limited.executable = copied(Path::new(EMBLY), limited.cache.path());
+        }
+        Some(limited)
+    }
+
+    fn can(&self, program: &str, arguments: &[&str]) -> bool {
+        let status = self.command(program).args(arguments).status();
+        status.is_ok_and(|status| status.success())
     }
 
     fn command(&self, program: &str) -> Command {
@@ -57,7 +65,7 @@ impl Limited {
         let mut command = self.command("sh");
         command
             .args(["-c", &format!("{script}\nexec \"$@\""), "sh"])
-            .arg(EMBLY)
+            .arg(&self.executable)
             .args(super::arguments("run", project.path()))
             .env("XDG_CACHE_HOME", self.cache.path())
             .env("XDG_RUNTIME_DIR", runtime.path());
@@ -68,6 +76,19 @@ impl Limited {
 /// Lets everybody in.
 pub fn open(folder: &Path) {
     fs::set_permissions(folder, fs::Permissions::from_mode(0o777)).unwrap();
+}
+
+/// A program in another folder: that of its own may be in one that only its owner enters.
+pub fn copied(program: &Path, folder: &Path) -> PathBuf {
+    let copy = folder.join(program.file_name().unwrap());
+    if !copy.exists() {
+        // A link where it can be one: a file that was just written may not be run yet.
+        let linked = fs::hard_link(program, &copy);
+        linked
+            .or_else(|_| fs::copy(program, &copy).map(drop))
+            .unwrap();
+    }
+    copy
 }
 
 /// How many processes and threads a user has.

@@ -1,4 +1,4 @@
-//! Commands that ask a running master: `masters`, `ps`, `top`, `logs`, `kill`, `reload`, `stop`.
+//! Commands that ask a running master: `masters`, `ps`, `top`, `logs`, `kill`, `ready`, `reload`, `stop`.
 
 mod client;
 mod find;
@@ -34,6 +34,8 @@ pub enum Ask<'a> {
     Logs(&'a Logs),
     /// End an invocation.
     Kill(&'a Which, Address),
+    /// Whether it serves.
+    Ready(&'a Which),
     /// Read the project again.
     Reload(&'a Which),
     /// Stop.
@@ -54,6 +56,7 @@ pub fn run(ask: &Ask<'_>, reporter: &Reporter) -> Exit {
             Ask::Top(top) => top.run(reporter).await,
             Ask::Logs(logs) => logs.run(reporter).await,
             Ask::Kill(which, address) => kill(which, *address, reporter).await,
+            Ask::Ready(which) => ready(which, reporter).await,
             Ask::Reload(which) => reload(which, reporter).await,
             Ask::Stop(which) => stop(which, reporter).await,
         };
@@ -180,6 +183,20 @@ async fn kill(which: &Which, address: Address, reporter: &Reporter) -> Result<()
     let api::Killed { address, function } = killed;
     reporter.info(format!("killed {function} {address}"));
     Ok(())
+}
+
+async fn ready(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
+    let Found { master, .. } = which.find(reporter).await?;
+    if reporter.options().format == Format::Json {
+        json("master", std::slice::from_ref(&master), reporter)?;
+    }
+    let serves = master.state == "serving";
+    let said = format!("{} is {}", master.project, master.state);
+    match serves {
+        true => reporter.info(said),
+        false => reporter.error(said),
+    }
+    serves.then_some(()).ok_or(Exit::Failed)
 }
 
 async fn reload(which: &Which, reporter: &Reporter) -> Result<(), Exit> {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 use http::header::{REFERER, USER_AGENT};
-use http::{HeaderValue, Version};
+use http::uri::PathAndQuery;
+use http::{HeaderValue, Method, Version};
 use protos::{Address, Reason};
 
 use super::super::Gateway;
@@ -24,8 +25,8 @@ const CLIENT_GONE: u16 = 499;
 pub struct Access {
     gateway: Arc<Gateway>,
     client: Client,
-    method: String,
-    path: String,
+    method: Method,
+    path: Option<PathAndQuery>,
     /// Its function; `-` for an answer that is the gateway's own.
     pub function: Arc<str>,
     request_id: HeaderValue,
@@ -70,12 +71,8 @@ impl Access {
         Self {
             gateway: Arc::clone(gateway),
             client: client.clone(),
-            method: request.method().to_string(),
-            path: request
-                .uri()
-                .path_and_query()
-                .map_or("/", |path| path.as_str())
-                .to_owned(),
+            method: request.method().clone(),
+            path: request.uri().path_and_query().cloned(),
             function: nobody(),
             request_id,
             since: Instant::now(),
@@ -130,7 +127,7 @@ impl Drop for Access {
             client: self.client.shown(),
             host: self.client.host(),
             method: std::mem::take(&mut self.method),
-            path: std::mem::take(&mut self.path),
+            path: self.path.take(),
             version: version(self.version),
             status: self.status.unwrap_or(CLIENT_GONE),
             bytes: self.sent.unwrap_or(self.bytes),
@@ -206,8 +203,8 @@ struct Line {
     gateway: Arc<Gateway>,
     client: String,
     host: String,
-    method: String,
-    path: String,
+    method: Method,
+    path: Option<PathAndQuery>,
     version: &'static str,
     status: u16,
     bytes: u64,
@@ -225,8 +222,8 @@ impl Line {
         let access = report::Access {
             gateway: &self.gateway.name,
             client: self.client,
-            method: &self.method,
-            path: &self.path,
+            method: self.method.as_str(),
+            path: self.path.as_ref().map_or("/", PathAndQuery::as_str),
             version: self.version,
             status: self.status,
             bytes: self.bytes,

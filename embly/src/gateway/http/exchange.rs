@@ -62,7 +62,11 @@ pub async fn handle(
         Some(gateway) => route::decide(gateway, &request, &request_id),
         None => {
             let status = StatusCode::MISDIRECTED_REQUEST;
-            Decided::answer(refuse::own(status, request.headers(), &request_id))
+            Decided::answer(refuse::own(
+                status,
+                Form::asked(request.headers()),
+                &request_id,
+            ))
         }
     };
     let after = policy.after(&request);
@@ -199,7 +203,9 @@ async fn file(
 ) -> Response<Body> {
     // The answer does not depend on a body, which hyper passes over.
     let request = request.map(|_| ());
-    let status = match asset.answer(&request).await {
+    let form = Form::asked(request.headers());
+    let uri = request.uri().clone();
+    let status = match asset.answer(request).await {
         Ok(Some(mut response)) => {
             access.status = Some(response.status().as_u16());
             let id = request_id.clone();
@@ -213,12 +219,12 @@ async fn file(
             gateway.switchboard.reporter().warn(format!(
                 "gateway `{}`: `{}` cannot be read: {error}",
                 gateway.name,
-                request.uri().path()
+                uri.path()
             ));
             StatusCode::INTERNAL_SERVER_ERROR
         }
     };
-    let response = refuse::own(status, request.headers(), request_id);
+    let response = refuse::own(status, form, request_id);
     access.status = Some(status.as_u16());
     access.bytes = response.body().len() as u64;
     access.reason = None;

@@ -65,13 +65,13 @@ pub fn answer(
 }
 
 /// An answer of the gateway itself, which has not to do with a function: there is no route, say.
-pub fn own(status: StatusCode, request: &HeaderMap, request_id: &HeaderValue) -> Response<Bytes> {
+pub fn own(status: StatusCode, form: Form, request_id: &HeaderValue) -> Response<Bytes> {
     let id = request_id.to_str().unwrap_or_default();
     let (code, title) = (
         status.as_u16(),
         status.canonical_reason().unwrap_or("Error"),
     );
-    let (kind, body) = if Form::asked(request) == Form::Json {
+    let (kind, body) = if form == Form::Json {
         let body = serde_json::json!({"status": code, "title": title, "request_id": id});
         ("application/json", body.to_string())
     } else {

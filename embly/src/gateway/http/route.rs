@@ -13,7 +13,7 @@ use super::super::Gateway;
 use super::super::behind::{Behind, Route, Target};
 use super::files::Found as File;
 use super::policy::{self, Policy};
-use super::refuse;
+use super::refuse::{self, Form};
 use crate::config::{Piece, Redirect, Websocket};
 use crate::pool::Function;
 use crate::routes::{Found, normal};
@@ -52,7 +52,7 @@ impl Asset {
     ///
     /// # Errors
     /// Reading it failed.
-    pub async fn answer(&self, request: &Request<()>) -> io::Result<File> {
+    pub async fn answer(&self, request: Request<()>) -> io::Result<File> {
         let Target::Files(files) = &self.route.target else {
             return Ok(None);
         };
@@ -215,7 +215,7 @@ pub fn decide<T>(
 ) -> Decided {
     // Both are of one moment, whatever a reload does.
     let behind = gateway.behind();
-    let answer = |status| refuse::own(status, request.headers(), request_id);
+    let answer = |status| refuse::own(status, Form::asked(request.headers()), request_id);
     let path = if behind.routes.is_empty() {
         None
     } else {
@@ -288,7 +288,7 @@ fn decision<T>(
     request: &Request<T>,
     (policy, request_id): (&Arc<Policy>, &HeaderValue),
 ) -> Decision {
-    let answer = |status| refuse::own(status, request.headers(), request_id);
+    let answer = |status| refuse::own(status, Form::asked(request.headers()), request_id);
     match way {
         Ok(Way::Function {
             name,

@@ -8,7 +8,8 @@ use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED, RANGE,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_RANGE, LAST_MODIFIED,
+    RANGE,
 };
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use hyper::body::{Body as _, Frame, SizeHint};
@@ -71,32 +72,37 @@ impl Files {
     /// Reading it failed.
     pub async fn answer(
         &self,
-        request: &Request<()>,
+        request: Request<()>,
         prefix: &str,
         path: &str,
     ) -> io::Result<Found> {
-        let mut response = self.file(request, prefix, path).await?;
+        let method = request.method().clone();
+        let encodings = request.headers().get(ACCEPT_ENCODING).cloned();
         // A range of a version that has changed meanwhile is of no use to who has the rest of it
         // (RFC 9110, section 13.1.5).
-        if response.status() == StatusCode::PARTIAL_CONTENT
-            && request.headers().contains_key(IF_RANGE)
-            && !same_version(request.headers(), response.headers())
-        {
+        let condition = request.headers().get(IF_RANGE).cloned();
+        let whole = condition.as_ref().map(|_| {
             let mut whole = request.clone();
             whole.headers_mut().remove(RANGE);
-            response = self.file(&whole, prefix, path).await?;
+            whole
+        });
+        let mut response = self.file(request, prefix, path).await?;
+        if response.status() == StatusCode::PARTIAL_CONTENT
+            && let (Some(version), Some(whole)) = (condition, whole)
+            && !is_version(&version, response.headers())
+        {
+            response = self.file(whole, prefix, path).await?;
         }
         if response.status() == StatusCode::NOT_FOUND {
             let Some((file, status)) = &self.not_found else {
                 return Ok(None);
             };
             let mut plain = Request::new(());
-            *plain.method_mut() = request.method().clone();
-            if let Some(encodings) = request.headers().get(http::header::ACCEPT_ENCODING) {
-                let name = http::header::ACCEPT_ENCODING;
-                plain.headers_mut().insert(name, encodings.clone());
+            *plain.method_mut() = method;
+            if let Some(encodings) = encodings {
+                plain.headers_mut().insert(ACCEPT_ENCODING, encodings);
             }
-            response = self.file(&plain, "", file).await?;
+            response = self.file(plain, "", file).await?;
             if response.status() != StatusCode::OK {
                 return Ok(None);
             }
@@ -112,17 +118,20 @@ impl Files {
 
     async fn file(
         &self,
-        request: &Request<()>,
+        mut request: Request<()>,
         prefix: &str,
         path: &str,
     ) -> io::Result<Response<ServeFileSystemResponseBody>> {
-        let mut inner = request.clone();
-        let query = request.uri().query();
-        let target = query.map_or(path.to_owned(), |query| format!("{path}?{query}"));
-        *inner.uri_mut() = target.try_into().map_err(io::Error::other)?;
+        let target = match request.uri().query() {
+            Some(query) => Some(format!("{path}?{query}")),
+            None => (request.uri() != path).then(|| path.to_owned()),
+        };
+        if let Some(target) = target {
+            *request.uri_mut() = target.try_into().map_err(io::Error::other)?;
+        }
         self.disk.forget();
         let mut service = self.service.clone().redirect_path_prefix(prefix);
-        match service.try_call(inner).await {
+        match service.try_call(request).await {
             Err(error) if is_missing(&error) => {
                 let body = ServeFileSystemResponseBody::default();
                 let mut response = Response::new(body);
@@ -137,10 +146,10 @@ impl Files {
 /// Text is UTF-8; without a word about it browsers guess.
 fn with_charset(kind: &HeaderValue) -> Option<HeaderValue> {
     let kind = kind.to_str().ok()?;
-    let is_bare_text = kind.starts_with("text/") && !kind.contains(';');
-    is_bare_text
-        .then(|| HeaderValue::try_from(format!("{kind}; charset=utf-8")).ok())
-        .flatten()
+    if !kind.starts_with("text/") || kind.contains(';') {
+        return None;
+    }
+    HeaderValue::try_from(format!("{kind}; charset=utf-8")).ok()
 }
 
 fn is_missing(error: &io::Error) -> bool {
@@ -153,11 +162,8 @@ fn is_missing(error: &io::Error) -> bool {
     )
 }
 
-/// Whether `If-Range` names the version that the response is of.
-fn same_version(request: &HeaderMap, response: &HeaderMap) -> bool {
-    let Some(version) = request.get(IF_RANGE) else {
-        return true;
-    };
+/// Whether the response is of the version that `If-Range` names.
+fn is_version(version: &HeaderValue, response: &HeaderMap) -> bool {
     let is = |name| response.get(name) == Some(version);
     is(ETAG) || is(LAST_MODIFIED)
 }

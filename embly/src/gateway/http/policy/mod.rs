@@ -23,7 +23,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode};
 use super::answer::Body;
 use super::connection::Client;
 use super::head::{REQUEST_ID, Settled};
-use super::refuse;
+use super::refuse::{self, Form};
 use crate::config::{self, Compress, HeaderRules, IpRules};
 use crate::report::Reporter;
 use auth::{Auth, Refused};
@@ -95,8 +95,9 @@ impl Policy {
         request_id: &HeaderValue,
         reporter: &Reporter,
     ) -> Result<User, Response<Bytes>> {
-        let refuse =
-            |status, request: &Request<T>| refuse::own(status, request.headers(), request_id);
+        let refuse = |status, request: &Request<T>| {
+            refuse::own(status, Form::asked(request.headers()), request_id)
+        };
         if let Some(rules) = &self.ip
             && !ip::may_ask(rules, client.asker().ip)
         {

@@ -40,7 +40,7 @@ pub async fn answer(
     let accepted = match handshake::accept(&request, &settings) {
         Ok(accepted) => accepted,
         Err(no) => {
-            let mut response = refuse::own(no.status, request.headers(), request_id);
+            let mut response = refuse::own(no.status, Form::asked(request.headers()), request_id);
             response.headers_mut().extend(no.headers);
             access.status = Some(no.status.as_u16());
             access.bytes = response.body().len() as u64;

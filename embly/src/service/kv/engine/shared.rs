@@ -14,11 +14,11 @@ use super::feed::{Change, Feed, News, Of, Place, What};
 use super::types::Entry;
 
 /// Watches of one store, of all functions: each is compared with every key that is changed.
-const WATCHES: usize = 1024;
+const WATCHES: usize = 16_384;
 
 /// Watches that one function may have of one store, in all its invocations: the others' are not used
 /// up by it.
-const WATCHES_OF_ONE: usize = 256;
+const WATCHES_OF_ONE: usize = 4096;
 
 /// Changes that are published without letting readers in between, unless one request has more.
 const AT_ONCE: usize = 64;

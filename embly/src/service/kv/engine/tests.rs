@@ -567,7 +567,7 @@ fn one_function_cannot_take_all_watches() {
     while let Ok((watch, _)) = store.client().watch(all(), None, &bell) {
         watches.push(watch);
     }
-    assert_eq!(watches.len(), 256);
+    assert_eq!(watches.len(), 4096);
     let engine = Arc::clone(&store.client().engine);
     engine
         .client(&Arc::from("other"))

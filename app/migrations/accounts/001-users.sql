@@ -1,0 +1,6 @@
+CREATE TABLE users (
+    name TEXT PRIMARY KEY,
+    email TEXT NOT NULL UNIQUE,
+    password TEXT NOT NULL,
+    since INTEGER NOT NULL DEFAULT (unixepoch())
+) STRICT, WITHOUT ROWID;
