@@ -39,8 +39,6 @@ impl Board {
         let mut file = fs::read_to_string(app.to_string() + "/embly-project.yml").unwrap();
         for (what, with) in [
             ("    path: ./", format!("    context: {app}\n    path: ./")),
-            ("migrations: ./", format!("migrations: {app}/")),
-            ("root: ./", format!("root: {app}/")),
             (
                 "WEBHOOK_URL: \"\"",
                 format!("WEBHOOK_URL: 'http://{hook}/x'"),
@@ -52,6 +50,10 @@ impl Board {
             file = file.replace(what, &with);
         }
         fs::write(folder.path().join("embly-project.yml"), file).unwrap();
+        let mut copy = Command::new("cp");
+        copy.arg("-r")
+            .args(["migrations", "public"].map(|name| format!("{app}/{name}")));
+        assert!(copy.arg(folder.path()).status().unwrap().success());
         // What cargo needs to compile for wasm is in the cache from now on.
         support::project::guest();
         // Compiling all that it needs may take longer than a test waits for anything.
