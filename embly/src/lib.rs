@@ -6,7 +6,7 @@
 //! 2. [`config`]: the project file becomes a [`config::Project`], or a list of everything that is
 //!    wrong with it. [`limits`] and [`allow`] are part of it.
 //! 3. [`build`]: each function's source becomes wasm, and the wasm native code: an artefact.
-//!    ([`scaffold`] makes new projects.)
+//!    ([`scaffold`] makes new projects, [`hurl`] reads and runs their tests.)
 //! 4. [`master`]: opens a gateway for each entry of the project file and lets them serve.
 //! 5. [`gateway`]: a client connects; its request (HTTP) or connection (TCP) starts a function.
 //!    Functions that the project keeps running are started by the [`supervisor`] instead.
@@ -41,6 +41,7 @@ pub mod build;
 pub mod cli;
 pub mod config;
 pub mod gateway;
+pub mod hurl;
 pub mod limits;
 pub mod master;
 pub mod pool;

@@ -283,6 +283,12 @@ fn new_makes_a_project_and_says_what_to_do_next() {
     );
     let (code, _, stderr) = output_in(folder.path(), &["check", "shop"]);
     assert_eq!(code, Some(0), "{stderr}");
+    // Editors complete the project file by what lies beside it.
+    let file = fs::read_to_string(folder.path().join("shop/embly-project.yml")).unwrap();
+    let line = "# yaml-language-server: $schema=vendor/embly-project.schema.json\n";
+    assert!(file.starts_with(line), "{file}");
+    let schema = folder.path().join("shop/vendor/embly-project.schema.json");
+    assert_eq!(fs::read_to_string(schema).unwrap(), output(&["schema"]).1);
     // What is there is left alone.
     let (code, _, stderr) = output_in(folder.path(), &["new", "shop"]);
     assert_eq!(code, Some(1));
@@ -292,6 +298,44 @@ fn new_makes_a_project_and_says_what_to_do_next() {
     let (code, _, stderr) = output_in(&here, &["new", "."]);
     assert_eq!(code, Some(0), "{stderr}");
     assert!(stderr.contains("\n  embly dev\n"), "{stderr}");
+}
+
+#[test]
+fn templates_are_shown_with_the_files_that_they_make() {
+    let (code, stdout, stderr) = output(&["new", "--list"]);
+    assert_eq!((code, stderr.as_str()), (0, ""));
+    for line in [
+        "http       a function that answers HTTP requests [default]",
+        "site       static files, and a function that their page asks",
+        "           api/Cargo.toml, api/src/main.rs, public/404.html, public/index.html, public/site.js, public/style.css, tests/site.hurl",
+        "Each has .gitignore, Cargo.toml, README.md, embly-project.yml, vendor/ as well",
+    ] {
+        assert!(
+            stdout.lines().any(|other| other == line),
+            "{line}: {stdout}"
+        );
+    }
+    let (code, stdout, _) = output(&["new", "--list", "--format", "json"]);
+    assert_eq!(code, 0);
+    let names = stdout.lines().map(|line| {
+        let event: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(event["event"], "template");
+        assert!(event["files"].as_array().unwrap().len() > 6, "{event}");
+        event["name"].as_str().unwrap().to_owned()
+    });
+    let names: Vec<String> = names.collect();
+    assert_eq!(names, ["http", "tcp", "websocket", "cron", "site", "empty"]);
+    let folder = tempfile::tempdir().unwrap();
+    for wrong in [
+        &["new"][..],
+        &["new", "shop", "--list"],
+        &["new", "shop", "--template", "htpp"],
+    ] {
+        let (code, _, stderr) = output_in(folder.path(), wrong);
+        assert_eq!(code, Some(2), "{stderr}");
+    }
+    let (_, _, stderr) = output_in(folder.path(), &["new", "shop", "-t", "htpp"]);
+    assert!(stderr.contains("'http'"), "{stderr}");
 }
 
 #[test]

@@ -2,10 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-use embly::scaffold::{self, ScaffoldError};
+use embly::scaffold::{self, Created, ScaffoldError, TEMPLATES, Template};
+
+fn new(target: &Path) -> Result<Created, ScaffoldError> {
+    scaffold::new(target, Template::usual())
+}
 
 fn names(folder: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(folder)
@@ -16,19 +21,20 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-const TOPS: [&str; 6] = [
+const TOPS: [&str; 7] = [
     ".gitignore",
     "Cargo.toml",
     "README.md",
     "embly-project.yml",
     "listener",
+    "tests",
     "vendor",
 ];
 
 #[test]
 fn a_new_folder_holds_the_whole_project_and_nothing_lies_beside_it() {
     let folder = tempfile::tempdir().unwrap();
-    let created = scaffold::new(&folder.path().join("deep/my-project")).unwrap();
+    let created = new(&folder.path().join("deep/my-project")).unwrap();
     assert_eq!(created.name, "my-project");
     assert_eq!(created.folder, folder.path().join("deep/my-project"));
     assert_eq!(names(&created.folder), TOPS);
@@ -46,10 +52,34 @@ fn a_new_folder_holds_the_whole_project_and_nothing_lies_beside_it() {
 }
 
 #[test]
+fn the_files_of_a_template_are_those_that_it_lists() {
+    let folder = tempfile::tempdir().unwrap();
+    for template in &TEMPLATES {
+        let made = scaffold::new(&folder.path().join(template.name), template).unwrap();
+        let listed = template.files();
+        for file in &listed {
+            assert!(made.folder.join(file).exists(), "{file}");
+        }
+        let tops: BTreeSet<&str> = listed
+            .iter()
+            .filter_map(|file| file.split('/').next())
+            .collect();
+        let there = names(&made.folder);
+        assert_eq!(tops.into_iter().collect::<Vec<_>>(), there);
+        for file in listed.iter().filter(|file| !file.ends_with('/')) {
+            let text = fs::read_to_string(made.folder.join(file)).unwrap();
+            for word in ["{{name}}", "{{function}}", "{{try}}", "{{where}}"] {
+                assert!(!text.contains(word), "{file}: {text}");
+            }
+        }
+    }
+}
+
+#[test]
 fn an_empty_folder_may_hold_a_repository() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(folder.path().join(".git")).unwrap();
-    scaffold::new(&folder.path().join(".")).unwrap();
+    new(&folder.path().join(".")).unwrap();
     let mut expected = TOPS.to_vec();
     expected.insert(0, ".git");
     assert_eq!(names(folder.path()), expected);
@@ -61,7 +91,7 @@ fn a_folder_with_something_in_it_is_left_alone() {
     let target = folder.path().join("mine");
     fs::create_dir(&target).unwrap();
     fs::write(target.join("notes.txt"), "mine").unwrap();
-    let error = scaffold::new(&target).unwrap_err();
+    let error = new(&target).unwrap_err();
     assert!(
         error.to_string().contains("is not empty: `notes.txt`"),
         "{error}"
@@ -69,7 +99,7 @@ fn a_folder_with_something_in_it_is_left_alone() {
     assert_eq!(names(&target), ["notes.txt"]);
     fs::write(target.join("plain"), "").unwrap();
     assert!(matches!(
-        scaffold::new(&target.join("plain")),
+        new(&target.join("plain")),
         Err(ScaffoldError::NotAFolder(_))
     ));
 }
@@ -77,7 +107,7 @@ fn a_folder_with_something_in_it_is_left_alone() {
 #[test]
 fn a_bad_name_comes_with_a_good_one() {
     let folder = tempfile::tempdir().unwrap();
-    let error = scaffold::new(&folder.path().join("My Project")).unwrap_err();
+    let error = new(&folder.path().join("My Project")).unwrap_err();
     let good = folder.path().join("my-project");
     assert!(
         error
@@ -92,7 +122,7 @@ fn a_bad_name_comes_with_a_good_one() {
 fn a_failure_leaves_nothing() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("file"), "").unwrap();
-    let error = scaffold::new(&folder.path().join("file/project")).unwrap_err();
+    let error = new(&folder.path().join("file/project")).unwrap_err();
     assert!(matches!(error, ScaffoldError::Write { .. }), "{error}");
     assert_eq!(names(folder.path()), ["file"]);
 }

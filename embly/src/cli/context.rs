@@ -92,7 +92,8 @@ pub fn read(
     Ok(project)
 }
 
-fn show(problems: &Problems, reporter: &Reporter) {
+/// Says all of them.
+pub fn show(problems: &Problems, reporter: &Reporter) {
     let options = reporter.options();
     if options.format == Format::Json {
         // Strings and numbers always have a JSON form.

@@ -1,5 +1,6 @@
 //! The command line: what can be typed, and the exit code of it.
 
+mod add;
 mod admin;
 mod build;
 mod check;
@@ -18,6 +19,7 @@ mod schema;
 mod secrets;
 mod serve;
 mod store;
+mod test;
 mod toolchain;
 mod ws;
 
@@ -54,11 +56,16 @@ struct Cli {
 enum Command {
     /// Make a new project
     #[command(
-        after_help = "Examples:\n  embly new hello\n  mkdir hello && cd hello && embly new ."
+        after_help = "Examples:\n  embly new hello\n  embly new hello --template site\n  embly new --list\n  mkdir hello && cd hello && embly new ."
     )]
-    New {
-        /// Name of the folder to make, or an empty folder
-        path: PathBuf,
+    New(new::New),
+    /// Add a function or a gateway to the project file, which otherwise stays as it is
+    #[command(
+        after_help = "Examples:\n  embly add function users\n  embly add gateway web --function users"
+    )]
+    Add {
+        #[command(subcommand)]
+        command: add::Command,
     },
     /// Build, run, and build again at each change
     #[command(
@@ -78,6 +85,11 @@ enum Command {
         after_help = "Examples:\n  echo hello | embly invoke echo\n  embly invoke digest </dev/null\n  embly invoke hello --http GET '/?name=you' -i\n  embly invoke users --http POST /users -H 'Content-Type: application/json' -d @user.json\n  embly invoke import --env MODE=fast -- --all"
     )]
     Invoke(Box<invoke::Invoke>),
+    /// Run the functions' own tests, then requests to the project as it is served, from `tests/*.hurl`
+    #[command(
+        after_help = "Examples:\n  embly test\n  embly test --filter users\n  embly test --format json"
+    )]
+    Test(Box<test::Test>),
     /// See whether the project file is right, and nothing else
     #[command(after_help = "Examples:\n  embly check\n  embly check --format json")]
     Check(Kept),
@@ -327,7 +339,8 @@ pub fn main() -> ExitCode {
         }
     };
     let exit = match command {
-        Command::New { path } => new::run(&path, &reporter),
+        Command::New(new) => new::run(&new, &reporter),
+        Command::Add { command } => add::run(&command, &reporter),
         Command::Dev(mut serve) => {
             serve.activated = activated;
             dev::run(&serve, &reporter)
@@ -338,6 +351,7 @@ pub fn main() -> ExitCode {
         }
         Command::Build(project) => build::run(&project, &reporter),
         Command::Invoke(invoke) => invoke::run(*invoke, &reporter),
+        Command::Test(test) => test::run(*test, &reporter),
         Command::Check(kept) => check::run(&kept, &reporter),
         Command::Store { command } => store::run(&command, &reporter),
         Command::Secrets { command } => secrets::run(&command, &reporter),

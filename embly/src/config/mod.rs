@@ -13,6 +13,7 @@ mod allow;
 mod codes;
 mod cron;
 mod dotenv;
+pub mod edit;
 mod environment;
 mod fields;
 mod find;

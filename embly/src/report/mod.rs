@@ -18,6 +18,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use serde::Serialize;
+
 pub use access_log::{AccessLog, LineFormat, Visit};
 pub use appender::{Appender, Lines};
 pub use event::{Access, BuildState, Event, Left, Level, Used, describe};
@@ -286,6 +288,14 @@ impl Reporter {
             .masks
             .mask(text.strip_suffix('\n').unwrap_or(text));
         self.send(Line::Err(text.into_owned()), QUEUE_FOR_WORDS);
+    }
+
+    /// An object on stdout, behind all events so far. What is in it is not masked.
+    pub fn object(&self, object: &impl Serialize) {
+        match serde_json::to_string(object) {
+            Ok(json) => self.send(Line::Out(json), QUEUE_FOR_WORDS),
+            Err(error) => self.error(format!("cannot show a result: {error}")),
+        }
     }
 
     /// Says what goes on, with the time it takes, until the next call; on a terminal only.

@@ -1,13 +1,26 @@
-//! `embly new`: a project that builds, answers, and has a test, in a folder that was empty.
+//! `embly new`: a project that builds, answers, and has a test, in a folder that was empty. And the
+//! crates of functions that come later, for `embly add`.
 
 mod files;
+mod function;
 mod name;
+mod template;
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+pub use function::{Crate, CrateError};
 pub use name::{check as check_name, suggest as suggest_name};
+pub use template::{TEMPLATES, Template};
+
+impl Template {
+    /// What it makes, by paths in the project, sorted; what comes with Embly is one folder.
+    pub fn files(&self) -> Vec<String> {
+        files::listed(self)
+    }
+}
 
 /// A project that was made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,13 +65,13 @@ pub enum ScaffoldError {
     },
 }
 
-/// Makes a project in `target`: a new folder, or an empty one (`.git` may be in it). The name of a new
+/// Makes a project of this template in `target`: a new folder, or an empty one (`.git` may be in it). The name of a new
 /// folder is the project's and must be a valid one; a folder that is there gives it as far as it can. A failure leaves
 /// nothing behind.
 ///
 /// # Errors
 /// A bad name, a folder that is not empty, or one that cannot be written.
-pub fn new(target: &Path) -> Result<Created, ScaffoldError> {
+pub fn new(target: &Path, template: &Template) -> Result<Created, ScaffoldError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source| ScaffoldError::Write { path, source }
@@ -93,18 +106,18 @@ pub fn new(target: &Path) -> Result<Created, ScaffoldError> {
         if !folder.is_dir() {
             return Err(ScaffoldError::NotAFolder(folder));
         }
-        fill(&folder, &name)?;
+        fill(&folder, template, &name)?;
     } else {
         let parent = folder.parent().unwrap_or(Path::new("/"));
         fs::create_dir_all(parent).map_err(at(parent))?;
-        let partial = Partial::write(parent, &name)?;
+        let partial = Partial::write(parent, template, &name)?;
         fs::rename(&partial.0, &folder).map_err(at(&folder))?;
     }
     Ok(Created { folder, name })
 }
 
 /// Into a folder that is there: all files are written beside their places first, then moved.
-fn fill(folder: &Path, name: &str) -> Result<(), ScaffoldError> {
+fn fill(folder: &Path, template: &Template, name: &str) -> Result<(), ScaffoldError> {
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source| ScaffoldError::Write { path, source }
@@ -123,9 +136,9 @@ fn fill(folder: &Path, name: &str) -> Result<(), ScaffoldError> {
             entries,
         });
     }
-    let partial = Partial::write(folder, name)?;
+    let partial = Partial::write(folder, template, name)?;
     let mut moved: Vec<PathBuf> = Vec::new();
-    for top in files::tops() {
+    for top in &partial.1 {
         let place = folder.join(top);
         if let Err(error) = fs::rename(partial.0.join(top), &place) {
             for path in moved {
@@ -138,13 +151,16 @@ fn fill(folder: &Path, name: &str) -> Result<(), ScaffoldError> {
     Ok(())
 }
 
-/// A project that is not in its place yet; removed when it is dropped there.
-struct Partial(PathBuf);
+/// A project that is not in its place yet, and what lies directly in it; removed when it is dropped
+/// there.
+struct Partial(PathBuf, BTreeSet<PathBuf>);
 
 impl Partial {
-    fn write(parent: &Path, name: &str) -> Result<Self, ScaffoldError> {
-        let partial = Self(parent.join(format!(".{name}.{}.partial", std::process::id())));
-        for (file, content) in files::all(name) {
+    fn write(parent: &Path, template: &Template, name: &str) -> Result<Self, ScaffoldError> {
+        let folder = parent.join(format!(".{name}.{}.partial", std::process::id()));
+        let mut partial = Self(folder, BTreeSet::new());
+        for (file, content) in files::all(template, name) {
+            partial.1.extend(file.iter().next().map(PathBuf::from));
             let path = partial.0.join(file);
             let folder = path.parent().unwrap_or(&partial.0);
             let written = fs::create_dir_all(folder).and_then(|()| fs::write(&path, content));

@@ -31,8 +31,8 @@ const LEAVES: [&str; 12] = [
     "telemetry",
 ];
 
-/// Only the command line builds, makes projects, and copies stores.
-const OF_THE_CLI: [&str; 3] = ["build", "scaffold", "store"];
+/// Only the command line builds, makes projects, tests them, and copies stores.
+const OF_THE_CLI: [&str; 4] = ["build", "scaffold", "hurl", "store"];
 
 #[test]
 fn imports_run_one_way() {

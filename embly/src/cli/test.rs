@@ -1,0 +1,494 @@
+//! `embly test`: the functions' own tests, then requests to the project as it is served.
+
+use std::collections::BTreeMap;
+use std::fs::{self, DirBuilder};
+use std::future::ready;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::AsFd as _;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use clap::Args;
+use embly_wrapper::jail::User;
+use futures_util::FutureExt as _;
+use serde::Serialize;
+use serde_json::Value;
+
+use super::context::{self, Need};
+use super::serve::{self, Signals, Unbuilt};
+use super::{Exit, Serve, Wrappers, build};
+use crate::config::{self, Bind, Language};
+use crate::hurl::{self, Ran, Script, Wrong};
+use crate::master::{BindOverride, Master};
+use crate::report::{Follower, Format, Reporter, Wanted, elapsed, escape};
+
+/// The folder of a project with its tests.
+const FOLDER: &str = "tests";
+
+/// What their names end with.
+const ENDING: &str = "hurl";
+
+#[derive(Debug, Args)]
+pub(super) struct Test {
+    #[command(flatten)]
+    project: super::Project,
+    /// Only functions, and files of `tests/`, that have this in their name
+    #[arg(long, value_name = "TEXT")]
+    filter: Option<String>,
+    /// As root: the user that functions run as, by number, of whom nothing else should run
+    #[arg(long, value_name = "UID[:GID]")]
+    jail_user: Option<User>,
+    /// Do not start where a part of the jail is missing
+    #[arg(long)]
+    require_jail: bool,
+}
+
+/// What came of one.
+#[derive(Debug, Serialize)]
+struct Tested {
+    event: &'static str,
+    kind: Kind,
+    /// The function, or the file, relative to the project's folder.
+    name: String,
+    passed: bool,
+    elapsed_ms: u128,
+    /// Of a file: requests that were answered as expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    requests: Option<usize>,
+    problems: Vec<Problem>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    Function,
+    Hurl,
+}
+
+/// What was not as expected.
+#[derive(Debug, Serialize)]
+struct Problem {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    column: Option<usize>,
+    message: String,
+}
+
+/// All of it.
+#[derive(Debug, Serialize)]
+struct Summary {
+    event: &'static str,
+    passed: usize,
+    failed: usize,
+}
+
+/// Runs all tests of a project.
+pub fn run(test: Test, reporter: &Reporter) -> Exit {
+    tested(test, reporter).unwrap_or_else(|exit| exit)
+}
+
+fn tested(test: Test, reporter: &Reporter) -> Result<Exit, Exit> {
+    let Test {
+        project: place,
+        filter,
+        jail_user,
+        require_jail,
+    } = test;
+    let need = Need::Secrets(None);
+    let project = context::project(&place.place.path, true, need, reporter)?;
+    reporter.masks().only(&project.secrets);
+    let wanted = |name: &str| filter.as_deref().is_none_or(|text| name.contains(text));
+    let crates = crates(&project, wanted);
+    let files = files(&project.root, wanted, reporter)?;
+    if crates.is_empty() && files.is_empty() {
+        return match filter {
+            Some(text) => {
+                let text: String = text.escape_debug().collect();
+                reporter.error(format!("nothing to test has `{text}` in its name"));
+                Err(Exit::Usage)
+            }
+            None => {
+                let what = "there is nothing to test: no function in Rust, and no `tests/*.hurl`";
+                reporter.info(what);
+                Ok(Exit::Done)
+            }
+        };
+    }
+    let mut report = Report {
+        reporter,
+        passed: 0,
+        failed: 0,
+    };
+    for (path, names) in &crates {
+        report.take(native(path, names, &project, reporter)?);
+    }
+    let scripts = read(&project.root, files, &mut report);
+    if !scripts.is_empty() {
+        let options = Serve {
+            project: place,
+            bind: Some(BindOverride {
+                address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+                any_port: true,
+            }),
+            state: None,
+            socket: None,
+            wrappers: Wrappers::Fork,
+            jail_user,
+            require_jail,
+            activated: Arc::default(),
+            admin_listen: None,
+        };
+        served(options, project, &scripts, &mut report)?;
+    }
+    Ok(report.end())
+}
+
+/// The crates of functions, each with the functions that are made of it.
+fn crates(
+    project: &config::Project,
+    wanted: impl Fn(&str) -> bool,
+) -> BTreeMap<PathBuf, Vec<String>> {
+    let mut crates: BTreeMap<PathBuf, Vec<String>> = BTreeMap::new();
+    for function in &project.functions {
+        if function.language == Language::Rust && wanted(&function.name) {
+            let names = crates.entry(function.path.clone()).or_default();
+            names.push(function.name.clone());
+        }
+    }
+    crates
+}
+
+/// The files in the folder of tests, in the order of their names.
+fn files(
+    root: &Path,
+    wanted: impl Fn(&str) -> bool,
+    reporter: &Reporter,
+) -> Result<Vec<PathBuf>, Exit> {
+    let folder = root.join(FOLDER);
+    let entries = match fs::read_dir(&folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.and_then(Iterator::collect::<io::Result<Vec<_>>>),
+    };
+    let entries = entries.map_err(|error| {
+        let folder = context::shown(&folder);
+        reporter.error(format!("cannot read `{folder}`: {error}"));
+        Exit::Failed
+    })?;
+    let paths = entries.into_iter().map(|entry| entry.path());
+    let mut files: Vec<PathBuf> = paths
+        .filter(|path| path.extension().is_some_and(|end| end == ENDING))
+        .filter(|path| wanted(&path.file_name().unwrap_or_default().to_string_lossy()))
+        .collect();
+    files.sort();
+    Ok(files)
+}
+
+/// Runs `cargo test` in the crate of a function. What it says is passed on, to stderr.
+fn native(
+    path: &Path,
+    names: &[String],
+    project: &config::Project,
+    reporter: &Reporter,
+) -> Result<Tested, Exit> {
+    let began = Instant::now();
+    let names = names.join(", ");
+    reporter.info(format!("cargo test in `{}`", context::shown(path)));
+    let mut cargo = Command::new("cargo");
+    cargo.arg("test").current_dir(path);
+    // What functions may know is not for all that cargo runs.
+    for name in project.secrets.keys() {
+        cargo.env_remove(name);
+    }
+    let started = io::stderr()
+        .as_fd()
+        .try_clone_to_owned()
+        .and_then(|stderr| cargo.stdout(stderr).status());
+    let status = started.map_err(|error| {
+        let hint = "`embly doctor` says what is missing";
+        reporter.error(format!("cannot run `cargo`: {error}\nhint: {hint}"));
+        Exit::Failed
+    })?;
+    let problem = (!status.success()).then(|| Problem {
+        line: None,
+        column: None,
+        message: format!("`cargo test` failed: {status}"),
+    });
+    Ok(Tested {
+        event: "test",
+        kind: Kind::Function,
+        name: names,
+        passed: problem.is_none(),
+        elapsed_ms: began.elapsed().as_millis(),
+        requests: None,
+        problems: problem.into_iter().collect(),
+    })
+}
+
+/// A file that can be run.
+struct Readable {
+    /// As it is shown.
+    name: String,
+    text: String,
+    script: Script,
+}
+
+/// Reads all files before one is run. Those that are wrong have failed.
+fn read(root: &Path, files: Vec<PathBuf>, report: &mut Report<'_>) -> Vec<Readable> {
+    let mut readable = Vec::new();
+    for file in files {
+        let name = file.strip_prefix(root).unwrap_or(&file);
+        let name = name.display().to_string();
+        let text = fs::read_to_string(&file);
+        let parsed = text
+            .map_err(|error| {
+                (
+                    String::new(),
+                    Wrong::new(0, format!("cannot be read: {error}")),
+                )
+            })
+            .and_then(|text| match hurl::parse(&text) {
+                Ok(script) => Ok((text, script)),
+                Err(wrong) => Err((text, wrong)),
+            });
+        match parsed {
+            Ok((text, script)) => readable.push(Readable { name, text, script }),
+            Err((text, wrong)) => {
+                let ran = Ran {
+                    requests: 0,
+                    wrong: vec![wrong],
+                    took: Duration::ZERO,
+                };
+                report.file(&name, &text, ran);
+            }
+        }
+    }
+    readable
+}
+
+/// Serves the project and runs the files against it.
+fn served(
+    options: Serve,
+    mut project: config::Project,
+    files: &[Readable],
+    report: &mut Report<'_>,
+) -> Result<(), Exit> {
+    let reporter = report.reporter;
+    // On free ports of this machine, without what stands in front, and without times that come when
+    // they like.
+    for gateway in &mut project.gateways {
+        gateway.bind = Bind::Ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        gateway.tls = None;
+        gateway.proxy_protocol = false;
+        gateway.access_log = None;
+    }
+    project.crons.clear();
+    let policy = serve::policy(&options, reporter)?;
+    let scratch = Scratch::make().map_err(|error| {
+        reporter.error(format!("cannot make a folder for what is kept: {error}"));
+        Exit::Failed
+    })?;
+    let runtime = serve::runtime(reporter)?;
+    let mut exit = Ok(());
+    serve::block_on(runtime, async {
+        exit = serve_and_ask(options, policy, &project, &scratch, files, report).await;
+        Exit::Done
+    });
+    exit
+}
+
+async fn serve_and_ask(
+    mut options: Serve,
+    policy: embly_wrapper::jail::Policy,
+    project: &config::Project,
+    scratch: &Scratch,
+    files: &[Readable],
+    report: &mut Report<'_>,
+) -> Result<(), Exit> {
+    let reporter = report.reporter;
+    let mut signals = Signals::take(reporter)?;
+    let jail = serve::check_jail(policy, reporter);
+    // Those of the project; what else is kept begins empty.
+    let secrets = serve::secrets(&options, project, reporter);
+    options.state = Some(scratch.0.clone());
+    let (theirs, to) = (project.clone(), reporter.clone());
+    let install = !options.project.no_install;
+    let work = move |cancel: &_| build::all(&theirs, install, cancel, &to);
+    match serve::build(&mut signals, work).await {
+        Ok(built) if built.failed.is_empty() => {
+            let mut follower = reporter.follow(Wanted::default(), true);
+            let master = serve::start(
+                &options,
+                jail,
+                secrets,
+                project,
+                &built,
+                false,
+                &mut signals,
+                reporter,
+            )
+            .await
+            .map_err(|exit| match exit {
+                // A signal came.
+                Exit::Done => Exit::Failed,
+                other => other,
+            })?;
+            let variables = addresses(&mut follower);
+            drop(follower);
+            let asked = tokio::select! {
+                () = ask(files, &variables, &project.root, report) => Ok(()),
+                () = signals.stop() => Err(Exit::Failed),
+            };
+            stop(master, asked.is_ok(), &mut signals).await;
+            asked
+        }
+        Ok(_) | Err(Unbuilt::Stopped) => Err(Exit::Failed),
+        Err(Unbuilt::Failed(exit)) => Err(exit),
+    }
+}
+
+async fn stop(master: Master, in_order: bool, signals: &mut Signals) {
+    // What is left to the kernel matters to nobody here.
+    let _ = match in_order {
+        true => master.stop(signals.stop()).await,
+        false => master.stop(ready(())).await,
+    };
+}
+
+/// The URL of each gateway, by its name.
+fn addresses(follower: &mut Follower) -> BTreeMap<String, Value> {
+    let mut addresses = BTreeMap::new();
+    // All that listen have said so.
+    while let Some(Some(lines)) = follower.next().now_or_never() {
+        let events = lines.lines().map(serde_json::from_str::<Value>);
+        for event in events.flatten() {
+            if event["event"] == "listening"
+                && let (Some(gateway), url) = (event["gateway"].as_str(), &event["url"])
+            {
+                addresses.insert(gateway.to_owned(), url.clone());
+            }
+        }
+    }
+    addresses
+}
+
+async fn ask(
+    files: &[Readable],
+    variables: &BTreeMap<String, Value>,
+    root: &Path,
+    report: &mut Report<'_>,
+) {
+    let folder = root.join(FOLDER);
+    for file in files {
+        let ran = hurl::run(&file.script, variables.clone(), &folder).await;
+        report.file(&file.name, &file.text, ran);
+    }
+}
+
+/// Says what comes of each, and counts.
+struct Report<'r> {
+    reporter: &'r Reporter,
+    passed: usize,
+    failed: usize,
+}
+
+impl Report<'_> {
+    fn file(&mut self, name: &str, text: &str, ran: Ran) {
+        let problems = ran.wrong.iter().map(|wrong| {
+            let (line, column, shown) = wrong.place(text);
+            let message = self.reporter.masks().mask(&wrong.message);
+            // What a function answers must not act on the terminal that shows it.
+            let lines: Vec<String> = message.lines().map(escape).collect();
+            let message = lines.join("\n");
+            if self.reporter.options().format == Format::Text {
+                let shown = escape(shown);
+                self.reporter.error(format!(
+                    "{name}:{line}:{column}: {message}\n  {line} | {shown}"
+                ));
+            }
+            Problem {
+                line: Some(line),
+                column: Some(column),
+                message,
+            }
+        });
+        let problems: Vec<Problem> = problems.collect();
+        self.take(Tested {
+            event: "test",
+            kind: Kind::Hurl,
+            name: name.to_owned(),
+            passed: problems.is_empty(),
+            elapsed_ms: ran.took.as_millis(),
+            requests: Some(ran.requests),
+            problems,
+        });
+    }
+
+    fn take(&mut self, tested: Tested) {
+        match tested.passed {
+            true => self.passed += 1,
+            false => self.failed += 1,
+        }
+        if self.reporter.options().format == Format::Json {
+            self.reporter.object(&tested);
+            return;
+        }
+        let time = u64::try_from(tested.elapsed_ms).unwrap_or(u64::MAX);
+        let time = elapsed(Duration::from_millis(time));
+        let name = &tested.name;
+        let what = match tested.requests {
+            None => String::new(),
+            Some(1) => "1 request, ".to_owned(),
+            Some(requests) => format!("{requests} requests, "),
+        };
+        match tested.passed {
+            true => self.reporter.info(format!("passed {name} ({what}{time})")),
+            false => self.reporter.error(format!("failed {name} ({what}{time})")),
+        }
+    }
+
+    fn end(self) -> Exit {
+        let Self {
+            reporter,
+            passed,
+            failed,
+        } = self;
+        if reporter.options().format == Format::Json {
+            let summary = Summary {
+                event: "tests",
+                passed,
+                failed,
+            };
+            reporter.object(&summary);
+        } else {
+            reporter.info(format!("\n{passed} passed, {failed} failed"));
+        }
+        if failed == 0 {
+            Exit::Done
+        } else {
+            Exit::Failed
+        }
+    }
+}
+
+/// A folder for what functions keep, which goes with the tests.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn make() -> io::Result<Self> {
+        let name = format!("embly-test-{}", uuid::Uuid::now_v7().simple());
+        let folder = std::env::temp_dir().join(name);
+        DirBuilder::new().mode(0o700).create(&folder)?;
+        Ok(Self(folder))
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}

@@ -1,0 +1,198 @@
+//! `embly test`: which tests it runs, against what, and what it says.
+
+#![allow(clippy::unwrap_used, reason = "a test may")]
+
+mod support;
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+use support::project::answering;
+use support::{Project, command, output};
+
+/// A project with one function, which needs no compiler, and these files in `tests/`.
+fn project(files: &[(&str, &str)]) -> Project {
+    let project = Project::new()
+        .wat("hello", &answering("hello"))
+        .http("hello");
+    for (name, text) in files {
+        project.write(&format!("tests/{name}"), text);
+    }
+    project
+}
+
+fn test(project: &Project, more: &[&str]) -> (i32, String, String) {
+    let path = project.path().to_str().unwrap();
+    output(&[&["test", path][..], more].concat())
+}
+
+const GOOD: &str = "GET {{hello}}/\nHTTP 200\n`hello`\n\nGET {{hello}}/again\nHTTP 200\n";
+
+#[test]
+fn files_are_run_in_their_order_against_the_project_on_a_free_port() {
+    let project = project(&[
+        ("b.hurl", GOOD),
+        ("a.hurl", "GET {{hello}}/\nHTTP 200\n"),
+        ("notes.txt", "GET nothing"),
+    ]);
+    let (code, stdout, stderr) = test(&project, &[]);
+    assert_eq!((code, stdout.as_str()), (0, ""), "{stderr}");
+    let said: Vec<&str> = stderr
+        .lines()
+        .filter(|line| line.starts_with("passed "))
+        .collect();
+    assert!(
+        said[0].starts_with("passed tests/a.hurl (1 request, "),
+        "{stderr}"
+    );
+    assert!(
+        said[1].starts_with("passed tests/b.hurl (2 requests, "),
+        "{stderr}"
+    );
+    assert!(stderr.ends_with("\n\n2 passed, 0 failed\n"), "{stderr}");
+    // What functions keep does not come from the project, nor is anything left there.
+    let left = fs::read_dir(project.folder()).unwrap();
+    let mut left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    left.sort();
+    assert_eq!(left, ["embly-project.yml", "hello.wat", "tests"]);
+}
+
+#[test]
+fn what_fails_is_shown_with_file_line_and_text_and_the_others_are_run() {
+    let project = project(&[
+        ("bad.hurl", "# one\nGET {{hello}}/\nHTTP 404\n"),
+        ("good.hurl", GOOD),
+        (
+            "unknown.hurl",
+            "GET {{hello}}/\nHTTP 200\n[Asserts]\nxpath \"//a\" exists\n",
+        ),
+    ]);
+    let (code, stdout, stderr) = test(&project, &[]);
+    assert_eq!((code, stdout.as_str()), (1, ""), "{stderr}");
+    for words in [
+        "error: tests/bad.hurl:3:6: the status is 200, expected: 404\nhello\n  3 | HTTP 404\n",
+        "error: tests/unknown.hurl:4:1: the query `xpath` is not supported\n  4 | xpath \"//a\" exists\n",
+        "error: failed tests/bad.hurl (",
+        "passed tests/good.hurl (2 requests, ",
+        "\n1 passed, 2 failed\n",
+    ] {
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+}
+
+#[test]
+fn events_are_an_object_a_line() {
+    let project = project(&[
+        ("bad.hurl", "GET {{hello}}/\nHTTP 404\n"),
+        ("good.hurl", GOOD),
+    ]);
+    let (code, stdout, stderr) = test(&project, &["--format", "json"]);
+    assert_eq!(code, 1, "{stderr}");
+    let events = stdout
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap());
+    let events: Vec<Value> = events.collect();
+    let tests: Vec<&Value> = events
+        .iter()
+        .filter(|event| event["event"] == "test")
+        .collect();
+    let [bad, good] = tests.as_slice() else {
+        panic!("{stdout}");
+    };
+    assert_eq!(
+        (&bad["name"], &bad["passed"]),
+        (&"tests/bad.hurl".into(), &false.into())
+    );
+    assert_eq!(bad["problems"][0]["line"], 2);
+    assert_eq!(bad["problems"][0]["column"], 6);
+    assert_eq!(
+        (&good["kind"], &good["requests"]),
+        (&"hurl".into(), &2.into())
+    );
+    assert!(good["problems"].as_array().unwrap().is_empty() && good["elapsed_ms"].is_u64());
+    let last = events.last().unwrap();
+    assert_eq!(
+        *last,
+        serde_json::json!({"event": "tests", "passed": 1, "failed": 1})
+    );
+}
+
+#[test]
+fn only_what_has_the_text_in_its_name_is_run() {
+    let project = project(&[
+        ("bad.hurl", "GET {{hello}}/\nHTTP 404\n"),
+        ("good.hurl", GOOD),
+    ]);
+    let (code, _, stderr) = test(&project, &["--filter", "goo"]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.ends_with("\n1 passed, 0 failed\n"), "{stderr}");
+    let (code, _, stderr) = test(&project, &["--filter", "nowhere"]);
+    assert_eq!(code, 2);
+    assert!(
+        stderr.contains("nothing to test has `nowhere` in its name"),
+        "{stderr}"
+    );
+    // Only files of tests, so nothing is built where there is none.
+    fs::remove_dir_all(project.folder().join("tests")).unwrap();
+    let (code, _, stderr) = test(&project, &[]);
+    assert_eq!(code, 0);
+    assert!(stderr.contains("there is nothing to test"), "{stderr}");
+}
+
+#[test]
+fn a_gateway_with_tls_a_unix_socket_or_a_fixed_port_is_reached_by_its_url() {
+    let project = project(&[(
+        "all.hurl",
+        "GET {{hello}}/\nHTTP 200\n\nGET {{other}}/\nHTTP 200\n",
+    )]);
+    project.path();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let file = project.read("embly-project.yml")
+        + &format!(
+            "  - name: other\n    type: http\n    bind: unix:other.sock\n    function: hello\n\
+         \x20 - {{name: tls, type: http, port: {port}, function: hello, tls: {{dev: true}}}}\n\
+         \x20 - {{name: often, type: cron, schedule: \"* * * * * *\", function: hello}}\n"
+        );
+    project.write("embly-project.yml", &file);
+    let (code, _, stderr) = test(&project, &[]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(!Path::new(&project.folder().join("other.sock")).exists());
+}
+
+#[test]
+fn a_function_that_does_not_build_fails_and_what_it_uses_is_begun_anew() {
+    let project = Project::new().wat("hello", "(module (oops))").http("hello");
+    project.write("tests/a.hurl", GOOD);
+    let (code, _, stderr) = test(&project, &[]);
+    assert_eq!(code, 1, "{stderr}");
+    let broken = Project::new()
+        .wat("hello", &answering("hello"))
+        .http("hello");
+    broken.path();
+    broken.write("embly-project.yml", "functions: [\n");
+    assert_eq!(test(&broken, &[]).0, 2);
+}
+
+#[test]
+fn without_cargo_it_says_what_is_missing() {
+    let project = project(&[]);
+    project.write(
+        "embly-project.yml",
+        "functions: [{name: a, path: ./a, language: rust}]\n",
+    );
+    project.write("a/Cargo.toml", "[package]\nname = \"a\"\n");
+    let runtime = tempfile::tempdir().unwrap();
+    let mut test = command(
+        &["test", project.folder().to_str().unwrap()],
+        runtime.path(),
+    );
+    let ran = test.env("PATH", "/nonexistent").output().unwrap();
+    assert_eq!(ran.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&ran.stderr);
+    assert!(
+        said.contains("cannot run `cargo`") && said.contains("`embly doctor`"),
+        "{said}"
+    );
+}
