@@ -92,7 +92,8 @@ pub fn read(
     Ok(project)
 }
 
-fn show(problems: &Problems, reporter: &Reporter) {
+/// Shows problems.
+pub fn show(problems: &Problems, reporter: &Reporter) {
     let options = reporter.options();
     if options.format == Format::Json {
         // Strings and numbers always have a JSON form.
