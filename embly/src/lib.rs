@@ -27,6 +27,9 @@
 //! [`report`] tells people and programs what happens on the way, without the [`secrets`] that it
 //! meets. [`telemetry`] counts what happens.
 //!
+//! [`bundle`] is a project in one file, as it is taken elsewhere; [`versions`] keeps those that were
+//! deployed to a master.
+//!
 //! [`tls`] has the certificates that gateways show.
 //!
 //! Modules know those that come after them, never those before: what the wrapper's side has to
@@ -38,6 +41,7 @@ pub mod admin;
 pub mod allow;
 pub mod backoff;
 pub mod build;
+pub mod bundle;
 pub mod cli;
 pub mod config;
 pub mod gateway;
@@ -58,4 +62,5 @@ pub mod supervisor;
 pub mod switchboard;
 pub mod telemetry;
 pub mod tls;
+pub mod versions;
 pub mod wrapper;

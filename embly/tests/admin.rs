@@ -537,7 +537,9 @@ fn who_follows_and_does_not_read_loses_lines_is_told_how_many_and_holds_nobody_u
 
 #[test]
 fn the_openapi_document_is_that_of_the_answers() {
-    let embly = Embly::run(&waits());
+    let state = tempfile::tempdir().unwrap();
+    let state = state.path().to_str().unwrap();
+    let embly = Embly::start("run", &waits(), &["--state", state]);
     let _stream = begin(&embly, "script", "sleep 600000");
     running(&embly, "script");
     let (status, document) = embly.asks("GET", "/v1/openapi.json");
@@ -557,7 +559,12 @@ fn the_openapi_document_is_that_of_the_answers() {
         fits(schema, &embly.asks("GET", path).1, path);
         seen += 1;
     }
-    assert!(seen >= 4);
+    assert!(seen >= 5);
+    let deploys = &document["paths"]["/v1/versions"]["post"]["requestBody"]["content"];
+    assert!(
+        deploys["application/vnd.embly.bundle"].is_object(),
+        "{deploys}"
+    );
     let failed = &document["components"]["schemas"]["Failed"];
     fits(failed, &embly.asks("GET", "/nothing").1, "/nothing");
 }

@@ -35,14 +35,23 @@ pub fn checksum(text: &str) -> String {
     blake3::hash(text.as_bytes()).to_hex().to_string()
 }
 
-/// The content of `Check`.
-pub fn encode(all: &[Known]) -> Vec<u8> {
+/// Begins a list where later migrations may have been applied than those in it.
+const LATER: &str = "later\n";
+
+/// The content of `Check`. With `later`, a later version of the project may have applied more of them.
+pub fn encode(all: &[Known], later: bool) -> Vec<u8> {
     let line = |one: &Known| format!("{}\t{}\t{}\n", one.number, one.checksum, one.name);
-    all.iter().map(line).collect::<String>().into_bytes()
+    let first = if later { LATER } else { "" };
+    let lines = all.iter().map(line).collect::<String>();
+    format!("{first}{lines}").into_bytes()
 }
 
-fn decode(bytes: Vec<u8>) -> Option<Vec<Known>> {
+fn decode(bytes: Vec<u8>) -> Option<(Vec<Known>, bool)> {
     let text = String::from_utf8(bytes).ok()?;
+    let (text, later) = match text.strip_prefix(LATER) {
+        Some(text) => (text, true),
+        None => (text.as_str(), false),
+    };
     let known = |line: &str| {
         let mut parts = line.splitn(3, '\t');
         Some(Known {
@@ -51,7 +60,8 @@ fn decode(bytes: Vec<u8>) -> Option<Vec<Known>> {
             name: parts.next()?.to_owned(),
         })
     };
-    text.lines().map(known).collect()
+    let all: Option<_> = text.lines().map(known).collect();
+    Some((all?, later))
 }
 
 /// Serves until the master closes the socket.
@@ -61,8 +71,9 @@ pub fn serve(worker: &mut Worker, socket: &mut UnixStream) -> io::Result<()> {
         let (kind, content) = wire::read(socket)?;
         let done = match ToWorker::from_byte(kind) {
             Some(ToWorker::Check) => {
-                all = decode(content).ok_or(io::ErrorKind::InvalidData)?;
-                pending(worker, &all).map(|numbers| {
+                let later;
+                (all, later) = decode(content).ok_or(io::ErrorKind::InvalidData)?;
+                pending(worker, &all, later).map(|numbers| {
                     let numbers = numbers.into_iter().flat_map(u32::to_le_bytes);
                     (FromWorker::Pending, numbers.collect())
                 })
@@ -90,7 +101,7 @@ pub fn serve(worker: &mut Worker, socket: &mut UnixStream) -> io::Result<()> {
 }
 
 /// The numbers of those that are not applied yet, if those that are fit to what there is.
-fn pending(worker: &Worker, all: &[Known]) -> Result<Vec<u32>, String> {
+fn pending(worker: &Worker, all: &[Known], later: bool) -> Result<Vec<u32>, String> {
     let failed = |error: rusqlite::Error| format!("cannot read the table `{TABLE}`: {error}");
     worker.authorizer.own(true);
     let recorded = recorded(worker);
@@ -115,8 +126,10 @@ fn pending(worker: &Worker, all: &[Known]) -> Result<Vec<u32>, String> {
             }
         }
     }
+    let last = all.last().map_or(0, |last| last.number);
     match recorded.pop_first() {
         None => Ok(pending),
+        Some((number, _)) if later && number > last => Ok(pending),
         Some((_, (name, _))) => Err(format!(
             "the migration `{name}` was applied and is not there any more: put its file back; to undo \
              what it did, write a new migration"
@@ -231,7 +244,10 @@ mod tests {
                 checksum: checksum(""),
             },
         ];
-        assert_eq!(decode(encode(&all)).as_deref(), Some(&all[..]));
+        for later in [false, true] {
+            let (read, said) = decode(encode(&all, later)).unwrap();
+            assert_eq!((&read[..], said), (&all[..], later));
+        }
         assert_eq!(decode(b"x".to_vec()), None);
     }
 

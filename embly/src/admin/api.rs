@@ -105,6 +105,40 @@ objects! {
         pub problems: Vec<Value>,
     }
 
+    /// All versions that were deployed and are kept, the latest first.
+    pub struct Versions {
+        /// One for each.
+        pub versions: Vec<Version>,
+    }
+
+    /// A version that was deployed.
+    pub struct Version {
+        /// Its number; a later one has a larger number.
+        pub version: u64,
+        /// Whether it is the one that is served, also after a restart.
+        pub current: bool,
+        /// When it came, RFC 3339.
+        pub deployed: String,
+        /// The checksum of its bundle.
+        pub checksum: String,
+        /// The key that has signed its bundle.
+        pub signed_by: Option<String>,
+        /// Its files.
+        pub files: u64,
+        /// Their bytes.
+        pub bytes: u64,
+    }
+
+    /// Another version is served.
+    pub struct Deployed {
+        /// Its number.
+        pub version: u64,
+        /// The one that was served before; null where that was not deployed.
+        pub before: Option<u64>,
+        /// What is to be said of the project file all the same, as in the event `problems`.
+        pub problems: Vec<Value>,
+    }
+
     /// The master is stopping.
     pub struct Stopping {
         /// How many invocations run.

@@ -17,6 +17,9 @@ pub enum Operation {
     Logs,
     Kill,
     Reload,
+    Versions,
+    Deploy,
+    Rollback,
     Stop,
     OpenApi,
 }
@@ -37,6 +40,7 @@ pub enum Form {
     Name,
     Address,
     Time,
+    Number,
 }
 
 /// The name of an object, and its schema.
@@ -51,6 +55,8 @@ pub struct Endpoint {
     pub path: &'static str,
     pub about: &'static str,
     pub query: &'static [Parameter],
+    /// The type of the body of a request, where it has one.
+    pub takes: Option<&'static str>,
     /// The status, where it was done.
     pub status: StatusCode,
     /// Name and schema of the answer; `None` for JSON objects that are lines.
@@ -99,16 +105,26 @@ codes! {
     UNKNOWN_ADDRESS = "unknown_address", NOT_FOUND, "`embly ps` shows those that run";
     /// The project has no such function.
     UNKNOWN_FUNCTION = "unknown_function", NOT_FOUND, "`GET /v1/functions` lists them";
-    /// Several reloads are waited for.
+    /// No such version is kept.
+    UNKNOWN_VERSION = "unknown_version", NOT_FOUND, "`embly versions` shows those that are kept";
+    /// The master has no folder of its own for versions.
+    NO_STATE = "no_state", CONFLICT, "start it with `embly run --state DIR`, then deploy";
+    /// The folder for versions cannot be used.
+    NOT_KEPT = "not_kept", INTERNAL_SERVER_ERROR, "see that the user of the master can write the state folder, and that there is room";
+    /// Several changes are waited for, or a bundle is under way.
     BUSY = "busy", SERVICE_UNAVAILABLE, "ask again when the one under way is done";
     /// The master is stopping.
     STOPPING = "stopping", SERVICE_UNAVAILABLE, "start it again with `embly run`";
     /// The project file has mistakes; what was served is served.
     PROJECT_FILE = "project_file", UNPROCESSABLE_ENTITY, "mend the project file, then reload; it is served as it was";
+    /// A bundle is none, is damaged, or is not signed as it must be; what was served is served.
+    BAD_BUNDLE = "bad_bundle", UNPROCESSABLE_ENTITY, "make it again with `embly bundle`; it is served as it was";
     /// A function was not built; what was served is served.
     BUILD_FAILED = "build_failed", UNPROCESSABLE_ENTITY, "the output of the master says why; it is served as it was";
     /// A gateway cannot listen, or a service cannot be provided; what was served is served.
     NOT_SERVED = "not_served", UNPROCESSABLE_ENTITY, "mend what the message names, then reload; it is served as it was";
+    /// A gateway does not answer at its `health` as it should; what was served is served.
+    UNHEALTHY = "unhealthy", UNPROCESSABLE_ENTITY, "mend the function at `health` of the gateway, then deploy; it is served as it was";
 }
 
 const FUNCTION: Parameter = Parameter {
@@ -126,11 +142,19 @@ const SINCE: Parameter = Parameter {
     about: "Only what came at this time or later, RFC 3339.",
     form: Form::Time,
 };
+const VERSION: Parameter = Parameter {
+    name: "version",
+    about: "This one; otherwise the latest before the current one.",
+    form: Form::Number,
+};
 const FOLLOW: Parameter = Parameter {
     name: "follow",
     about: "Goes on with what comes, until the client or the master ends it.",
     form: Form::Flag,
 };
+
+/// The type of a bundle.
+const BUNDLE: &str = "application/vnd.embly.bundle";
 
 /// All there are.
 pub static ENDPOINTS: &[Endpoint] = &[
@@ -140,6 +164,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/v1/master",
         about: "Who this master is, and what it serves.",
         query: &[],
+        takes: None,
         status: StatusCode::OK,
         answer: Some(("Master", api::Master::schema)),
         failures: &[],
@@ -150,6 +175,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/v1/invocations",
         about: "What runs now.",
         query: &[],
+        takes: None,
         status: StatusCode::OK,
         answer: Some(("Invocations", api::Invocations::schema)),
         failures: &[],
@@ -160,6 +186,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/v1/functions",
         about: "What can run, and how much of it does.",
         query: &[],
+        takes: None,
         status: StatusCode::OK,
         answer: Some(("Functions", api::Functions::schema)),
         failures: &[],
@@ -170,6 +197,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/v1/events",
         about: "The events from now on, one JSON object a line, each with its `time`. Who reads too slowly loses some, and finds `{\"event\": \"lost\", \"lines\": N}` in their place.",
         query: &[FOLLOW, FUNCTION, ADDRESS],
+        takes: None,
         status: StatusCode::OK,
         answer: None,
         failures: &[BAD_PARAMETER, BAD_ADDRESS, UNKNOWN_FUNCTION],
@@ -180,6 +208,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/v1/logs",
         about: "The last lines of the logs of functions, as events, oldest first.",
         query: &[FOLLOW, FUNCTION, ADDRESS, SINCE],
+        takes: None,
         status: StatusCode::OK,
         answer: None,
         failures: &[BAD_PARAMETER, BAD_ADDRESS, UNKNOWN_FUNCTION],
@@ -190,6 +219,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/v1/invocations/{address}/kill",
         about: "Ends an invocation, with the reason `killed`, and what it has started.",
         query: &[],
+        takes: None,
         status: StatusCode::ACCEPTED,
         answer: Some(("Killed", api::Killed::schema)),
         failures: &[BAD_ADDRESS, UNKNOWN_ADDRESS],
@@ -200,9 +230,72 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/v1/reload",
         about: "Reads the project again, builds what has changed and serves it; answers when that is done.",
         query: &[],
+        takes: None,
         status: StatusCode::OK,
         answer: Some(("Reloaded", api::Reloaded::schema)),
-        failures: &[PROJECT_FILE, BUILD_FAILED, NOT_SERVED, BUSY, STOPPING],
+        failures: &[
+            PROJECT_FILE,
+            BAD_BUNDLE,
+            BUILD_FAILED,
+            NOT_SERVED,
+            BUSY,
+            STOPPING,
+        ],
+    },
+    Endpoint {
+        operation: Operation::Versions,
+        method: Method::GET,
+        path: "/v1/versions",
+        about: "The versions that were deployed and are kept, the latest first.",
+        query: &[],
+        takes: None,
+        status: StatusCode::OK,
+        answer: Some(("Versions", api::Versions::schema)),
+        failures: &[NO_STATE, NOT_KEPT],
+    },
+    Endpoint {
+        operation: Operation::Deploy,
+        method: Method::POST,
+        path: "/v1/versions",
+        about: "Takes a bundle, compiles all of it and serves it; answers when that is done and it is healthy.",
+        query: &[],
+        takes: Some(BUNDLE),
+        status: StatusCode::OK,
+        answer: Some(("Deployed", api::Deployed::schema)),
+        failures: &[
+            NO_STATE,
+            BAD_BUNDLE,
+            PROJECT_FILE,
+            BUILD_FAILED,
+            NOT_SERVED,
+            UNHEALTHY,
+            NOT_KEPT,
+            BUSY,
+            STOPPING,
+        ],
+    },
+    Endpoint {
+        operation: Operation::Rollback,
+        method: Method::POST,
+        path: "/v1/rollback",
+        about: "Serves a version that was deployed before.",
+        query: &[VERSION],
+        takes: None,
+        status: StatusCode::OK,
+        answer: Some(("Deployed", api::Deployed::schema)),
+        failures: &[
+            BAD_PARAMETER,
+            NO_STATE,
+            UNKNOWN_VERSION,
+            BAD_BUNDLE,
+            PROJECT_FILE,
+            BUILD_FAILED,
+            NOT_SERVED,
+            UNHEALTHY,
+            NOT_KEPT,
+            BUSY,
+            STOPPING,
+        ],
     },
     Endpoint {
         operation: Operation::Stop,
@@ -210,6 +303,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/v1/stop",
         about: "Has the master finish what runs, then stop; a second time, stop at once.",
         query: &[],
+        takes: None,
         status: StatusCode::ACCEPTED,
         answer: Some(("Stopping", api::Stopping::schema)),
         failures: &[],
@@ -220,6 +314,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         path: "/v1/openapi.json",
         about: "This document.",
         query: &[],
+        takes: None,
         status: StatusCode::OK,
         answer: Some(("Document", Value::schema)),
         failures: &[],

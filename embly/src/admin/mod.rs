@@ -3,6 +3,7 @@
 //! else, on an address where somebody wants them.
 
 pub mod api;
+mod deploy;
 mod endpoint;
 mod listener;
 mod metrics;
@@ -25,7 +26,9 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::report::Wanted;
 use crate::switchboard::{Running, Switchboard};
-pub use endpoint::{BUILD_FAILED, Code, NOT_SERVED, PROJECT_FILE};
+use crate::versions::Arrived;
+pub use deploy::Deploys;
+pub use endpoint::{BAD_BUNDLE, BUILD_FAILED, Code, NOT_KEPT, NOT_SERVED, PROJECT_FILE, UNHEALTHY};
 use endpoint::{Endpoint, Operation, Segment};
 pub use openapi::document;
 use server::{Body, failed, failed_with, json};
@@ -33,8 +36,9 @@ use server::{Body, failed, failed_with, json};
 /// The socket in a master's folder of sockets.
 pub const SOCKET: &str = "admin.sock";
 
-/// Reloads that are waited for: one is under way, and another may begin after the last change.
-const RELOADS: usize = 8;
+/// Reloads and deployments that are waited for: one is under way, and another may begin after the last
+/// change.
+const CHANGES: usize = 8;
 
 /// What has come of a reload: what is to be said of the project all the same, or why it is served as
 /// it was.
@@ -54,31 +58,58 @@ pub struct Unchanged {
 /// Somebody wants the project read again, and to hear what has come of it.
 pub type Reload = oneshot::Sender<Reloaded>;
 
+/// Somebody wants another version served.
+#[derive(Debug)]
+pub struct Activate {
+    /// Which one.
+    pub version: Wants,
+    /// What has come of it.
+    pub done: oneshot::Sender<Result<api::Deployed, Unchanged>>,
+}
+
+/// The version that somebody wants.
+#[derive(Debug)]
+pub enum Wants {
+    /// A new one.
+    Arrived(Arrived),
+    /// One that was served before.
+    Kept(u64),
+}
+
+/// What is done one after the other.
+#[derive(Debug)]
+pub enum Change {
+    /// Read the project again.
+    Reload(Reload),
+    /// Serve another version.
+    Activate(Activate),
+}
+
 /// What a master is asked to do by way of the admin API: the side that asks.
 #[derive(Debug, Clone)]
 pub struct Asks {
-    reloads: mpsc::Sender<Reload>,
+    changes: mpsc::Sender<Change>,
     stops: mpsc::UnboundedSender<()>,
 }
 
 /// The side that is asked: whoever started the master.
 #[derive(Debug)]
 pub struct Asked {
-    /// Reload, and say what has come of it.
-    pub reloads: mpsc::Receiver<Reload>,
+    /// Serve something else, and say what has come of it.
+    pub changes: mpsc::Receiver<Change>,
     /// Stop, as at a signal.
     pub stops: mpsc::UnboundedReceiver<()>,
 }
 
 /// Both sides.
 pub fn asks() -> (Asks, Asked) {
-    let (reloads, reloads_asked) = mpsc::channel(RELOADS);
+    let (changes, changes_asked) = mpsc::channel(CHANGES);
     let (stops, stops_asked) = mpsc::unbounded_channel();
     let asked = Asked {
-        reloads: reloads_asked,
+        changes: changes_asked,
         stops: stops_asked,
     };
-    (Asks { reloads, stops }, asked)
+    (Asks { changes, stops }, asked)
 }
 
 /// What the master serves now.
@@ -97,6 +128,8 @@ pub struct Admin {
     since: Timestamp,
     switchboard: Arc<Switchboard>,
     asks: Asks,
+    /// Where versions are kept, if they can be deployed.
+    deploys: Option<Deploys>,
     served: Mutex<Served>,
     /// Where metrics are, if anywhere.
     listens: OnceLock<String>,
@@ -115,12 +148,18 @@ pub struct Identity {
 
 impl Admin {
     /// Answers for this master.
-    pub fn new(identity: Identity, switchboard: Arc<Switchboard>, asks: Asks) -> Arc<Self> {
+    pub fn new(
+        identity: Identity,
+        switchboard: Arc<Switchboard>,
+        asks: Asks,
+        deploys: Option<Deploys>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             identity,
             since: Timestamp::now(),
             switchboard,
             asks,
+            deploys,
             served: Mutex::default(),
             listens: OnceLock::new(),
         })
@@ -161,12 +200,13 @@ impl Admin {
             let message = format!("this master belongs to another user than you, uid {uid}");
             return failed(&endpoint::OTHER_USER, message);
         }
-        let path = request.uri().path();
+        let (parts, body) = request.into_parts();
+        let path = parts.uri.path();
         let mut wrong_method = None;
         for (endpoint, segment) in endpoint::at(path) {
-            if endpoint.method == request.method() {
-                let query = request.uri().query().unwrap_or_default();
-                return match self.do_it(endpoint, segment, query).await {
+            if endpoint.method == parts.method {
+                let query = parts.uri.query().unwrap_or_default();
+                return match self.do_it(endpoint, segment, query, body).await {
                     Ok(response) | Err(response) => response,
                 };
             }
@@ -186,6 +226,7 @@ impl Admin {
         endpoint: &'static Endpoint,
         segment: Segment<'_>,
         query: &str,
+        body: Incoming,
     ) -> Result<Response<Body>, Response<Body>> {
         let asked = self.query(endpoint, query)?;
         let status = endpoint.status;
@@ -200,12 +241,15 @@ impl Admin {
                     let message = "events are not kept: add `?follow` to get those that come";
                     return Err(failed(&endpoint::BAD_PARAMETER, message));
                 }
-                let Query { wanted, follow } = asked;
+                let Query { wanted, follow, .. } = asked;
                 let wanted = Wanted { logs, ..wanted };
                 server::lines(self.switchboard.reporter().follow(wanted, follow))
             }
             Operation::Kill => self.kill(status, segment.unwrap_or_default()),
             Operation::Reload => self.reload(status).await,
+            Operation::Versions => self.versions(status).await?,
+            Operation::Deploy => self.deploy(status, body).await?,
+            Operation::Rollback => self.rollback(status, asked.version).await?,
             Operation::Stop => {
                 let running = self.switchboard.running() as u64;
                 // Whoever takes it lives as long as the master.
@@ -237,6 +281,12 @@ impl Admin {
                         wrong(format!("`since` is no time: {error}"))
                     })?;
                     asked.wanted.since = Some(since);
+                }
+                "version" => {
+                    let number = value.parse().map_err(|_| {
+                        wrong("`version` is no number, as `embly versions` shows them".to_owned())
+                    })?;
+                    asked.version = Some(number);
                 }
                 _ => return Err(wrong(format!("`{name}` takes no value"))),
             }
@@ -339,32 +389,42 @@ impl Admin {
     }
 
     async fn reload(&self, status: StatusCode) -> Response<Body> {
+        let (reload, reloaded) = oneshot::channel();
+        match self.change(Change::Reload(reload), reloaded).await {
+            Ok(problems) => json(status, &api::Reloaded { problems }),
+            Err(response) => response,
+        }
+    }
+
+    /// Has something else served, and waits for what comes of it.
+    async fn change<T>(
+        &self,
+        change: Change,
+        done: oneshot::Receiver<Result<T, Unchanged>>,
+    ) -> Result<T, Response<Body>> {
         let stopping = || failed(&endpoint::STOPPING, "the master is stopping");
         if self.switchboard.is_stopping() {
-            return stopping();
+            return Err(stopping());
         }
-        let (reload, reloaded) = oneshot::channel();
-        match self.asks.reloads.try_send(reload) {
+        match self.asks.changes.try_send(change) {
             Ok(()) => {}
             Err(mpsc::error::TrySendError::Full(_)) => {
-                return failed(
-                    &endpoint::BUSY,
-                    format!("{RELOADS} reloads wait for their turn"),
-                );
+                let message = format!("{CHANGES} changes wait for their turn");
+                return Err(failed(&endpoint::BUSY, message));
             }
-            Err(mpsc::error::TrySendError::Closed(_)) => return stopping(),
+            Err(mpsc::error::TrySendError::Closed(_)) => return Err(stopping()),
         }
-        match reloaded.await {
-            Ok(Ok(problems)) => json(status, &api::Reloaded { problems }),
+        match done.await {
+            Ok(Ok(done)) => Ok(done),
             Ok(Err(unchanged)) => {
                 let Unchanged {
                     code,
                     message,
                     problems,
                 } = unchanged;
-                failed_with(code, message, problems)
+                Err(failed_with(code, message, problems))
             }
-            Err(_) => stopping(),
+            Err(_) => Err(stopping()),
         }
     }
 }
@@ -374,6 +434,7 @@ impl Admin {
 struct Query {
     wanted: Wanted,
     follow: bool,
+    version: Option<u64>,
 }
 
 fn bad_address(error: protos::NotAnAddress) -> Response<Body> {

@@ -58,12 +58,16 @@ fn operation(endpoint: &Endpoint) -> Value {
             "schema": schema_of(Form::Address),
         }));
     }
-    json!({
+    let mut operation = json!({
         "operationId": format!("{:?}", endpoint.operation),
         "summary": endpoint.about,
         "parameters": parameters,
         "responses": responses,
-    })
+    });
+    if let Some(kind) = endpoint.takes {
+        operation["requestBody"] = json!({"required": true, "content": {kind: {}}});
+    }
+    operation
 }
 
 fn schema_of(form: Form) -> Value {
@@ -72,6 +76,7 @@ fn schema_of(form: Form) -> Value {
         Form::Name => json!({"type": "string"}),
         // Not all of them zero.
         Form::Address => json!({"type": "string", "pattern": "^(?!0+$)[0-9a-fA-F]{1,16}$"}),
+        Form::Number => json!({"type": "integer", "minimum": 1}),
         Form::Time => json!({"type": "string", "format": "date-time"}),
     }
 }

@@ -36,6 +36,8 @@ pub struct Build<'a> {
 pub struct Built {
     /// The artefact of each function that was built.
     pub artefacts: HashMap<String, PathBuf>,
+    /// The module that each artefact was made of.
+    pub modules: HashMap<String, PathBuf>,
     /// What went into each function, also into those that failed: a change of it calls for a
     /// new build.
     pub inputs: BTreeMap<String, Vec<PathBuf>>,
@@ -47,6 +49,7 @@ impl Built {
     /// Takes over what a later build has made, of a part of the functions.
     pub fn update(&mut self, later: Self) {
         self.artefacts.extend(later.artefacts);
+        self.modules.extend(later.modules);
         self.failed
             .retain(|function| !later.inputs.contains_key(function));
         self.inputs.extend(later.inputs);
@@ -62,6 +65,7 @@ impl Built {
                 .any(|function| function.name == name)
         };
         self.artefacts.retain(|name, _| known(name));
+        self.modules.retain(|name, _| known(name));
         self.inputs.retain(|name, _| known(name));
         self.failed.retain(|name| known(name));
     }
@@ -100,9 +104,10 @@ impl Build<'_> {
             let result = self.build_rust(project, functions, &rust, &mut built, &send);
             drop(jobs);
             // It does not panic: whatever fails is reported.
-            let (artefacts, failed) = native.join().unwrap_or_default();
-            built.artefacts = artefacts;
-            built.failed.extend(failed);
+            let compiled = native.join().unwrap_or_default();
+            built.artefacts = compiled.artefacts;
+            built.modules = compiled.modules;
+            built.failed.extend(compiled.failed);
             result
         })?;
         Ok(built)
@@ -152,14 +157,11 @@ impl Build<'_> {
         Ok(())
     }
 
-    fn compile_all(
-        &self,
-        jobs: mpsc::Receiver<(&Function, PathBuf, Instant)>,
-    ) -> (HashMap<String, PathBuf>, Vec<String>) {
-        let (mut artefacts, mut failed) = (HashMap::new(), Vec::new());
+    fn compile_all(&self, jobs: mpsc::Receiver<(&Function, PathBuf, Instant)>) -> Built {
+        let mut built = Built::default();
         for (function, wasm, since) in jobs {
             if self.cancel.is_cancelled() {
-                failed.push(function.name.clone());
+                built.failed.push(function.name.clone());
                 continue;
             }
             match compile(&wasm, self.cache, &function.entry) {
@@ -170,15 +172,17 @@ impl Build<'_> {
                         BuildState::Unchanged
                     };
                     self.report(&function.name, since, Ok(state));
-                    artefacts.insert(function.name.clone(), compiled.artefact);
+                    let name = function.name.clone();
+                    built.artefacts.insert(name.clone(), compiled.artefact);
+                    built.modules.insert(name, wasm);
                 }
                 Err(error) => {
                     self.report(&function.name, since, Err(&error.to_string()));
-                    failed.push(function.name.clone());
+                    built.failed.push(function.name.clone());
                 }
             }
         }
-        (artefacts, failed)
+        built
     }
 
     fn report(&self, function: &str, since: Instant, result: Result<BuildState, &str>) {

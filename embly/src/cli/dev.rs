@@ -117,6 +117,8 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
                         Err(_) => break,
                     }
                 }
+                // It serves a folder, and the admin API has said so.
+                Asked::Activate(_) => {}
             },
             Some(paths) = changed.recv() => {
                 if dev.changed(&mut signals, &paths).await.is_err() {

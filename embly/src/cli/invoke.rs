@@ -106,6 +106,8 @@ fn once(invoke: Invoke, reporter: &Reporter) -> Result<Exit, Exit> {
         require_jail,
         activated: Arc::default(),
         admin_listen: None,
+        known_as: None,
+        deploys: None,
     };
     let need = Need::Secrets(options.state.as_deref());
     let mut project = context::project(&options.project.place.path, false, need, reporter)?;

@@ -3,6 +3,7 @@
 mod add;
 mod admin;
 mod build;
+mod bundle;
 mod check;
 mod clean;
 mod context;
@@ -18,6 +19,7 @@ mod run;
 mod schema;
 mod secrets;
 mod serve;
+mod source;
 mod store;
 mod test;
 mod toolchain;
@@ -35,9 +37,11 @@ use protos::Address;
 
 use admin::Ask;
 
+use crate::bundle::VerifyKey;
 use crate::gateway::Activated;
 use crate::master::BindOverride;
 use crate::report::{self, Reporter};
+use crate::versions::Versions;
 
 /// Functions as WebAssembly, each invocation in a process of its own
 #[derive(Debug, Parser)]
@@ -72,14 +76,24 @@ enum Command {
         after_help = "Examples:\n  embly dev\n  embly dev examples/project\n  embly dev --bind :0"
     )]
     Dev(Serve),
-    /// Build what has changed, and run
+    /// Build what has changed, and run; or run a bundle
     #[command(
-        after_help = "Examples:\n  embly run\n  embly run --bind 0.0.0.0 --state /var/lib/shop\n  embly run --format json >events.jsonl"
+        after_help = "Examples:\n  embly run\n  embly run --bind 0.0.0.0 --state /var/lib/shop\n  embly run shop.embly --state /var/lib/shop\n  embly run --format json >events.jsonl"
     )]
-    Run(Serve),
+    Run(Run),
     /// Build
     #[command(after_help = "Examples:\n  embly build\n  embly build examples/project --no-install")]
     Build(Project),
+    /// Build, and put all that runs elsewhere into one file
+    #[command(
+        after_help = "Examples:\n  embly bundle\n  embly bundle -o /tmp/shop.embly\n  embly bundle --new-key shop.key\n  embly bundle --sign-key shop.key"
+    )]
+    Bundle(bundle::Make),
+    /// Unpack a bundle to a new folder, which is a project
+    #[command(
+        after_help = "Examples:\n  embly unbundle shop.embly\n  embly unbundle shop.embly -C /tmp/shop --verify-key shop.key.pub"
+    )]
+    Unbundle(bundle::Unpack),
     /// Run one function once: standard input is its stream, which is printed
     #[command(
         after_help = "Examples:\n  echo hello | embly invoke echo\n  embly invoke digest </dev/null\n  embly invoke hello --http GET '/?name=you' -i\n  embly invoke users --http POST /users -H 'Content-Type: application/json' -d @user.json\n  embly invoke import --env MODE=fast -- --all"
@@ -157,6 +171,22 @@ enum Command {
     /// Say whether a master serves: for health checks
     #[command(after_help = "Example:\n  embly ready || echo not yet")]
     Ready(admin::Which),
+    /// Give a master a bundle: it is checked, compiled and served, or nothing changes
+    #[command(
+        after_help = "Examples:\n  embly deploy shop.embly\n  embly deploy shop.embly --master 8b3e0f6d\n  embly deploy shop.embly --to ssh://shop@example.test"
+    )]
+    Deploy(admin::Deploy),
+    /// Show the versions that were deployed to a master and are kept
+    #[command(after_help = "Examples:\n  embly versions\n  embly versions --master 8b3e0f6d")]
+    Versions(admin::Which),
+    /// Have a master serve a version that was deployed before
+    #[command(after_help = "Examples:\n  embly rollback\n  embly rollback 3")]
+    Rollback {
+        /// Its number, as `embly versions` shows it [default: the latest before the current one]
+        version: Option<u64>,
+        #[command(flatten)]
+        named: admin::Named,
+    },
     /// Have a master finish what runs, then stop; a second time, stop at once
     #[command(after_help = "Examples:\n  embly stop\n  embly stop --master 8b3e0f6d")]
     Stop(admin::Which),
@@ -264,6 +294,20 @@ struct Serve {
     /// Sockets that were open before.
     #[arg(skip)]
     activated: Arc<Activated>,
+    /// What the master is known by, where that is not the project file.
+    #[arg(skip)]
+    known_as: Option<PathBuf>,
+    /// Whether versions can be deployed, and the key that must have signed them.
+    #[arg(skip)]
+    deploys: Option<(Versions, Option<VerifyKey>)>,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    #[command(flatten)]
+    serve: Serve,
+    #[command(flatten)]
+    verify: bundle::Verify,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -345,11 +389,13 @@ pub fn main() -> ExitCode {
             serve.activated = activated;
             dev::run(&serve, &reporter)
         }
-        Command::Run(mut serve) => {
-            serve.activated = activated;
-            run::run(&serve, &reporter)
+        Command::Run(mut run) => {
+            run.serve.activated = activated;
+            run::run(run, &reporter)
         }
         Command::Build(project) => build::run(&project, &reporter),
+        Command::Bundle(make) => bundle::make(&make, &reporter),
+        Command::Unbundle(unpack) => bundle::unpack(&unpack, &reporter),
         Command::Invoke(invoke) => invoke::run(*invoke, &reporter),
         Command::Test(test) => test::run(*test, &reporter),
         Command::Check(kept) => check::run(&kept, &reporter),
@@ -364,6 +410,11 @@ pub fn main() -> ExitCode {
         Command::Kill { address, which } => admin::run(&Ask::Kill(&which, address), &reporter),
         Command::Ready(which) => admin::run(&Ask::Ready(&which), &reporter),
         Command::Reload(which) => admin::run(&Ask::Reload(&which), &reporter),
+        Command::Deploy(deploy) => admin::deploy(&deploy, &reporter),
+        Command::Versions(which) => admin::run(&Ask::Versions(&which), &reporter),
+        Command::Rollback { version, named } => {
+            admin::run(&Ask::Rollback(&named, version), &reporter)
+        }
         Command::Stop(which) => admin::run(&Ask::Stop(&which), &reporter),
         Command::Doctor => doctor::run(&reporter),
         Command::Schema => schema::run(&reporter),

@@ -1,94 +1,218 @@
-//! `embly run`: builds what has changed and serves, until a signal.
+//! `embly run`: builds what has changed and serves, until a signal; or serves a bundle, or what was
+//! deployed.
+
+use std::path::{Path, PathBuf};
 
 use embly_wrapper::jail::Policy;
 
-use super::context::{self, Need};
 use super::serve::{self, Asked, Signals, Stopped, Unbuilt};
-use super::{Exit, Serve, build};
-use crate::admin::Reloaded;
+use super::source::{self, Loaded, Source, only_for_dev};
+use super::{Exit, Run, Serve, build};
+use crate::admin::{Activate, Unchanged, Wants, api};
 use crate::build::Built;
-use crate::config::{Gateway, Project};
-use crate::gateway::TransportError;
+use crate::config::{self, Project};
 use crate::master::Master;
 use crate::report::Reporter;
+use crate::state;
+use crate::versions::Versions;
+
+const AS_IT_WAS: &str = "the project is served as it was";
 
 /// Builds and serves.
-pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
-    let need = Need::Secrets(options.state.as_deref());
-    let project = match context::project(&options.project.place.path, false, need, reporter) {
-        Ok(project) => project,
-        Err(exit) => return exit,
-    };
-    if only_for_dev(&project, reporter) {
-        return Exit::Usage;
-    }
-    let policy = match serve::policy(options, reporter) {
-        Ok(policy) => policy,
-        Err(exit) => return exit,
-    };
-    match serve::runtime(reporter) {
-        Ok(runtime) => {
-            let command = serve_until_stopped(options, policy, project, reporter);
-            serve::block_on(runtime, command)
-        }
+pub fn run(options: Run, reporter: &Reporter) -> Exit {
+    match begin(options, reporter) {
+        Ok((options, policy, begun)) => match serve::runtime(reporter) {
+            Ok(runtime) => {
+                let command = serve_until_stopped(&options, policy, begun, reporter);
+                serve::block_on(runtime, command)
+            }
+            Err(exit) => exit,
+        },
         Err(exit) => exit,
     }
 }
 
-/// Says which gateways have a certificate that nobody else trusts, if any do.
-fn only_for_dev(project: &Project, reporter: &Reporter) -> bool {
-    let dev = |gateway: &&Gateway| gateway.tls.as_ref().is_some_and(|tls| tls.dev);
-    let gateway = project.gateways.iter().find(dev);
-    if let Some(Gateway { name, .. }) = gateway {
-        let gateway = name.clone();
-        reporter.error(TransportError::OnlyDev { gateway }.to_string());
+/// A project, and where it is from.
+struct Begun {
+    source: Source,
+    loaded: Loaded,
+    state: PathBuf,
+}
+
+fn begin(options: Run, reporter: &Reporter) -> Result<(Serve, Policy, Begun), Exit> {
+    let Run { mut serve, verify } = options;
+    let key = verify.key(reporter)?;
+    let typed = serve.project.place.path.clone();
+    let is_bundle = source::is_bundle(&typed);
+    if key.is_some() && serve.state.is_none() && !is_bundle {
+        reporter.error(
+            "`--verify-key` is for a bundle, and for what is deployed: give a bundle, or `--state DIR`",
+        );
+        return Err(Exit::Usage);
     }
-    gateway.is_some()
+    let failed = |error: String| {
+        reporter.error(error);
+        Exit::Failed
+    };
+    let mut deployed = None;
+    if let Some(state) = &serve.state {
+        let state = std::path::absolute(state).map_err(|error| failed(error.to_string()))?;
+        let versions = Versions::new(&state);
+        let current = versions
+            .current()
+            .map_err(|error| failed(error.to_string()))?;
+        deployed = current.map(|current| Source::Version(versions.clone(), current));
+        serve.deploys = Some((versions, key.clone()));
+    }
+    let (source, known_as) = match deployed {
+        Some(source) => (source, known_as(&typed, serve.state.as_deref())),
+        None => {
+            let source = Source::new(&typed, key, reporter)?;
+            let known_as = match &source {
+                Source::Folder(path) | Source::Bundle(path, _) => Some(path.clone()),
+                Source::Version(..) => None,
+            };
+            (source, known_as)
+        }
+    };
+    let state = match (&serve.state, &known_as) {
+        (Some(state), _) => state.clone(),
+        (None, Some(path)) => path.with_file_name(state::FOLDER),
+        (None, None) => PathBuf::from(state::FOLDER),
+    };
+    let loaded = source.load(&state, reporter);
+    let mut loaded = loaded.map_err(|error| error.exit(reporter))?;
+    let versions = serve.deploys.as_ref().map(|(versions, _)| versions);
+    loaded.project.among_versions = versions.is_some_and(Versions::is_used);
+    reporter.info(source.shown());
+    if let Some(error) = only_for_dev(&loaded.project) {
+        reporter.error(error.to_string());
+        return Err(Exit::Usage);
+    }
+    serve.state = Some(state.clone());
+    serve.known_as = known_as;
+    let policy = serve::policy(&serve, reporter)?;
+    let begun = Begun {
+        source,
+        loaded,
+        state,
+    };
+    Ok((serve, policy, begun))
+}
+
+/// What a master is known by that serves what was deployed: what was typed, if that is anything.
+fn known_as(typed: &Path, state: Option<&Path>) -> Option<PathBuf> {
+    let typed = match source::is_bundle(typed) {
+        true => typed.canonicalize().ok(),
+        false => config::find(typed).ok(),
+    };
+    typed.or_else(|| state?.canonicalize().ok())
+}
+
+/// What is served.
+struct Serving {
+    source: Source,
+    loaded: Loaded,
+    built: Built,
+    /// What was served before: requests that began then may still look for files.
+    _before: Option<Loaded>,
+}
+
+/// Runs one master.
+struct Runs<'a> {
+    options: &'a Serve,
+    state: PathBuf,
+    master: Master,
+    signals: Signals,
+    serving: Serving,
+    reporter: &'a Reporter,
 }
 
 async fn serve_until_stopped(
     options: &Serve,
     policy: Policy,
-    project: Project,
+    begun: Begun,
     reporter: &Reporter,
 ) -> Exit {
+    let Begun {
+        source,
+        loaded,
+        state,
+    } = begun;
     let mut signals = match Signals::take(reporter) {
         Ok(signals) => signals,
         Err(exit) => return exit,
     };
     let jail = serve::check_jail(policy, reporter);
-    let secrets = serve::secrets(options, &project, reporter);
+    let secrets = serve::secrets(options, &loaded.project, reporter);
     let install = !options.project.no_install;
-    let built = match built(&mut signals, &project, install, reporter).await {
+    let built = match built(&mut signals, &loaded.project, install, reporter).await {
         Ok(built) if built.failed.is_empty() => built,
         Ok(_) => return Exit::Failed,
         Err(Unbuilt::Stopped) => return Exit::Done,
         Err(Unbuilt::Failed(exit)) => return exit,
     };
-    let master = match serve::start(
+    let project = &loaded.project;
+    let master = serve::start(
         options,
         jail,
         secrets,
-        &project,
+        project,
         &built,
         false,
         &mut signals,
         reporter,
-    )
-    .await
-    {
+    );
+    let master = match master.await {
         Ok(master) => master,
         Err(exit) => return exit,
     };
-    while let Asked::Reload(asked) = signals.next().await {
-        // Whatever becomes of the project: they may have been moved away.
-        master.reopen_logs();
-        match reload(&master, &mut signals, &project, options, reporter).await {
-            Ok(reloaded) => serve::tell(asked, reloaded),
-            Err(Stopped) => break,
+    let mut runs = Runs {
+        options,
+        state,
+        master,
+        signals,
+        serving: Serving {
+            source,
+            loaded,
+            built,
+            _before: None,
+        },
+        reporter,
+    };
+    loop {
+        let went_on = match runs.signals.next().await {
+            Asked::Stop => Err(Stopped),
+            Asked::Reload(asked) => match runs.reload().await {
+                Ok(reloaded) => {
+                    serve::tell(asked, reloaded);
+                    Ok(())
+                }
+                Err(Stopped) => Err(Stopped),
+            },
+            Asked::Activate(Activate { version, done }) => match runs.activate(version).await {
+                Ok(deployed) => {
+                    // Whoever asked may have gone.
+                    let _ = done.send(deployed);
+                    Ok(())
+                }
+                Err(Stopped) => Err(Stopped),
+            },
+        };
+        if went_on.is_err() {
+            break;
         }
     }
-    serve::stop(master, &mut signals, reporter).await
+    let Runs {
+        master,
+        mut signals,
+        serving,
+        ..
+    } = runs;
+    let exit = serve::stop(master, &mut signals, reporter).await;
+    // What it was unpacked to is there until then.
+    drop(serving);
+    exit
 }
 
 /// All functions; those that failed are named.
@@ -103,43 +227,177 @@ async fn built(
     serve::build(signals, work).await
 }
 
-async fn reload(
-    master: &Master,
-    signals: &mut Signals,
-    old: &Project,
-    options: &Serve,
-    reporter: &Reporter,
-) -> Result<Reloaded, Stopped> {
-    const AS_IT_WAS: &str = "the project is served as it was";
-    let need = Need::Secrets(options.state.as_deref());
-    let project = match context::read(&old.file, false, need, reporter) {
-        Ok(project) => project,
-        Err(problems) => {
-            reporter.warn(AS_IT_WAS);
-            return Ok(Err(serve::problems_of_the_file(&problems)));
+impl Runs<'_> {
+    /// Reads the project again and serves it.
+    async fn reload(&mut self) -> Result<crate::admin::Reloaded, Stopped> {
+        // Whatever becomes of the project: they may have been moved away.
+        self.master.reopen_logs();
+        let source = self.serving.source.clone();
+        let (loaded, built) = match self.ready(&source).await? {
+            Ok(ready) => ready,
+            Err(unchanged) => return Ok(Err(unchanged)),
+        };
+        if let Err(unchanged) = self.swap(&loaded, &built).await? {
+            return Ok(Err(unchanged));
         }
-    };
-    master.prepare(&project).await;
-    let install = !options.project.no_install;
-    let failed = match built(signals, &project, install, reporter).await {
-        Ok(built) if built.failed.is_empty() => {
-            return Ok(
-                match serve::serve(master, &project, &built, signals).await? {
-                    Ok(()) => {
-                        reporter.info("reloaded");
-                        Ok(serve::as_json(&project.warnings))
-                    }
-                    Err(error) => {
-                        reporter.error(format!("{error}; {AS_IT_WAS}"));
-                        Err(serve::not_served(&error))
-                    }
-                },
-            );
+        self.reporter.info("reloaded");
+        let problems = serve::as_json(&loaded.project.warnings);
+        self.serves(source, loaded, built);
+        Ok(Ok(problems))
+    }
+
+    /// Reads and builds all of it; what is served is as it was.
+    async fn ready(
+        &mut self,
+        source: &Source,
+    ) -> Result<Result<(Loaded, Built), Unchanged>, Stopped> {
+        let loaded = match self.load(source).await {
+            Ok(loaded) => loaded,
+            Err(unchanged) => {
+                self.reporter.warn(AS_IT_WAS);
+                return Ok(Err(unchanged));
+            }
+        };
+        self.master.prepare(&loaded.project).await;
+        let install = !self.options.project.no_install;
+        let built = built(&mut self.signals, &loaded.project, install, self.reporter).await;
+        let failed = match built {
+            Ok(built) if built.failed.is_empty() => return Ok(Ok((loaded, built))),
+            Ok(built) => built.failed,
+            Err(Unbuilt::Failed(_)) => Vec::new(),
+            Err(Unbuilt::Stopped) => return Err(Stopped),
+        };
+        self.reporter.warn(AS_IT_WAS);
+        Ok(Err(serve::not_built(&failed)))
+    }
+
+    /// Unpacking may take long, and holds nobody up.
+    async fn load(&self, source: &Source) -> Result<Loaded, Unchanged> {
+        let (source, to) = (source.clone(), self.reporter.clone());
+        let state = self.state.clone();
+        let work = move || {
+            source.load(&state, &to).map_err(|error| {
+                let unchanged = error.unchanged();
+                // It says the rest; those of the project file were shown.
+                error.exit(&to);
+                unchanged
+            })
+        };
+        let loaded = tokio::task::spawn_blocking(work).await;
+        // A panic was printed.
+        let loaded = loaded.unwrap_or_else(|error| Err(serve::bad_bundle(error.to_string())));
+        let versions = self.options.deploys.as_ref().map(|(versions, _)| versions);
+        loaded.map(|mut loaded| {
+            loaded.project.among_versions = versions.is_some_and(Versions::is_used);
+            loaded
+        })
+    }
+
+    /// Serves this, or what was served before.
+    async fn swap(
+        &mut self,
+        loaded: &Loaded,
+        built: &Built,
+    ) -> Result<Result<(), Unchanged>, Stopped> {
+        let project = &loaded.project;
+        let served = serve::serve(&self.master, project, built, &mut self.signals).await?;
+        Ok(served.map_err(|error| {
+            self.reporter.error(format!("{error}; {AS_IT_WAS}"));
+            serve::not_served(&error)
+        }))
+    }
+
+    fn serves(&mut self, source: Source, loaded: Loaded, built: Built) {
+        let before = std::mem::replace(&mut self.serving.loaded, loaded);
+        self.serving.source = source;
+        self.serving.built = built;
+        self.serving._before = Some(before);
+    }
+
+    /// Serves a version, or what was served before.
+    async fn activate(
+        &mut self,
+        version: Wants,
+    ) -> Result<Result<api::Deployed, Unchanged>, Stopped> {
+        let Some((versions, _)) = self.options.deploys.clone() else {
+            // The admin API has said so.
+            return Ok(Err(serve::not_kept("there is no `--state DIR`".to_owned())));
+        };
+        let (number, new) = match version {
+            Wants::Kept(number) => (number, false),
+            Wants::Arrived(arrived) => match versions.keep(arrived) {
+                Ok(number) => (number, true),
+                Err(error) => return Ok(Err(serve::not_kept(error.to_string()))),
+            },
+        };
+        let activated = self.try_version(&versions, number).await;
+        if !matches!(activated, Ok(Ok(_)))
+            && new
+            && let Err(error) = versions.remove(number)
+        {
+            self.reporter.warn(error.to_string());
         }
-        Ok(built) => built.failed,
-        Err(Unbuilt::Failed(_)) => Vec::new(),
-        Err(Unbuilt::Stopped) => return Err(Stopped),
-    };
-    reporter.warn(AS_IT_WAS);
-    Ok(Err(serve::not_built(&failed)))
+        if let Ok(Ok(deployed)) = &activated {
+            // Requests that are under way may still look for files of the one before.
+            let used: Vec<u64> = deployed.before.into_iter().chain([number]).collect();
+            if let Err(error) = versions.prune(&used) {
+                self.reporter.warn(error.to_string());
+            }
+        }
+        activated
+    }
+
+    async fn try_version(
+        &mut self,
+        versions: &Versions,
+        number: u64,
+    ) -> Result<Result<api::Deployed, Unchanged>, Stopped> {
+        let source = Source::Version(versions.clone(), number);
+        let (loaded, built) = match self.ready(&source).await? {
+            Ok(ready) => ready,
+            Err(unchanged) => return Ok(Err(unchanged)),
+        };
+        if let Err(unchanged) = self.swap(&loaded, &built).await? {
+            return Ok(Err(unchanged));
+        }
+        let healthy = tokio::select! {
+            healthy = self.master.healthy(&loaded.project) => healthy,
+            () = self.signals.stop() => return Err(Stopped),
+        };
+        let current = healthy.map_err(serve::unhealthy).and_then(|()| {
+            let made = versions.make_current(number);
+            made.map_err(|error| serve::not_kept(error.to_string()))
+        });
+        if let Err(unchanged) = current {
+            self.put_back(&unchanged.message).await?;
+            return Ok(Err(unchanged));
+        }
+        let before = match self.serving.source {
+            Source::Version(_, before) => Some(before),
+            Source::Folder(_) | Source::Bundle(..) => None,
+        };
+        self.reporter.info(format!("version {number} is served"));
+        let problems = serve::as_json(&loaded.project.warnings);
+        self.serves(source, loaded, built);
+        Ok(Ok(api::Deployed {
+            version: number,
+            before,
+            problems,
+        }))
+    }
+
+    /// Serves again what was served before.
+    async fn put_back(&mut self, why: &str) -> Result<(), Stopped> {
+        let Serving { loaded, built, .. } = &mut self.serving;
+        loaded.project.among_versions = true;
+        let project = &loaded.project;
+        self.master.prepare(project).await;
+        match serve::serve(&self.master, project, built, &mut self.signals).await? {
+            Ok(()) => self.reporter.error(format!("{why}; {AS_IT_WAS}")),
+            Err(error) => self.reporter.error(format!(
+                "{why}; and what was served before cannot be served any more: {error}"
+            )),
+        }
+        Ok(())
+    }
 }

@@ -10,7 +10,8 @@ use tokio::task::JoinHandle;
 
 use super::{Exit, Serve, Wrappers, context};
 use crate::admin::{
-    self, Asks, BUILD_FAILED, NOT_SERVED, PROJECT_FILE, Reload, Reloaded, Unchanged,
+    self, Activate, Asks, BAD_BUNDLE, BUILD_FAILED, Change, NOT_KEPT, NOT_SERVED, PROJECT_FILE,
+    Reload, Reloaded, UNHEALTHY, Unchanged,
 };
 use crate::build::{Built, Cancel};
 use crate::config::{Problems, Project};
@@ -60,6 +61,8 @@ pub enum Asked {
     Stop,
     /// Read the project again, and tell whoever wants to hear of it.
     Reload(Option<Reload>),
+    /// Serve another version.
+    Activate(Activate),
 }
 
 impl Signals {
@@ -97,11 +100,14 @@ impl Signals {
                 &mut self.interrupt, &mut self.terminate, &mut self.hangup, self.terminal
             ) => signal,
             Some(()) = self.asked.stops.recv() => Asked::Stop,
-            Some(reload) = self.asked.reloads.recv() => Asked::Reload(Some(reload)),
+            Some(change) = self.asked.changes.recv() => match change {
+                Change::Reload(reload) => Asked::Reload(Some(reload)),
+                Change::Activate(activate) => Asked::Activate(activate),
+            },
         }
     }
 
-    /// The next one that says stop. Reloads that the admin API is asked for wait until then.
+    /// The next one that says stop. What the admin API is asked for otherwise waits until then.
     pub async fn stop(&mut self) {
         loop {
             let asked = tokio::select! {
@@ -153,6 +159,21 @@ pub fn not_built(functions: &[String]) -> Unchanged {
 /// … where it could not be served.
 pub fn not_served(error: &ServeError) -> Unchanged {
     unchanged(&NOT_SERVED, error.to_string())
+}
+
+/// … where a bundle cannot be used.
+pub fn bad_bundle(error: String) -> Unchanged {
+    unchanged(&BAD_BUNDLE, error)
+}
+
+/// … where a gateway is not healthy.
+pub fn unhealthy(why: String) -> Unchanged {
+    unchanged(&UNHEALTHY, why)
+}
+
+/// … where a version cannot be kept.
+pub fn not_kept(error: String) -> Unchanged {
+    unchanged(&NOT_KEPT, error)
 }
 
 fn unchanged(code: &'static admin::Code, message: String) -> Unchanged {
@@ -303,9 +324,10 @@ pub async fn start(
         activated: Arc::clone(&options.activated),
         state: context::state(&project.file, options.state.as_deref()),
         secrets,
-        project: project.file.clone(),
+        project: options.known_as.as_ref().unwrap_or(&project.file).clone(),
         asks: signals.asks(),
         admin_listen: options.admin_listen,
+        deploys: options.deploys.clone(),
     };
     let master = Master::start(reporter.clone(), master_options)
         .map_err(|error| reporter.error(error.to_string()));

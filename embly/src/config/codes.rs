@@ -280,6 +280,16 @@ codes! {
          number, `*`, a list `1,2`, a range `1-5` or a step `*/5`; a sixth in front is the second. \
          `@hourly`, `@daily`, `@weekly` and `@monthly` are known as well. `timezone` is a name of \
          the IANA database; `overlap` is `skip`, `queue` or `allow`, `missed` is `skip` or `run-once`."
+    NOT_IN_BUNDLES "E220" "not for another machine"
+        "A bundle has what a project needs elsewhere, but for its keys: those of certificates, and sets \
+         that may have secrets in them, lie on the machine that serves. A path that is relative to the \
+         project leads nowhere there, so it is written whole: `/etc/embly/web.key`. The same goes for \
+         Unix sockets: `bind: unix:/run/embly/web.sock`. And what a bundle brings along is named in one \
+         plain line."
+    HEALTH "E221" "not a path for health"
+        "`health` of a gateway is a path, as `/healthz`, and a query where one is needed. A version that \
+         is deployed has to answer a GET there with a status from 200 to 299, or the one before it is \
+         served again."
     MEMORY_SUM "W101" "limits that together exceed the machine"
         "`concurrency` invocations that each use all of `memory` would need more than the \
          machine has. That is fine while most of them use less; when they do not, invocations \

@@ -86,7 +86,11 @@ pub(super) fn read(
         }
     };
     let rules = policy::KEYS.into_iter().map(|key| (key, None));
-    let keys = [("hosts", None), ("routes", Some(GatewayKind::Websocket))];
+    let keys = [
+        ("hosts", None),
+        ("routes", Some(GatewayKind::Websocket)),
+        ("health", Some(GatewayKind::Websocket)),
+    ];
     for (key, only) in keys.into_iter().chain(rules) {
         let blind = kind.filter(|kind| *kind == GatewayKind::Tcp || Some(*kind) == only);
         if let (Some(field), Some(kind)) = (fields.get(key), blind) {
@@ -123,6 +127,8 @@ pub(super) fn read(
     let (proxies, proxy_protocol) = transport::proxies(fields, kind, problems);
     let timeouts = timeouts::read(fields, kind, world, problems);
     let access_log = access_log::read(fields, kind, &mut taken.files, problems);
+    let health = fields.get("health");
+    let health = health.and_then(|field| health_path(field, problems));
     let field = fields.get("port").or_else(|| fields.get("bind"));
     if let (Some(bind), Some(port), Some(kind), Some(field)) = (&bind, port, kind, field) {
         let place = Place {
@@ -159,8 +165,26 @@ pub(super) fn read(
         websocket,
         timeouts,
         access_log,
+        health,
         policy,
     })
+}
+
+/// The path that says whether a version works.
+fn health_path(field: Field<'_>, problems: &mut Problems) -> Option<String> {
+    let text = field.text(problems)?;
+    let plain = text
+        .bytes()
+        .all(|b| (b'!'..=b'~').contains(&b) && b != b'#');
+    if text.starts_with('/') && plain {
+        return Some(text.to_owned());
+    }
+    let message = format!("{} is not a path that can be asked for", quote(text));
+    let problem = Problem::new(&codes::HEALTH, field.span(), message);
+    problems.push(
+        problem.help("begin with `/`, and write what URLs cannot have percent-encoded: `/healthz`"),
+    );
+    None
 }
 
 fn kind(field: Field<'_>, problems: &mut Problems) -> Option<GatewayKind> {

@@ -29,6 +29,7 @@ mod policy;
 mod problem;
 mod project;
 mod read;
+mod relocate;
 mod render;
 mod route;
 mod schema;
@@ -64,6 +65,7 @@ pub use policy::{
     Rate, usable_keys,
 };
 pub use problem::{Problem, Problems, Record};
+pub use relocate::{Thing, relocated};
 pub use suggest::nearest;
 pub use timeouts::Timeouts;
 
@@ -94,6 +96,9 @@ pub struct Project {
     pub stores: Vec<Store>,
     /// The secrets that functions list.
     pub secrets: Given,
+    /// Whether later migrations may have been applied than those that it has: it is a version among
+    /// others, which may be served again after a later one.
+    pub among_versions: bool,
     /// What is allowed but hardly meant.
     pub warnings: Problems,
 }
@@ -201,6 +206,8 @@ pub struct Gateway {
     pub timeouts: Timeouts,
     /// Where its access lines go as well.
     pub access_log: Option<AccessLog>,
+    /// The path that a version that was just deployed answers with a status from 200 to 299.
+    pub health: Option<String>,
     /// What is done to requests that no route takes, and to their answers.
     pub policy: Policy,
 }

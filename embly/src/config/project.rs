@@ -52,6 +52,7 @@ pub(super) fn read(
         crons,
         stores,
         secrets: world.secrets.into_inner().given,
+        among_versions: false,
         warnings: problems,
         root,
     })

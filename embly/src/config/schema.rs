@@ -261,6 +261,11 @@ pub(super) static GATEWAY: Section = Section {
             "access_log: access.log",
             &["log", "logs", "logging", "access"],
         ),
+        optional(
+            "health",
+            "health: /healthz",
+            &["healthcheck", "health_check", "healthz", "probe"],
+        ),
         policy::IP,
         policy::RATE,
         policy::CORS,

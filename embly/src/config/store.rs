@@ -17,14 +17,15 @@ const TYPES: [&str; 2] = ["kv", "sql"];
 const DURABILITIES: [&str; 2] = ["full", "relaxed"];
 pub(super) const ACCESSES: [&str; 2] = ["read", "read-write"];
 
-/// Files and folders of Embly itself in the state folder: the secrets, the locks, and what is kept of
-/// schedules.
-const OWN: [&str; 5] = [
+/// Files and folders of Embly itself in the state folder: the secrets, the locks, what is kept of
+/// schedules, and what was deployed.
+const OWN: [&str; 6] = [
     "secrets.enc",
     "secrets.enc.new",
     "secrets.lock",
     "lock",
     "cron",
+    "versions",
 ];
 
 /// SQLite has files of these names beside that of a store.

@@ -22,6 +22,7 @@ use crate::report::Often;
 use crate::switchboard::Switchboard;
 pub use activated::Activated;
 pub use behind::{Behind, FilesError};
+pub use http::status_of;
 pub use listener::{BindError, Listener, Place};
 use refusals::Refusals;
 pub use site::Site;

@@ -2,6 +2,7 @@
 //! changes and as it stops.
 
 mod folder;
+mod health;
 mod machine;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -16,7 +17,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 
-use crate::admin::{self, Admin, Asks, Identity, Served};
+use crate::admin::{self, Admin, Asks, Deploys, Identity, Served};
+use crate::bundle::VerifyKey;
 use crate::config::{self, Bind, GatewayKind, Project};
 use crate::gateway::cron::{Crons, RecordError, Records};
 use crate::gateway::{
@@ -27,8 +29,10 @@ use crate::pool::{Function, Processes, Start};
 use crate::report::{AccessLog, Appender, Event, Left, Reporter};
 use crate::secrets::Secrets;
 use crate::service::{ConfigureError, Services};
+use crate::state::StateError;
 use crate::supervisor::Supervisor;
 use crate::switchboard::Switchboard;
+use crate::versions::Versions;
 use crate::wrapper::{Door, DoorError, Nursery, Processors, Reaper, Slots};
 pub use crate::wrapper::{Incomplete, Jail};
 pub use folder::{Folder, FolderError, folders, is_any_running};
@@ -76,6 +80,8 @@ pub struct Options<'a> {
     pub asks: Asks,
     /// Where metrics and health can be asked for, if anywhere.
     pub admin_listen: Option<SocketAddr>,
+    /// Whether versions can be deployed to it, and the key that must have signed them.
+    pub deploys: Option<(Versions, Option<VerifyKey>)>,
 }
 
 /// Why there is no master.
@@ -95,6 +101,9 @@ pub enum StartError {
         /// Why.
         source: io::Error,
     },
+    /// The state folder, with the versions in it.
+    #[error(transparent)]
+    State(#[from] StateError),
     /// No address for metrics.
     #[error(
         "cannot listen on `{address}` for metrics: {source}; give another one with `--admin-listen ADDR`"
@@ -256,7 +265,17 @@ impl Master {
             project: options.project.to_string_lossy().into_owned(),
             command: if options.dev { "dev" } else { "run" },
         };
-        let admin = Admin::new(identity, Arc::clone(&switchboard), options.asks);
+        let deploys = match options.deploys {
+            Some((versions, must)) => {
+                // What was deployed is served, so nobody else may change it.
+                if versions.is_used() {
+                    services.state()?;
+                }
+                Some(Deploys::new(versions, must, Arc::clone(&services)))
+            }
+            None => None,
+        };
+        let admin = Admin::new(identity, Arc::clone(&switchboard), options.asks, deploys);
         let path = folder.path().join(admin::SOCKET);
         admin
             .open(&path)

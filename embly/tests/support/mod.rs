@@ -9,6 +9,7 @@
 )]
 
 pub mod admin;
+pub mod bundle;
 pub mod client;
 pub mod harness;
 pub mod http2;

@@ -16,7 +16,7 @@ const CHAIN: [&str; 9] = [
 ];
 
 /// Everybody may use these; they know each other in this order only.
-const LEAVES: [&str; 12] = [
+const LEAVES: [&str; 14] = [
     "config",
     "report",
     "router",
@@ -24,6 +24,8 @@ const LEAVES: [&str; 12] = [
     "schedule",
     "secrets",
     "state",
+    "versions",
+    "bundle",
     "limits",
     "allow",
     "backoff",

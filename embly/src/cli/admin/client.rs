@@ -1,13 +1,16 @@
 //! The other side of the admin API: asks a running master.
 
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::HOST;
 use http::{Method, Request};
-use http_body_util::{BodyExt as _, Empty};
-use hyper::body::Incoming;
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt as _, Empty, StreamBody};
+use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::de::DeserializeOwned;
@@ -15,6 +18,12 @@ use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use crate::admin::api;
+
+/// The body of a request.
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// Bytes of a file that are sent at a time.
+const PIECE: usize = 64 << 10;
 
 /// A master that is asked who it is answers within this time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(5);
@@ -62,12 +71,38 @@ impl Client {
         path: &str,
     ) -> Result<T, Refusal> {
         let body = self.lines(method, path).await?.body;
-        let body = body.collect().await.map_err(silent)?.to_bytes();
-        serde_json::from_slice(&body).map_err(silent)
+        object(body).await
+    }
+
+    /// Sends a file and asks for an object.
+    pub async fn send<T: DeserializeOwned>(
+        &self,
+        method: &Method,
+        path: &str,
+        file: File,
+    ) -> Result<T, Refusal> {
+        let pieces = futures_util::stream::unfold(file, |mut file| async move {
+            let mut piece = vec![0; PIECE];
+            match file.read(&mut piece) {
+                Ok(0) => None,
+                Ok(count) => {
+                    piece.truncate(count);
+                    Some((Ok(Frame::data(Bytes::from(piece))), file))
+                }
+                Err(error) => Some((Err(error), file)),
+            }
+        });
+        let body = self.request(method, path, StreamBody::new(pieces).boxed_unsync());
+        object(body.await?.body).await
     }
 
     /// Asks for lines that may go on and on.
     pub async fn lines(&self, method: &Method, path: &str) -> Result<Lines, Refusal> {
+        let nothing = Empty::new().map_err(|never| match never {});
+        self.request(method, path, nothing.boxed_unsync()).await
+    }
+
+    async fn request(&self, method: &Method, path: &str, body: Body) -> Result<Lines, Refusal> {
         let stream = UnixStream::connect(&self.socket).await.map_err(silent)?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream))
             .await
@@ -78,7 +113,7 @@ impl Client {
             .method(method)
             .uri(path)
             .header(HOST, "localhost")
-            .body(Empty::<Bytes>::new())
+            .body(body)
             .map_err(silent)?;
         let response = sender.send_request(request).await.map_err(silent)?;
         let status = response.status();
@@ -98,6 +133,11 @@ impl Client {
     }
 }
 
+async fn object<T: DeserializeOwned>(body: Incoming) -> Result<T, Refusal> {
+    let body = body.collect().await.map_err(silent)?.to_bytes();
+    serde_json::from_slice(&body).map_err(silent)
+}
+
 fn silent(error: impl Into<Box<dyn std::error::Error>>) -> Refusal {
     Refusal::Silent(error.into().to_string())
 }
@@ -108,7 +148,7 @@ pub struct Lines {
     /// The beginning of a line.
     begun: Vec<u8>,
     /// The connection is closed when it is dropped.
-    _sender: http1::SendRequest<Empty<Bytes>>,
+    _sender: http1::SendRequest<Body>,
 }
 
 impl Lines {

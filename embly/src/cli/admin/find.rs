@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::client::{Client, Refusal};
 use crate::admin::api;
-use crate::cli::Exit;
+use crate::cli::{Exit, source};
 use crate::config;
 use crate::master;
 use crate::report::Reporter;
@@ -14,12 +14,37 @@ use crate::report::Reporter;
 /// Which master.
 #[derive(Debug, Args)]
 pub struct Which {
-    /// Folder of the project whose master is meant, or anything below it [default: the current
+    /// Folder of the project whose master is meant, or anything below it, or its bundle [default: the current
     /// folder, else the only master that runs]
     path: Option<PathBuf>,
     /// The master, as `embly masters` names it
     #[arg(long, value_name = "ID", conflicts_with = "path")]
     master: Option<String>,
+}
+
+/// Which master, by its name alone.
+#[derive(Debug, Args)]
+pub struct Named {
+    /// The master, as `embly masters` names it [default: that of the project of the current folder,
+    /// else the only one that runs]
+    #[arg(long, value_name = "ID")]
+    master: Option<String>,
+}
+
+impl Named {
+    /// The master that is meant.
+    pub async fn find(&self, reporter: &Reporter) -> Result<Found, Exit> {
+        let which = Which {
+            path: None,
+            master: self.master.clone(),
+        };
+        which.find(reporter).await
+    }
+
+    /// Its name, if it was given.
+    pub fn name(&self) -> Option<&str> {
+        self.master.as_deref()
+    }
 }
 
 /// A master that runs.
@@ -64,7 +89,12 @@ impl Which {
             });
         }
         let here = Path::new(".");
-        let project = match config::find(self.path.as_deref().unwrap_or(here)) {
+        let place = self.path.as_deref().unwrap_or(here);
+        let found = match source::is_bundle(place).then(|| place.canonicalize()) {
+            Some(Ok(bundle)) => Ok(bundle),
+            Some(Err(_)) | None => config::find(place),
+        };
+        let project = match found {
             Ok(file) => Some(file),
             Err(error) if self.path.is_some() => {
                 reporter.error(error.to_string());

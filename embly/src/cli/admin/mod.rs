@@ -1,6 +1,8 @@
-//! Commands that ask a running master: `masters`, `ps`, `top`, `logs`, `kill`, `ready`, `reload`, `stop`.
+//! Commands that ask a running master: `masters`, `ps`, `top`, `logs`, `kill`, `ready`, `reload`, `deploy`,
+//! `versions`, `rollback`, `stop`.
 
 mod client;
+mod deploy;
 mod find;
 mod logs;
 mod shown;
@@ -15,8 +17,9 @@ use super::{Exit, serve};
 use crate::admin::api;
 use crate::report::{Format, Reporter};
 use client::{Client, Refusal};
+pub use deploy::{Deploy, run as deploy};
 use find::Found;
-pub use find::Which;
+pub use find::{Named, Which};
 pub use logs::Logs;
 use shown::{age, size};
 pub use top::Top;
@@ -38,6 +41,10 @@ pub enum Ask<'a> {
     Ready(&'a Which),
     /// Read the project again.
     Reload(&'a Which),
+    /// Which versions there are.
+    Versions(&'a Which),
+    /// Serve another version.
+    Rollback(&'a Named, Option<u64>),
     /// Stop.
     Stop(&'a Which),
 }
@@ -58,6 +65,8 @@ pub fn run(ask: &Ask<'_>, reporter: &Reporter) -> Exit {
             Ask::Kill(which, address) => kill(which, *address, reporter).await,
             Ask::Ready(which) => ready(which, reporter).await,
             Ask::Reload(which) => reload(which, reporter).await,
+            Ask::Versions(which) => deploy::versions(which, reporter).await,
+            Ask::Rollback(named, version) => deploy::rollback(named, *version, reporter).await,
             Ask::Stop(which) => stop(which, reporter).await,
         };
         done.err().unwrap_or(Exit::Done)
@@ -201,14 +210,24 @@ async fn ready(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
 
 async fn reload(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
     let Found { client, master } = which.find(reporter).await?;
-    let shows_json = reporter.options().format == Format::Json;
     let reloaded: Result<api::Reloaded, _> = client.ask(&Method::POST, "/v1/reload").await;
-    let (problems, failure) = match reloaded {
-        Ok(reloaded) => (reloaded.problems, None),
-        Err(Refusal::Failed(failure)) => (failure.problems.clone(), Some(failure)),
+    let reloaded = reloaded.map(|reloaded| ((), reloaded.problems));
+    changed(reloaded, reporter)?;
+    reporter.info(format!("reloaded {}", master.project));
+    Ok(())
+}
+
+/// What has come of a change: what is to be said of the project file is shown, and so is a failure.
+fn changed<T>(
+    changed: Result<(T, Vec<serde_json::Value>), Refusal>,
+    reporter: &Reporter,
+) -> Result<T, Exit> {
+    let (problems, changed) = match changed {
+        Ok((changed, problems)) => (problems, Ok(changed)),
+        Err(Refusal::Failed(failure)) => (failure.problems.clone(), Err(failure)),
         Err(silent) => return Err(refused(silent, reporter)),
     };
-    if shows_json {
+    if reporter.options().format == Format::Json {
         if !problems.is_empty() {
             let problems = serde_json::json!({"problems": problems});
             json("problems", &[problems], reporter)?;
@@ -218,17 +237,11 @@ async fn reload(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
             .iter()
             .for_each(|problem| reporter.raw(&shown::problem(problem)));
     }
-    match failure {
-        Some(failure) => {
-            let wrong_file = failure.code == crate::admin::PROJECT_FILE.name;
-            let exit = refused(Refusal::Failed(failure), reporter);
-            Err(if wrong_file { Exit::Usage } else { exit })
-        }
-        None => {
-            reporter.info(format!("reloaded {}", master.project));
-            Ok(())
-        }
-    }
+    changed.map_err(|failure| {
+        let wrong_file = failure.code == crate::admin::PROJECT_FILE.name;
+        let exit = refused(Refusal::Failed(failure), reporter);
+        if wrong_file { Exit::Usage } else { exit }
+    })
 }
 
 async fn stop(which: &Which, reporter: &Reporter) -> Result<(), Exit> {

@@ -114,6 +114,7 @@ table! {
         proxy_protocol: Flag, "false", "They begin each connection with a header of the PROXY protocol";
         timeouts: In(&schema::TIMEOUTS), "", "How long clients are waited for";
         access_log: Any(&[Text, In(&schema::ACCESS_LOG)]), "none", "A file for access lines";
+        health: Text, "none", "A path that a version which is deployed answers with 2xx, or is not kept";
         ip: Any(&[In(&schema::IP_RULES), Words(&["none"])]), "none", "Who may ask, by address";
         rate: Any(&[In(&schema::RATE_RULES), Words(&["none"])]), "none", "How often a client may ask";
         cors: Any(&[In(&schema::CORS_RULES), Words(&["none"])]), "none", "Pages of which other sites may ask";

@@ -130,9 +130,11 @@ impl Client {
     }
 }
 
-/// Serves one connection until it ends, or until `closing` and its last answer.
+/// Serves one connection until it ends, or until `closing` and its last answer. Clients are met as this
+/// transport says.
 pub async fn serve(
     site: Arc<Site>,
+    transport: Arc<Transport>,
     socket: Socket,
     peer: Peer,
     mut closing: watch::Receiver<bool>,
@@ -142,7 +144,6 @@ pub async fn serve(
         idle,
         ..
     } = site.limits();
-    let transport = site.transport();
     let idle = idle.or(Some(IDLE));
     let patience = Patience::of(idle);
     let meeting = transport.meet(socket.clone(), peer, patience.clone());

@@ -10,6 +10,7 @@ mod exchange;
 mod files;
 mod forwarded;
 pub mod head;
+mod health;
 mod messages;
 mod phases;
 mod policy;
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 
 pub use decode::{BadChunk, Framing};
 pub use files::Files;
+pub use health::status_of;
 pub use policy::{Limiter, Policy};
 
 use super::{Gateway, Listener, Site, closed};
@@ -42,7 +44,8 @@ pub async fn serve(site: Arc<Site>, listener: Arc<Listener>, mut closing: watch:
         tokio::select! {
             (socket, peer) = listener.accept(name, &reporter) => {
                 let counted = switchboard.client();
-                let task = connection::serve(Arc::clone(&site), socket, peer, closing.clone());
+                let (theirs, closing) = (Arc::clone(&site), closing.clone());
+                let task = connection::serve(theirs, site.transport(), socket, peer, closing);
                 connections.spawn(async move {
                     task.await;
                     drop(counted);

@@ -128,6 +128,14 @@ impl Transport {
         Ok((transport, told))
     }
 
+    /// For a client that is the master itself: nobody stands before it, and nobody reads along.
+    pub fn of_the_master(timeouts: Timeouts) -> Self {
+        Self {
+            timeouts,
+            ..Self::default()
+        }
+    }
+
     /// Whether a client gets nothing but its own bytes, without a wait.
     pub fn is_plain(&self) -> bool {
         self.tls.is_none() && !self.proxy_protocol

@@ -51,11 +51,11 @@ pub fn read(migrations: &[Migration]) -> Result<Vec<Read>, String> {
 }
 
 /// Makes the file where it is not there and applies what was not applied, in order. The result is the
-/// names of those that were.
+/// names of those that were. With `later`, a later version of the project may have applied more.
 ///
 /// # Errors
 /// In words. Those before the one that has failed stay applied.
-pub fn migrate(path: &Path, kind: Kind, all: &[Read]) -> Result<Vec<String>, String> {
+pub fn migrate(path: &Path, kind: Kind, all: &[Read], later: bool) -> Result<Vec<String>, String> {
     let options = Options {
         database: path.to_owned(),
         access: Access::Migrate,
@@ -69,7 +69,7 @@ pub fn migrate(path: &Path, kind: Kind, all: &[Read]) -> Result<Vec<String>, Str
     let mut process = Process { child, socket };
     process
         .open()
-        .and_then(|()| process.apply(all))
+        .and_then(|()| process.apply(all, later))
         .map_err(|failed| {
             match failed {
         Failed::Said(why) => why,
@@ -117,12 +117,12 @@ impl Process {
         self.hear(FromWorker::Ready).map(drop)
     }
 
-    fn apply(&mut self, all: &[Read]) -> Result<Vec<String>, Failed> {
+    fn apply(&mut self, all: &[Read], later: bool) -> Result<Vec<String>, Failed> {
         let known: Vec<Known> = all.iter().map(|read| read.known.clone()).collect();
         wire::write(
             &mut self.socket,
             ToWorker::Check as u8,
-            &encode(&known),
+            &encode(&known, later),
             &[],
         )?;
         let pending = self.hear(FromWorker::Pending)?;

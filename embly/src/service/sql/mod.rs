@@ -84,7 +84,8 @@ impl Service for Sql {
             };
             // Nobody else writes meanwhile.
             let turn = same.map(turn).transpose().map_err(failed)?;
-            let applied = migrate::migrate(&open.path, kind, &migrations).map_err(failed)?;
+            let later = settings.project.among_versions;
+            let applied = migrate::migrate(&open.path, kind, &migrations, later).map_err(failed)?;
             drop(turn);
             for name in applied {
                 let text = format!("store `{}`: applied the migration `{name}`", store.name);
