@@ -142,6 +142,8 @@ fn tested(test: Test, reporter: &Reporter) -> Result<Exit, Exit> {
             require_jail,
             activated: Arc::default(),
             admin_listen: None,
+            known_as: None,
+            deploys: None,
         };
         served(options, project, &scripts, &mut report)?;
     }
@@ -402,7 +404,10 @@ impl Report<'_> {
             let (line, column, shown) = wrong.place(text);
             let message = self.reporter.masks().mask(&wrong.message);
             // What a function answers must not act on the terminal that shows it.
-            let lines: Vec<String> = message.lines().map(escape).collect();
+            let lines: Vec<String> = message
+                .lines()
+                .map(|line| escape(line).into_owned())
+                .collect();
             let message = lines.join("\n");
             if self.reporter.options().format == Format::Text {
                 let shown = escape(shown);
