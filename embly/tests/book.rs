@@ -17,6 +17,9 @@ use std::time::Instant;
 
 use support::{EMBLY, PATIENCE};
 
+/// The port that `embly new` writes, and the page speaks of.
+const PORT: &str = "8082";
+
 /// A block of code and what stands in front of it.
 #[derive(Debug, PartialEq)]
 struct Block {
@@ -144,12 +147,10 @@ impl Drop for Reader {
 fn read(page: &Path) {
     let text = fs::read_to_string(page).unwrap();
     // A port that nobody has, in the place of the one that the page speaks of.
-    let port = TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port();
-    let text = text.replace("8082", &port.to_string());
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = listener.local_addr().unwrap().port().to_string();
+    drop(listener);
+    let text = text.replace(PORT, &port);
     let mut reader = Reader::new();
     let blocks = blocks(&text);
     let mut at = 0;
@@ -160,7 +161,9 @@ fn read(page: &Path) {
             .as_deref()
             .and_then(|note| note.strip_prefix("file: "));
         if let Some(file) = file {
-            fs::write(reader.folder.join(file), &block.text).unwrap();
+            let file = reader.folder.join(file);
+            fs::create_dir_all(file.parent().unwrap()).unwrap();
+            fs::write(file, &block.text).unwrap();
             continue;
         }
         if block.kind != "sh" {
@@ -188,6 +191,13 @@ fn read(page: &Path) {
                     expected.map_or(Ok(()), |expected| says(&said, &expected.text))
                 }
             };
+            // What was made just now speaks of that port, too.
+            let project = reader.folder.join("embly-project.yml");
+            if let Ok(text) = fs::read_to_string(&project)
+                && text.contains(PORT)
+            {
+                fs::write(&project, text.replace(PORT, &port)).unwrap();
+            }
             match fits {
                 Ok(()) => break,
                 Err(why) => assert!(since.elapsed() < 4 * PATIENCE, "line {}: {why}", block.line),
