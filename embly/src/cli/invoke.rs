@@ -218,7 +218,7 @@ async fn serve_and_call(
         secrets,
         &project,
         &built,
-        false,
+        None,
         &mut signals,
         reporter,
     )

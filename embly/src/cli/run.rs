@@ -71,7 +71,7 @@ async fn serve_until_stopped(
         secrets,
         &project,
         &built,
-        false,
+        None,
         &mut signals,
         reporter,
     )
