@@ -474,7 +474,7 @@ impl Screen {
         let columns = if columns == 0 { 80 } else { columns } - 1;
         let line = match (&self.status, &self.bar) {
             (Some((text, since)), _) => {
-                let time = format!(" {}", elapsed(since.elapsed()));
+                let time = format!(" {:.1}s", since.elapsed().as_secs_f64());
                 let text = fit(text, columns.saturating_sub(time.len()));
                 format!("{text}{}", fit(&time, columns))
             }
