@@ -40,7 +40,7 @@ impl Terminal {
         let path = project.path().display();
         // The shell survives the keys that end the master.
         let line = format!(
-            "trap : INT; stty cols {columns}; {EMBLY} dev {path} --bind 127.0.0.1:0; \
+            "trap : INT QUIT; stty cols {columns}; {EMBLY} dev {path} --bind 127.0.0.1:0; \
              echo exit $?; stty -a; echo end"
         );
         let mut terminal = support::environment(Command::new("script"), runtime.path());
@@ -125,12 +125,13 @@ impl Terminal {
 
     /// The master has ended as it should, and the terminal is as it was.
     #[track_caller]
-    fn ends(mut self) -> String {
+    fn ends(mut self, code: i32) -> String {
         self.sees("\nend");
         assert!(self.child.wait().unwrap().success());
         let seen = self.seen();
-        assert!(seen.contains("exit 0"), "{seen}");
-        let (_, modes) = seen.rsplit_once("exit 0").unwrap();
+        let exit = format!("exit {code}\r");
+        assert!(seen.contains(&exit), "{seen}");
+        let (_, modes) = seen.rsplit_once(&exit).unwrap();
         for mode in ["icanon", "echo", "isig"] {
             assert!(modes.split_whitespace().any(|it| it == mode), "{modes}");
         }
@@ -205,7 +206,7 @@ fn keys_choose_open_show_and_build_and_the_last_line_says_what_is_chosen() {
     assert_eq!(get(says, "/").text(), "something else");
 
     terminal.types("q");
-    let seen = terminal.ends();
+    let seen = terminal.ends(0);
     // Without colours there is nothing else for the terminal to do.
     let rest = seen.replace(CLEAR, "");
     assert!(!rest.contains('\x1b'), "{rest:?}");
@@ -216,7 +217,7 @@ fn the_terminal_is_as_it_was_however_the_master_is_stopped_and_may_be_narrow() {
     let project = Project::new()
         .wat("says", &answering("something"))
         .http("says");
-    for how in ["key", "signal"] {
+    for (how, code) in [("\x03", 0), ("TERM", 0), ("\x1c", 128 + 3)] {
         let Some(mut terminal) = Terminal::open(&project, 12, "true") else {
             return;
         };
@@ -224,7 +225,7 @@ fn the_terminal_is_as_it_was_however_the_master_is_stopped_and_may_be_narrow() {
         // One column is left free.
         terminal.stands("? help · 1…");
         match how {
-            "key" => terminal.types("\x03"),
+            "\x03" | "\x1c" => terminal.types(how),
             _ => {
                 let shell = i32::try_from(terminal.child.id()).unwrap();
                 let all = descendants(shell).into_iter();
@@ -232,7 +233,7 @@ fn the_terminal_is_as_it_was_however_the_master_is_stopped_and_may_be_narrow() {
                 support::kill(master.unwrap().pid, Signal::TERM);
             }
         }
-        let seen = terminal.ends();
+        let seen = terminal.ends(code);
         assert!(!seen.contains("functions"), "{seen}");
     }
 }

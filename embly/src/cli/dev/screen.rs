@@ -270,13 +270,20 @@ async fn act(
     loop {
         tokio::select! {
             key = keys.recv() => match key {
-                Some(key) => shared.key(key).await,
+                Some(key) => {
+                    // A job that comes from the background is not always told.
+                    set(&raw);
+                    shared.key(key).await;
+                }
                 None => return,
             },
             // Whoever has stopped a job with Ctrl-Z gets another terminal back, where the shell thinks so.
             _ = resumed.recv() => {
                 set(&raw);
-                shared.draw();
+                match in_foreground() {
+                    true => shared.draw(),
+                    false => shared.reporter.bar(None),
+                }
             }
             // Ctrl-\ ends it at once, as ever.
             _ = quit.recv() => {
