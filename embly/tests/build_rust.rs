@@ -173,6 +173,7 @@ fn an_error_in_one_function_leaves_the_others_and_shows_cargos_words() {
 
     project.program("bad", "bad", "missing_thing()");
     project.program("good", "good", r#"println!("new code")"#);
+    project.write("good/src/more.rs", "");
     let (outcomes, seen) = project.build(&functions);
     assert_eq!(
         outcomes[0].result,
@@ -187,6 +188,9 @@ fn an_error_in_one_function_leaves_the_others_and_shows_cargos_words() {
         "{}",
         seen.text()
     );
+    // cargo does not say what it has read then, also of the other one.
+    let more = project.path("good/src/more.rs");
+    assert!(outcomes[1].inputs.contains(&more), "{outcomes:?}");
     for input in [
         "bad/src/main.rs",
         "bad/src",

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use support::client::{Response, connect, pause};
-use support::process::{Process, children, time_until_gone};
+use support::process::{Process, children, descendants, time_until_gone};
 use support::{EMBLY, Embly, PATIENCE, Project, command, eventually, get};
 
 fn meanwhile(at: SocketAddr, path: &'static str) -> JoinHandle<Response> {
@@ -386,16 +386,6 @@ fn term_during_a_build_stops_it_and_leaves_no_process() {
         assert_eq!(embly.wait().code(), Some(code), "{what}");
         assert_clean(&embly, &below);
     }
-}
-
-fn descendants(pid: i32) -> Vec<Process> {
-    let (mut found, mut open) = (Vec::new(), vec![pid]);
-    while let Some(pid) = open.pop() {
-        let below = children(pid);
-        open.extend(below.iter().map(|process| process.pid));
-        found.extend(below);
-    }
-    found
 }
 
 #[test]

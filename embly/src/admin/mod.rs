@@ -92,6 +92,14 @@ pub struct Asks {
     stops: mpsc::UnboundedSender<()>,
 }
 
+impl Asks {
+    /// Asks for the end, as a signal does.
+    pub fn stop(&self) {
+        // Whoever is asked may have gone.
+        let _ = self.stops.send(());
+    }
+}
+
 /// The side that is asked: whoever started the master.
 #[derive(Debug)]
 pub struct Asked {
@@ -170,7 +178,8 @@ impl Admin {
         *self.served.lock().unwrap_or_else(PoisonError::into_inner) = served;
     }
 
-    fn served(&self) -> Served {
+    /// What is served now.
+    pub fn served(&self) -> Served {
         let served = self.served.lock().unwrap_or_else(PoisonError::into_inner);
         served.clone()
     }
@@ -334,7 +343,8 @@ impl Admin {
         }
     }
 
-    async fn invocations(&self) -> api::Invocations {
+    /// What runs now.
+    pub async fn invocations(&self) -> api::Invocations {
         let switchboard = Arc::clone(&self.switchboard);
         // Each is looked up in `/proc`, and there may be many.
         let work = move || {

@@ -2,17 +2,17 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread;
 use std::time::Instant;
 
 use embly_wrapper::compile::compile;
 
-use super::rust::{RustBuild, RustFunction};
+use super::rust::{RustBuild, RustError, RustFunction};
 use super::toolchain::{self, ToolchainError};
 use super::{BuildEvent, Cancel, Observer};
 use crate::config::{Function, Language, Project};
-use crate::report::{BuildState, Event, Reporter};
+use crate::report::{BuildState, Event, Reporter, without_colours};
 
 /// How to build.
 #[derive(Debug)]
@@ -27,9 +27,23 @@ pub struct Build<'a> {
     pub cancel: &'a Cancel,
     /// Where to say how it goes.
     pub reporter: &'a Reporter,
-    /// What cargo has said of a line that is not whole.
-    pub said: Mutex<Vec<u8>>,
+    /// What cargo does and says.
+    pub talk: Mutex<Talk>,
 }
+
+/// What cargo does and says.
+#[derive(Debug, Default)]
+pub struct Talk {
+    /// The functions that it builds now.
+    functions: Option<String>,
+    /// A line that is not whole.
+    half: Vec<u8>,
+    /// The beginning of what was said in this call.
+    words: String,
+}
+
+/// So much of what cargo says in one call is kept, in bytes: the first errors are the ones to mend.
+const KEPT_WORDS: usize = 256 * 1024;
 
 /// What a build has made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -43,6 +57,8 @@ pub struct Built {
     pub inputs: BTreeMap<String, Vec<PathBuf>>,
     /// Those that failed; why was reported.
     pub failed: Vec<String>,
+    /// What was said of each of those.
+    pub why: BTreeMap<String, String>,
 }
 
 impl Built {
@@ -52,6 +68,9 @@ impl Built {
         self.modules.extend(later.modules);
         self.failed
             .retain(|function| !later.inputs.contains_key(function));
+        self.why
+            .retain(|function, _| !later.inputs.contains_key(function));
+        self.why.extend(later.why);
         self.inputs.extend(later.inputs);
         self.failed.extend(later.failed);
     }
@@ -68,6 +87,7 @@ impl Built {
         self.modules.retain(|name, _| known(name));
         self.inputs.retain(|name, _| known(name));
         self.failed.retain(|name| known(name));
+        self.why.retain(|name, _| known(name));
     }
 }
 
@@ -108,6 +128,7 @@ impl Build<'_> {
             built.artefacts = compiled.artefacts;
             built.modules = compiled.modules;
             built.failed.extend(compiled.failed);
+            built.why.extend(compiled.why);
             result
         })?;
         Ok(built)
@@ -138,6 +159,7 @@ impl Build<'_> {
         };
         let mut since = Instant::now();
         build.run(rust, &mut |outcomes| {
+            let words = std::mem::take(&mut self.talk().words);
             for outcome in outcomes {
                 let function = functions.iter().find(|one| one.name == outcome.function);
                 built
@@ -148,6 +170,11 @@ impl Build<'_> {
                     (Ok(_), None) => {}
                     (Err(error), _) => {
                         self.report(&outcome.function, since, Err(&error.to_string()));
+                        let why = match error {
+                            RustError::Compile { .. } if !words.is_empty() => words.clone(),
+                            error => format!("error: {error}\n{words}"),
+                        };
+                        built.why.insert(outcome.function.clone(), why);
                         built.failed.push(outcome.function);
                     }
                 }
@@ -159,12 +186,26 @@ impl Build<'_> {
 
     fn compile_all(&self, jobs: mpsc::Receiver<(&Function, PathBuf, Instant)>) -> Built {
         let mut built = Built::default();
+        let fails = |built: &mut Built, function: &Function, why: String| {
+            built.failed.push(function.name.clone());
+            built.why.insert(function.name.clone(), why);
+        };
         for (function, wasm, since) in jobs {
             if self.cancel.is_cancelled() {
-                built.failed.push(function.name.clone());
+                fails(&mut built, function, "the build was stopped".to_owned());
                 continue;
             }
-            match compile(&wasm, self.cache, &function.entry) {
+            // Of the two, cargo is what takes long.
+            let alone = self.talk().functions.is_none();
+            if alone {
+                let text = format!("compiling {}", function.name);
+                self.reporter.status(Some(text));
+            }
+            let compiled = compile(&wasm, self.cache, &function.entry);
+            if alone && self.talk().functions.is_none() {
+                self.reporter.status(None);
+            }
+            match compiled {
                 Ok(compiled) => {
                     let state = if compiled.fresh {
                         BuildState::Compiled
@@ -177,12 +218,40 @@ impl Build<'_> {
                     built.modules.insert(name, wasm);
                 }
                 Err(error) => {
-                    self.report(&function.name, since, Err(&error.to_string()));
-                    built.failed.push(function.name.clone());
+                    let error = error.to_string();
+                    self.report(&function.name, since, Err(&error));
+                    fails(&mut built, function, format!("error: {error}"));
                 }
             }
         }
         built
+    }
+
+    fn talk(&self) -> MutexGuard<'_, Talk> {
+        self.talk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Passes on what cargo says, in whole lines. How far it is, is for the last line of the terminal.
+    fn say(&self, text: &[u8]) {
+        let text = String::from_utf8_lossy(text);
+        let mut said = String::new();
+        for line in text.lines() {
+            let Some(what) = self.progress.then(|| progress(line)).flatten() else {
+                said.push_str(line);
+                said.push('\n');
+                continue;
+            };
+            if let Some(functions) = &self.talk().functions {
+                let status = format!("building {functions}: {what}");
+                self.reporter.status(Some(status));
+            }
+        }
+        if !said.is_empty() {
+            self.reporter.raw(&said);
+        }
+        let words = &mut self.talk().words;
+        let room = KEPT_WORDS.saturating_sub(words.len());
+        words.push_str(&said[..said.floor_char_boundary(room)]);
     }
 
     fn report(&self, function: &str, since: Instant, result: Result<BuildState, &str>) {
@@ -200,30 +269,82 @@ impl Build<'_> {
     }
 }
 
+/// What cargo does, if this line says that and nothing else.
+fn progress(line: &str) -> Option<String> {
+    const DOES: [&str; 9] = [
+        "Compiling",
+        "Fresh",
+        "Finished",
+        "Updating",
+        "Locking",
+        "Adding",
+        "Downloading",
+        "Downloaded",
+        "Blocking",
+    ];
+    let line = without_colours(line);
+    let (word, rest) = line.trim().split_once(' ')?;
+    let rest = rest.split(" (").next().unwrap_or(rest).trim();
+    match word {
+        // As most lines do.
+        "Compiling" => Some(rest.to_owned()),
+        _ if DOES.contains(&word) => Some(format!("{} {rest}", word.to_lowercase())),
+        _ => None,
+    }
+}
+
 impl Observer for Build<'_> {
     fn on(&self, event: BuildEvent) {
         match event {
             BuildEvent::CargoStarted { functions } => {
-                self.reporter
-                    .status(Some(format!("building {}", functions.join(", "))));
+                let functions = functions.join(", ");
+                self.reporter.status(Some(format!("building {functions}")));
+                self.talk().functions = Some(functions);
             }
             // They come in pieces, of lines and even of characters.
             BuildEvent::Diagnostics(bytes) => {
-                let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-                said.extend_from_slice(&bytes);
-                if let Some(end) = said.iter().rposition(|byte| *byte == b'\n') {
-                    let lines: Vec<u8> = said.drain(..=end).collect();
-                    self.reporter.raw(&String::from_utf8_lossy(&lines));
+                let mut talk = self.talk();
+                talk.half.extend_from_slice(&bytes);
+                if let Some(end) = talk.half.iter().rposition(|byte| *byte == b'\n') {
+                    let lines: Vec<u8> = talk.half.drain(..=end).collect();
+                    drop(talk);
+                    self.say(&lines);
                 }
             }
             BuildEvent::CargoFinished { .. } => {
-                let said = &mut *self.said.lock().unwrap_or_else(PoisonError::into_inner);
-                let rest = std::mem::take(said);
+                let rest = std::mem::take(&mut self.talk().half);
                 if !rest.is_empty() {
-                    self.reporter.raw(&String::from_utf8_lossy(&rest));
+                    self.say(&rest);
                 }
+                self.talk().functions = None;
                 self.reporter.status(None);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_cargo_does_is_told_from_what_it_says() {
+        let told = |line| progress(line).unwrap_or_default();
+        assert_eq!(
+            told("\x1b[1m\x1b[92m   Compiling\x1b[0m serde v1.0.2 (/w/serde)"),
+            "serde v1.0.2"
+        );
+        assert_eq!(
+            told("    Updating crates.io index"),
+            "updating crates.io index"
+        );
+        for line in [
+            "warning: unused",
+            "error[E0425]: no",
+            "  --> src/a.rs:1:1",
+            "",
+        ] {
+            assert_eq!(told(line), "", "{line}");
         }
     }
 }

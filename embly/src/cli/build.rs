@@ -68,7 +68,7 @@ pub fn some(
         progress,
         cancel,
         reporter,
-        said: Mutex::default(),
+        talk: Mutex::default(),
     };
     build.run(project, functions).map_err(|error| {
         reporter.status(None);

@@ -1,6 +1,10 @@
 //! `embly dev`: builds, serves, watches, and builds again what a change touches.
 
+mod browse;
+mod screen;
+
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::SystemTime;
 
 use embly_wrapper::jail::Policy;
@@ -8,13 +12,15 @@ use tokio::sync::mpsc;
 
 use super::context::{self, Need};
 use super::serve::{self, Asked, Signals};
-use super::{Exit, Serve, build};
+use super::{Exit, Serve, build, explain};
 use crate::admin::Reloaded;
 use crate::build::Built;
 use crate::build::watch::Watcher;
 use crate::config::{DOTENV, Function, Project};
+use crate::gateway::{Code, Workbench, Worked};
 use crate::master::Master;
 use crate::report::Reporter;
+use screen::Screen;
 
 /// Builds, serves and watches.
 pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
@@ -38,6 +44,10 @@ struct Dev<'a> {
     project: Project,
     built: Built,
     master: Master,
+    /// In a terminal.
+    screen: Option<Screen>,
+    /// What pages of errors show.
+    bench: Arc<Workbench>,
     watcher: Watcher,
     /// When the last build was done.
     built_at: SystemTime,
@@ -68,6 +78,12 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
             return Exit::Failed;
         }
     };
+    let (rebuild, mut rebuilds) = mpsc::unbounded_channel();
+    // Before it is built: that may take long.
+    let screen = Screen::enter(signals.asks(), rebuild, reporter);
+    if let Some(screen) = &screen {
+        screen.shows(&project, &[], None);
+    }
     let install = !options.project.no_install;
     let since = SystemTime::now();
     let (theirs, to) = (project.clone(), reporter.clone());
@@ -78,13 +94,17 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
         Err(serve::Unbuilt::Failed(exit)) => return exit,
     };
     let built_at = SystemTime::now();
+    if screen.is_some() {
+        reporter.raw("");
+    }
+    let bench = Arc::new(Workbench::new(explain::of_reason, worked(&project, &built)));
     let master = match serve::start(
         options,
         jail,
         secrets,
         &project,
         &built,
-        true,
+        Some(Arc::clone(&bench)),
         &mut signals,
         reporter,
     )
@@ -97,6 +117,8 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
         project,
         built,
         master,
+        screen,
+        bench,
         watcher,
         built_at,
         wrong: false,
@@ -104,6 +126,10 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
         state: options.state.as_deref(),
         reporter,
     };
+    if dev.screen.is_some() {
+        reporter.raw("");
+    }
+    dev.show();
     dev.watch(since);
     loop {
         tokio::select! {
@@ -112,7 +138,7 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
                 Asked::Reload(asked) => {
                     dev.master.reopen_logs();
                     let file = dev.project.file.clone();
-                    match dev.changed(&mut signals, &[file]).await {
+                    match dev.changed(&mut signals, &[file], false).await {
                         Ok(reloaded) => serve::tell(asked, reloaded),
                         Err(_) => break,
                     }
@@ -121,7 +147,15 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
                 Asked::Activate(_) => {}
             },
             Some(paths) = changed.recv() => {
-                if dev.changed(&mut signals, &paths).await.is_err() {
+                if dev.changed(&mut signals, &paths, false).await.is_err() {
+                    break;
+                }
+            }
+            Some(()) = rebuilds.recv() => {
+                // Several of them are one.
+                while rebuilds.try_recv().is_ok() {}
+                let file = dev.project.file.clone();
+                if dev.changed(&mut signals, &[file], true).await.is_err() {
                     break;
                 }
             }
@@ -130,16 +164,36 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
     serve::stop(dev.master, &mut signals, reporter).await
 }
 
+/// The project as pages of errors show it.
+fn worked(project: &Project, built: &Built) -> Worked {
+    let functions = project.functions.iter().map(|function| {
+        let name = &function.name;
+        let code = Code {
+            path: function.path.clone(),
+            sources: built.inputs.get(name).cloned().unwrap_or_default(),
+            failed: built.why.get(name).cloned(),
+        };
+        (name.clone(), code)
+    });
+    Worked {
+        root: project.root.clone(),
+        functions: functions.collect(),
+    }
+}
+
 impl Dev<'_> {
-    /// Acts on changed files. An error means that a signal has asked for the end.
+    /// Acts on changed files; with `all`, each function is built. An error means that a signal has asked
+    /// for the end.
     async fn changed(
         &mut self,
         signals: &mut Signals,
         paths: &[PathBuf],
+        all: bool,
     ) -> Result<Reloaded, Exit> {
         let since = SystemTime::now();
         let dotenv = self.project.root.join(DOTENV);
         let mut touched: Vec<String> = self.touched_by(paths);
+        let (mut read, mut built) = (false, false);
         if paths
             .iter()
             .any(|path| *path == self.project.file || *path == dotenv)
@@ -161,12 +215,13 @@ impl Dev<'_> {
             self.master.prepare(&project).await;
             self.project = project;
             self.built.keep_only(&self.project);
+            read = true;
         }
         let functions: Vec<Function> = self
             .project
             .functions
             .iter()
-            .filter(|function| touched.contains(&function.name))
+            .filter(|function| all || touched.contains(&function.name))
             .cloned()
             .collect();
         let mut unbuilt = None;
@@ -178,8 +233,9 @@ impl Dev<'_> {
                 build::some(&project, &functions, install, cancel, &to)
             };
             match serve::build(signals, work).await {
-                Ok(built) => {
-                    self.built.update(built);
+                Ok(later) => {
+                    self.built.update(later);
+                    built = true;
                     self.built_at = SystemTime::now();
                 }
                 Err(serve::Unbuilt::Stopped) => return Err(Exit::Done),
@@ -202,11 +258,22 @@ impl Dev<'_> {
                 Err(serve::not_served(&error))
             }
         };
+        if read || built {
+            self.bench.set(worked(&self.project, &self.built));
+        }
+        self.show();
         self.watch(since);
         Ok(match unbuilt {
             Some(unbuilt) => Err(unbuilt),
             None => reloaded,
         })
+    }
+
+    /// On the screen.
+    fn show(&self) {
+        if let Some(screen) = &self.screen {
+            screen.shows(&self.project, &self.built.failed, Some(self.master.admin()));
+        }
     }
 
     fn is_built(&self, new: &Function) -> bool {

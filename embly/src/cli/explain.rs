@@ -3,6 +3,8 @@
 
 mod words;
 
+pub use words::of_reason;
+
 use std::io::{self, Write};
 
 use protos::{Errno, Reason};

@@ -220,7 +220,7 @@ async fn serve_and_call(
         secrets,
         &project,
         &built,
-        false,
+        None,
         &mut signals,
         reporter,
     )

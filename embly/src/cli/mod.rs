@@ -73,7 +73,7 @@ enum Command {
     },
     /// Build, run, and build again at each change
     #[command(
-        after_help = "Examples:\n  embly dev\n  embly dev examples/project\n  embly dev --bind :0"
+        after_help = "Examples:\n  embly dev\n  embly dev examples/project\n  embly dev --bind :0\n\nKeys in a terminal:\n  r  build all functions again\n  o  open in a browser\n  f  lines of one function only\n  p  what runs now\n  q  stop\n  ?  all of this"
     )]
     Dev(Serve),
     /// Build what has changed, and run; or run a bundle

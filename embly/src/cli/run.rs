@@ -159,7 +159,7 @@ async fn serve_until_stopped(
         secrets,
         project,
         &built,
-        false,
+        None,
         &mut signals,
         reporter,
     );

@@ -15,6 +15,7 @@ use crate::admin::{
 };
 use crate::build::{Built, Cancel};
 use crate::config::{Problems, Project};
+use crate::gateway::Workbench;
 use crate::master::{self, Incomplete, Jail, Master, ServeError};
 use crate::pool::Start;
 use crate::report::{Event, Reporter};
@@ -294,7 +295,7 @@ pub async fn start(
     secrets: Arc<Secrets>,
     project: &Project,
     built: &Built,
-    dev: bool,
+    dev: Option<Arc<Workbench>>,
     signals: &mut Signals,
     reporter: &Reporter,
 ) -> Result<Master, Exit> {
@@ -315,12 +316,12 @@ pub async fn start(
             Wrappers::Fork => Start::Fork,
             Wrappers::Exec => Start::Exec,
         },
-        dev,
-        authority: if dev {
+        authority: if dev.is_some() {
             Some(context::cache(reporter)?.join(AUTHORITY))
         } else {
             None
         },
+        dev,
         activated: Arc::clone(&options.activated),
         state: context::state(&project.file, options.state.as_deref()),
         secrets,

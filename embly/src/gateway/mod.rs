@@ -10,6 +10,7 @@ mod refusals;
 mod site;
 mod tcp;
 mod transport;
+mod workbench;
 
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -27,6 +28,7 @@ pub use listener::{BindError, Listener, Place};
 use refusals::Refusals;
 pub use site::Site;
 pub use transport::{Patience, Peer, Socket, Stream, Transport, TransportError};
+pub use workbench::{Code, Project as Worked, Workbench};
 
 /// What a gateway needs to serve.
 #[derive(Debug)]
@@ -41,8 +43,8 @@ pub struct Gateway {
     behind: RwLock<Arc<Behind>>,
     /// The middle of the master.
     pub switchboard: Arc<Switchboard>,
-    /// Whether clients see why something went wrong: only on a developer's machine.
-    pub dev: bool,
+    /// Clients see why something went wrong where somebody works on the project, and only there.
+    pub dev: Option<Arc<Workbench>>,
     /// What is told of clients that were turned away without an answer.
     turned_away: Mutex<Often>,
     refusals: Refusals,
@@ -54,7 +56,7 @@ impl Gateway {
         config: &config::Gateway,
         behind: Behind,
         switchboard: Arc<Switchboard>,
-        dev: bool,
+        dev: Option<Arc<Workbench>>,
     ) -> Self {
         Self {
             name: config.name.as_str().into(),

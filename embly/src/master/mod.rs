@@ -23,7 +23,7 @@ use crate::config::{self, Bind, GatewayKind, Project};
 use crate::gateway::cron::{Crons, RecordError, Records};
 use crate::gateway::{
     Activated, Behind, BindError, FilesError, Gateway, Listener, Place, Site, Transport,
-    TransportError,
+    TransportError, Workbench,
 };
 use crate::pool::{Function, Processes, Start};
 use crate::report::{AccessLog, Appender, Event, Left, Reporter};
@@ -64,8 +64,8 @@ pub struct Options<'a> {
     pub start: Start,
     /// What they are kept in.
     pub jail: Arc<Jail>,
-    /// Whether clients see what went wrong.
-    pub dev: bool,
+    /// What a developer's clients see of what went wrong; others see nothing of it.
+    pub dev: Option<Arc<Workbench>>,
     /// The folder of the authority for certificates of a developer, if there may be one.
     pub authority: Option<PathBuf>,
     /// Sockets that were open before it was started.
@@ -161,7 +161,7 @@ pub struct Master {
     logs: Appender,
     open: Mutex<BTreeMap<Socket, Open>>,
     bind: BindOverride,
-    dev: bool,
+    dev: Option<Arc<Workbench>>,
     authority: Option<PathBuf>,
     activated: Arc<Activated>,
     admin: Arc<Admin>,
@@ -263,7 +263,7 @@ impl Master {
         let identity = Identity {
             id: folder.id(),
             project: options.project.to_string_lossy().into_owned(),
-            command: if options.dev { "dev" } else { "run" },
+            command: if options.dev.is_some() { "dev" } else { "run" },
         };
         let deploys = match options.deploys {
             Some((versions, must)) => {
@@ -307,6 +307,11 @@ impl Master {
     /// The middle of it.
     pub fn switchboard(&self) -> &Arc<Switchboard> {
         &self.switchboard
+    }
+
+    /// Who says what it does.
+    pub fn admin(&self) -> &Arc<Admin> {
+        &self.admin
     }
 
     fn open(&self) -> MutexGuard<'_, BTreeMap<Socket, Open>> {
@@ -538,7 +543,12 @@ impl Master {
             gateway.set(behind);
             return Arc::clone(gateway);
         }
-        let gateway = Gateway::new(config, behind, Arc::clone(&self.switchboard), self.dev);
+        let gateway = Gateway::new(
+            config,
+            behind,
+            Arc::clone(&self.switchboard),
+            self.dev.clone(),
+        );
         self.reporter.event(&Event::Listening {
             gateway: &config.name,
             // One that listens knows where.

@@ -12,7 +12,7 @@ mod text;
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -26,7 +26,9 @@ pub use event::{Access, BuildState, Event, Left, Level, Used, describe};
 use feed::Feed;
 pub use feed::{Follower, Wanted};
 pub use often::Often;
-pub use text::{elapsed, escape};
+use rustix::termios::tcgetwinsize;
+use text::fit;
+pub use text::{elapsed, escape, without_colours};
 
 use crate::secrets::Masks;
 use crate::telemetry::Telemetry;
@@ -77,13 +79,18 @@ enum Line {
     Err(String),
     /// What goes on, for the last line of a terminal.
     Status(Option<String>),
+    /// What stands there when nothing goes on.
+    Bar(Option<String>),
 }
 
 impl Line {
     fn bytes(&self) -> usize {
         match self {
-            Self::Out(text) | Self::Err(text) | Self::Status(Some(text)) => text.len(),
-            Self::Status(None) => 0,
+            Self::Out(text)
+            | Self::Err(text)
+            | Self::Status(Some(text))
+            | Self::Bar(Some(text)) => text.len(),
+            Self::Status(None) | Self::Bar(None) => 0,
         }
     }
 }
@@ -101,6 +108,9 @@ struct Shared {
     writer: Mutex<Option<JoinHandle<()>>>,
     waiting: Arc<Waiting>,
     dropped: AtomicU64,
+    /// Whether lines for people are of one function only, and of which.
+    chooses: AtomicBool,
+    chosen: Mutex<Option<String>>,
     /// What is taken out of all of it.
     masks: Arc<Masks>,
     /// Who follows a running master.
@@ -156,7 +166,7 @@ impl Reporter {
             .spawn(move || {
                 // Otherwise it may be woken at the end of each process, only to wake another thread.
                 let _ = embly_wrapper::process::block_child_signals();
-                write(&inbox, &theirs);
+                write(&inbox, &theirs, options.color);
             })?;
         let shared = Shared {
             options,
@@ -164,6 +174,8 @@ impl Reporter {
             writer: Mutex::new(Some(writer)),
             waiting,
             dropped: AtomicU64::new(0),
+            chooses: AtomicBool::new(false),
+            chosen: Mutex::default(),
             masks: Arc::default(),
             feed: Arc::default(),
             telemetry: Arc::default(),
@@ -252,9 +264,30 @@ impl Reporter {
             Format::Text if verbose => true,
             Format::Text => level >= Level::Info,
         };
-        if shown && let Some(line) = text::render(event, color) {
+        if shown
+            && !self.passes_over(event)
+            && let Some(line) = text::render(event, color)
+        {
             self.send(Line::Err(line), room);
         }
+    }
+
+    /// From now on, lines for people that come with requests are about this function only.
+    pub fn only(&self, function: Option<String>) {
+        let chooses = function.is_some();
+        let chosen = self.shared.chosen.lock();
+        *chosen.unwrap_or_else(PoisonError::into_inner) = function;
+        self.shared.chooses.store(chooses, Ordering::Relaxed);
+    }
+
+    fn passes_over(&self, event: &Event<'_>) -> bool {
+        if !self.shared.chooses.load(Ordering::Relaxed) || !event.comes_with_requests() {
+            return false;
+        }
+        let chosen = self.shared.chosen.lock();
+        let chosen = chosen.unwrap_or_else(PoisonError::into_inner);
+        let about = event.about().0;
+        chosen.as_deref().is_some_and(|it| about != Some(it))
     }
 
     /// Reports something that needs a look, but not at once.
@@ -298,7 +331,17 @@ impl Reporter {
         }
     }
 
-    /// Says what goes on, with the time it takes, until the next call; on a terminal only.
+    /// Whether a person types and reads.
+    pub fn has_terminal(&self) -> bool {
+        io::stdin().is_terminal() && io::stderr().is_terminal()
+    }
+
+    /// What stands in the last line of the terminal while nothing goes on.
+    pub fn bar(&self, text: Option<String>) {
+        self.send(Line::Bar(text), QUEUE_FOR_WORDS);
+    }
+
+    /// Says what goes on, with the time since it began, until it is told to stop; on a terminal only.
     pub fn status(&self, text: Option<String>) {
         let Options { format, quiet, .. } = self.shared.options;
         if format == Format::Text && !quiet && io::stderr().is_terminal() {
@@ -363,11 +406,13 @@ const PAUSE: Duration = Duration::from_millis(5);
 /// Clears the line that the cursor stands in.
 const CLEAR: &str = "\r\x1b[2K";
 
-fn write(inbox: &Receiver<Line>, waiting: &Waiting) {
+fn write(inbox: &Receiver<Line>, waiting: &Waiting, color: bool) {
     let mut screen = Screen {
         out: io::stdout(),
         err: io::stderr(),
+        color,
         status: None,
+        bar: None,
     };
     loop {
         let next = match screen.status {
@@ -393,7 +438,9 @@ fn write(inbox: &Receiver<Line>, waiting: &Waiting) {
 struct Screen {
     out: io::Stdout,
     err: io::Stderr,
+    color: bool,
     status: Option<(String, Instant)>,
+    bar: Option<String>,
 }
 
 /// So many bytes of lines go out in one write.
@@ -408,7 +455,13 @@ impl Screen {
                 Line::Out(line) => (&mut out, line),
                 Line::Err(line) => (&mut err, line),
                 Line::Status(text) => {
-                    self.status = text.map(|text| (text, Instant::now()));
+                    let since = self.status.take().map(|(_, since)| since);
+                    let since = since.unwrap_or_else(Instant::now);
+                    self.status = text.map(|text| (text, since));
+                    continue;
+                }
+                Line::Bar(text) => {
+                    self.bar = text;
                     continue;
                 }
             };
@@ -419,10 +472,27 @@ impl Screen {
             }
         }
         self.write(&mut out, &mut err)?;
-        if let Some((text, since)) = &self.status {
-            write!(self.err, "{text} {}", elapsed(since.elapsed()))?;
-        }
+        self.draw()?;
         self.out.flush()
+    }
+
+    /// The last line. One that is too wide would leave a part of itself behind.
+    fn draw(&mut self) -> io::Result<()> {
+        let columns = tcgetwinsize(&self.err).map_or(0, |size| usize::from(size.ws_col));
+        // A terminal that does not say how wide it is has the usual width. In the last column some
+        // begin a new line.
+        let columns = if columns == 0 { 80 } else { columns } - 1;
+        let line = match (&self.status, &self.bar) {
+            (Some((text, since)), _) => {
+                let time = format!(" {:.1}s", since.elapsed().as_secs_f64());
+                let text = fit(text, columns.saturating_sub(time.len()));
+                format!("{text}{}", fit(&time, columns))
+            }
+            (None, Some(bar)) => fit(bar, columns).into_owned(),
+            (None, None) => return Ok(()),
+        };
+        let line = if self.color { text::dim(&line) } else { line };
+        self.err.write_all(line.as_bytes())
     }
 
     fn write(&mut self, out: &mut String, err: &mut String) -> io::Result<()> {
@@ -435,7 +505,7 @@ impl Screen {
     }
 
     fn clear(&mut self) -> io::Result<()> {
-        if self.status.is_some() {
+        if self.status.is_some() || self.bar.is_some() {
             write!(self.err, "{CLEAR}")
         } else {
             Ok(())

@@ -217,6 +217,26 @@ pub fn escape(text: &str) -> Cow<'_, str> {
     text.chars().map(escape).collect::<String>().into()
 }
 
+/// Without the sequences that begin with ESC and `[` and end with a letter.
+pub fn without_colours(text: &str) -> String {
+    let mut pieces = text.split("\x1b[");
+    let mut plain = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        let end = piece.find(|c: char| ('@'..='~').contains(&c));
+        plain.push_str(end.map_or("", |end| &piece[end + 1..]));
+    }
+    plain
+}
+
+/// What fits into so many columns, with a sign where that is not all.
+pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
+    if text.chars().count() <= columns {
+        return text.into();
+    }
+    let shown = text.chars().take(columns.saturating_sub(1));
+    shown.chain(std::iter::once('…').take(columns)).collect()
+}
+
 /// Whether it acts on what stands beside it: control characters, ends of lines, and those that turn the
 /// direction of writing or are not seen.
 fn steers(c: char) -> bool {
@@ -234,6 +254,11 @@ pub fn elapsed(time: Duration) -> String {
         micros @ 1_000..1_000_000 => format!("{:.1}ms", micros as f64 / 1e3),
         micros => format!("{:.1}s", micros as f64 / 1e6),
     }
+}
+
+/// Text that matters less.
+pub fn dim(text: &str) -> String {
+    format!("{DIM}{text}{DIM:#}")
 }
 
 /// The line for lines that were dropped.
@@ -258,6 +283,12 @@ mod tests {
         };
         assert_eq!(render(&event, false).unwrap(), "f | \\u{1b}[2Jhello\tyou");
         assert_eq!(escape("a\u{202e}b\u{2028}é"), "a\\u{202e}b\\u{2028}é");
+    }
+
+    #[test]
+    fn a_line_is_cut_to_the_columns_that_there_are() {
+        let cut = |columns| fit("héllo", columns).into_owned();
+        assert_eq!([cut(5), cut(4), cut(1), cut(0)], ["héllo", "hél…", "…", ""]);
     }
 
     #[test]

@@ -75,6 +75,17 @@ pub fn children_and_zombies(parent: i32) -> Vec<Process> {
         .collect()
 }
 
+/// Those below a process, at any depth.
+pub fn descendants(pid: i32) -> Vec<Process> {
+    let (mut found, mut open) = (Vec::new(), vec![pid]);
+    while let Some(pid) = open.pop() {
+        let below = children(pid);
+        open.extend(below.iter().map(|process| process.pid));
+        found.extend(below);
+    }
+    found
+}
+
 impl Embly {
     /// Fork servers and wrappers of the master.
     pub fn processes(&self) -> Vec<Process> {

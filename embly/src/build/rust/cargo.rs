@@ -33,6 +33,12 @@ pub(super) fn build(
         elapsed: began.elapsed(),
     });
 
+    // cargo says what it has read only where all went well.
+    let said = |artifacts: &[Artifact]| {
+        let mut crates = plan.crates.iter();
+        crates.all(|one| find(artifacts, one, plan.kind).is_some())
+    };
+    let said = made.as_ref().is_ok_and(|artifacts| said(artifacts));
     let mut outcomes: Vec<(usize, RustOutcome)> = Vec::new();
     for one in &plan.crates {
         let (result, inputs) = match &made {
@@ -41,10 +47,11 @@ pub(super) fn build(
                 one.broken_inputs(build, &plan.workspace),
             ),
             Ok(artifacts) => match find(artifacts, one, plan.kind) {
-                Some(wasm) => (
+                Some(wasm) if said => (
                     Ok(wasm),
                     inputs::after_success(wasm, &plan.workspace.workspace_root, &target),
                 ),
+                Some(wasm) => (Ok(wasm), one.broken_inputs(build, &plan.workspace)),
                 None => {
                     let error = RustError::Compile {
                         package: one.package.name.clone(),

@@ -140,7 +140,8 @@ async fn ps(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
     table(&invocations).print(reporter)
 }
 
-fn table(invocations: &[api::Invocation]) -> Table {
+/// Invocations for people.
+pub(super) fn table(invocations: &[api::Invocation]) -> Table {
     let mut table = Table::new([
         "ADDRESS", "FUNCTION", "PARENT", "GATEWAY", "AGE", "STATE", "CPU", "MEMORY", "IN", "OUT",
     ]);

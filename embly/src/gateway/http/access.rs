@@ -35,6 +35,8 @@ pub struct Access {
     /// What only files of access lines have.
     visit: Option<Box<Visitor>>,
     _under_way: UnderWay,
+    /// The build that was served as the request came, where somebody works on the project.
+    pub build: Option<String>,
     /// The invocation.
     pub address: Option<Address>,
     invocation: Option<Arc<Both>>,
@@ -86,6 +88,7 @@ impl Access {
                 })
             }),
             _under_way: client.request(),
+            build: gateway.dev.as_ref().map(|bench| bench.build()),
             address: None,
             invocation: None,
             status: None,
@@ -94,6 +97,17 @@ impl Access {
             taken: Arc::default(),
             reason: Some(Reason::ClientGone),
         }
+    }
+
+    /// Method and target.
+    pub fn asked(&self) -> String {
+        let path = self.path.as_ref().map_or("/", PathAndQuery::as_str);
+        format!("{} {path}", self.method)
+    }
+
+    /// Whether the request may be made again without a word.
+    pub fn is_get(&self) -> bool {
+        self.method == Method::GET
     }
 
     /// Notes who asks, of what the function is told of that.

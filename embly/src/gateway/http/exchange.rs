@@ -21,7 +21,9 @@ use super::connection::Client;
 use super::decode::Framing;
 use super::files::FileBody;
 use super::head::{self, Head, REQUEST_ID};
+use super::page;
 use super::refuse::{self, Form};
+use super::reload;
 use super::route::{self, Asked, Asset, Decided, Decision};
 use super::sound;
 use super::taken::Within;
@@ -47,6 +49,11 @@ pub async fn handle(
     let gateway = site.of(route::host(&request));
     let gateway = &gateway.as_ref();
     let at = gateway.cloned().unwrap_or_else(|| site.first());
+    if let Some(gateway) = gateway
+        && let Some((bench, known)) = reload::asked(gateway, &request)
+    {
+        return Ok(reload::answer(bench, known, client, &request_id).await);
+    }
     let mut access = Access::new(&at, client, &request, request_id.clone());
     if let Some(status) = sound::unacceptable(&request) {
         access.status = Some(status.as_u16());
@@ -98,6 +105,7 @@ pub async fn handle(
         }
     };
     let mut answer = after.finish(answer).await;
+    page::keep_policy(&mut answer);
     // Where no function says how long, its gateway does.
     if let Some(gateway) = gateway
         && answer.extensions().get::<Within>().is_none()
@@ -143,6 +151,14 @@ async fn reply(
         }
     };
     access.function = Arc::clone(&asked.name);
+    if form == Form::Page
+        && access.is_get()
+        && let Some(bench) = &gateway.dev
+        && bench.project().is_broken(&asked.name)
+    {
+        let refusal = route::unbuilt(&asked.name).into();
+        return refused((gateway, client), refusal, form, &request_id, access).await;
+    }
     let to = (gateway, &asked, client);
     if let Some(settings) = asked.websocket() {
         return websocket::answer(to, settings, request, &request_id, access).await;
@@ -178,11 +194,15 @@ pub async fn refused(
     let status = status
         .or_else(|| StatusCode::from_u16(ending.reason.http_status()?).ok())
         .ok_or(NoAnswer)?;
-    if gateway.dev {
-        let reporter = gateway.switchboard.reporter();
+    let dev = gateway.dev.as_ref();
+    let reporter = gateway.switchboard.reporter();
+    if dev.is_some() {
         reporter.masks().mask_in(&mut ending.detail);
     }
-    let mut response = refuse::answer(status, &ending, form, request_id, gateway.dev);
+    let mut response = refuse::answer(status, &ending, form, request_id, dev.is_some());
+    if let (Form::Page, Some(bench)) = (form, dev) {
+        page::dress(bench, reporter, &access, &ending, &mut response).await;
+    }
     if status == StatusCode::REQUEST_TIMEOUT {
         // What may still come is of no use.
         let close = HeaderValue::from_static("close");

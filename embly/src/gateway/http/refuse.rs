@@ -11,6 +11,9 @@ use crate::report::describe;
 /// The header with the reason.
 const ERROR: HeaderName = HeaderName::from_static("embly-error");
 
+/// What a browser wants with the answer.
+const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
+
 /// A client that is asked to come back waits so long, in seconds.
 const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
@@ -112,7 +115,9 @@ pub fn bare(status: StatusCode, request_id: &HeaderValue) -> Response<Bytes> {
 /// In which form a client wants to be told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Form {
-    /// For people.
+    /// For people who look at it: a browser that goes to a page.
+    Page,
+    /// For others, who may be people.
     Html,
     /// For programs.
     Json,
@@ -121,13 +126,18 @@ pub enum Form {
 impl Form {
     /// The one that these headers of a request ask for.
     pub fn asked(request: &HeaderMap) -> Self {
-        let mut accepted = request
-            .get_all(ACCEPT)
-            .iter()
-            .filter_map(|value| value.to_str().ok());
-        match accepted.any(|value| value.contains("json") && !value.contains("text/html")) {
-            true => Self::Json,
-            false => Self::Html,
+        let accepts = |what: &str| {
+            let mut accepted = request.get_all(ACCEPT).iter();
+            accepted.any(|value| value.to_str().is_ok_and(|value| value.contains(what)))
+        };
+        let (json, html) = (accepts("json"), accepts("text/html"));
+        // A script that asks for HTML puts it into a page.
+        let mode = request.get(SEC_FETCH_MODE);
+        let goes = mode.is_none_or(|mode| mode == "navigate");
+        match (html, json) {
+            (true, _) if goes => Self::Page,
+            (true, _) | (false, false) => Self::Html,
+            (false, true) => Self::Json,
         }
     }
 }

@@ -166,6 +166,11 @@ impl Asked {
     }
 }
 
+/// For a function whose last build has failed.
+pub fn unbuilt(name: &str) -> Ending {
+    Ending::refused(Errno::NOENT, format!("`{name}` does not compile"))
+}
+
 fn missing(name: &str) -> Ending {
     Ending::refused(Errno::NOENT, format!("there is no function `{name}`"))
 }
