@@ -329,7 +329,7 @@ async fn serve_and_ask(
                 secrets,
                 project,
                 &built,
-                false,
+                None,
                 &mut signals,
                 reporter,
             )
