@@ -120,7 +120,7 @@ impl Versions {
     pub fn current(&self) -> Result<Option<u64>, VersionError> {
         let path = self.folder.join(CURRENT);
         let text = match fs::read_to_string(&path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if is_none(&error) => return Ok(None),
             text => text.map_err(of(&path))?,
         };
         let number = text.trim_end().parse().ok();
@@ -152,7 +152,7 @@ impl Versions {
     /// The latest first.
     fn numbers(&self) -> Result<Vec<u64>, VersionError> {
         let entries = match fs::read_dir(&self.folder) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) if is_none(&error) => return Ok(Vec::new()),
             entries => entries.map_err(of(&self.folder))?,
         };
         let names = entries.flatten().map(|entry| entry.file_name());
@@ -289,6 +289,12 @@ impl Versions {
         }
         Ok(())
     }
+}
+
+/// Nothing was deployed: what is wrong with the state folder is said by whoever takes it.
+fn is_none(error: &io::Error) -> bool {
+    use io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 fn described(about: About) -> Vec<u8> {

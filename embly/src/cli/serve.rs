@@ -53,6 +53,8 @@ pub struct Signals {
     hangup: Signal,
     /// With a terminal, a hang-up means that it was closed.
     terminal: bool,
+    /// A hang-up came while something else was done: what it is about may have been read before.
+    again: bool,
 }
 
 /// What a signal asks for.
@@ -81,6 +83,7 @@ impl Signals {
                 terminate: signal(SignalKind::terminate())?,
                 hangup: signal(SignalKind::hangup())?,
                 terminal: std::fs::File::open("/dev/tty").is_ok(),
+                again: false,
             })
         };
         take().map_err(|error: io::Error| {
@@ -96,6 +99,9 @@ impl Signals {
 
     /// The next one.
     pub async fn next(&mut self) -> Asked {
+        if std::mem::take(&mut self.again) {
+            return Asked::Reload(None);
+        }
         tokio::select! {
             signal = signal_of(
                 &mut self.interrupt, &mut self.terminate, &mut self.hangup, self.terminal
@@ -108,7 +114,7 @@ impl Signals {
         }
     }
 
-    /// The next one that says stop. What the admin API is asked for otherwise waits until then.
+    /// The next one that says stop. What is asked for otherwise waits until then.
     pub async fn stop(&mut self) {
         loop {
             let asked = tokio::select! {
@@ -120,6 +126,7 @@ impl Signals {
             if matches!(asked, Asked::Stop) {
                 return;
             }
+            self.again = true;
         }
     }
 }
