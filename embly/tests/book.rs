@@ -174,6 +174,8 @@ fn read(page: &Path) {
         if block.note.as_deref() == Some("background") {
             let mut command = reader.shell(&block.text);
             command.stdout(Stdio::null()).stderr(Stdio::null());
+            // It says where it is when it ends, and others are elsewhere then.
+            command.env("WHERE", "/dev/null");
             reader.running.push(command.spawn().unwrap());
             continue;
         }
