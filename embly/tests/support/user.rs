@@ -80,8 +80,11 @@ pub fn open(folder: &Path) {
 
 /// A program in another folder: that of its own may be in one that only its owner enters.
 pub fn copied(program: &Path, folder: &Path) -> PathBuf {
+    // Apart from what programs keep there under their own names.
+    let folder = folder.join("programs");
     let copy = folder.join(program.file_name().unwrap());
     if !copy.exists() {
+        fs::create_dir_all(&folder).unwrap();
         // A link where it can be one: a file that was just written may not be run yet.
         let linked = fs::hard_link(program, &copy);
         linked
