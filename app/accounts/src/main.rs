@@ -74,17 +74,7 @@ async fn register(req: Request<Body>, w: ResponseWriter) -> Result<(), Error> {
         password,
     };
     match ask("credentials", &question).await? {
-        Verdict::Yes { name, email } => {
-            let cookie = session::begin(&name, secure).await?;
-            signed(
-                w,
-                &cookie,
-                &User {
-                    username: name,
-                    email,
-                },
-            )
-        }
+        Verdict::Yes { name, email } => signed_in(w, name, email, secure).await,
         Verdict::Taken(field) => {
             let field = if field == "email" {
                 "email"
@@ -117,19 +107,19 @@ async fn sign_in(req: Request<Body>, w: ResponseWriter) -> Result<(), Error> {
         password,
     };
     match ask("credentials", &question).await? {
-        Verdict::Yes { name, email } => {
-            let cookie = session::begin(&name, secure).await?;
-            signed(
-                w,
-                &cookie,
-                &User {
-                    username: name,
-                    email,
-                },
-            )
-        }
+        Verdict::Yes { name, email } => signed_in(w, name, email, secure).await,
         _ => say(w, 401, &NOT_ALLOWED),
     }
+}
+
+async fn signed_in(
+    w: ResponseWriter,
+    username: String,
+    email: String,
+    secure: bool,
+) -> Result<(), Error> {
+    let cookie = session::begin(&username, secure).await?;
+    signed(w, &cookie, &User { username, email })
 }
 
 async fn who(req: Request<Body>, w: ResponseWriter) -> Result<(), Error> {

@@ -1,9 +1,7 @@
 //! Each hour: who has said how much since the last digest.
 
 use embly::{
-    Conn, Error, SpawnOptions,
-    prelude::*,
-    run, spawn_with,
+    Conn, Error, run,
     sql::{self, params},
 };
 
@@ -28,9 +26,8 @@ async fn execute(_: Conn) -> Result<(), Error> {
     let text = text(posts, &counts);
     db.execute(ADD, params![until, posts, &*text]).await?;
     println!("{text}");
-    let mut hook = spawn_with(&SpawnOptions::new("webhook").detached())?;
-    hook.write_all(&json(&text))?;
-    hook.close()
+    let event = serde_json::json!({ "digest": text });
+    kit::tell(&serde_json::to_vec(&event)?)
 }
 
 fn text(posts: i64, counts: &[(String, i64, i64)]) -> String {
@@ -48,11 +45,6 @@ fn text(posts: i64, counts: &[(String, i64, i64)]) -> String {
         format!("{posts} posts")
     };
     format!("{posts}: {}{more}", names.join(", "))
-}
-
-/// Names have no character that JSON would have to escape.
-fn json(text: &str) -> Vec<u8> {
-    format!("{{\"digest\":{text:?}}}").into_bytes()
 }
 
 fn main() -> Result<(), Error> {

@@ -6,7 +6,7 @@ mod post;
 pub mod session;
 mod user;
 
-pub use ask::{answer, ask};
+pub use ask::{all, answer, ask, tell};
 pub use live::Live;
 pub use post::{LONGEST, NewPost, Post, Posted, live_key};
 pub use user::{Credentials, Verdict};

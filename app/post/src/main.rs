@@ -1,10 +1,9 @@
 //! Puts what somebody says on the board, and tells all who look on.
 
 use embly::{
-    Conn, Error, SpawnOptions,
+    Conn, Error,
     kv::Store,
-    prelude::*,
-    run, spawn_with,
+    run,
     sql::{self, params},
 };
 use kit::{LONGEST, NewPost, Post, Posted, live_key};
@@ -55,10 +54,7 @@ async fn tell(post: &Post) -> Result<(), Error> {
     let live = Store::open("live")?;
     live.set_for(live_key(post.id).as_bytes(), &json, KEPT)
         .await?;
-    // It goes on when this has ended; whoever has posted does not wait for another server.
-    let mut hook = spawn_with(&SpawnOptions::new("webhook").detached())?;
-    hook.write_all(&json)?;
-    hook.close()
+    kit::tell(&json)
 }
 
 fn main() -> Result<(), Error> {

@@ -12,14 +12,7 @@ async fn execute(conn: Conn) -> Result<(), Error> {
     if url.is_empty() {
         return Ok(());
     }
-    let mut event = Vec::new();
-    loop {
-        conn.await?;
-        match conn.bytes()? {
-            more if more.is_empty() => break,
-            more => event.extend(more),
-        }
-    }
+    let event = kit::all(conn).await?;
     send(&url, event).await
 }
 
