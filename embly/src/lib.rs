@@ -44,6 +44,7 @@ pub mod build;
 pub mod bundle;
 pub mod cli;
 pub mod config;
+pub mod file;
 pub mod gateway;
 pub mod hurl;
 pub mod limits;

@@ -1,8 +1,10 @@
 //! The project's `.embly` folder, and files that are there whole or not at all.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+
+use crate::file;
 
 /// The folder of a build, in its project.
 pub const FOLDER: &str = ".embly";
@@ -33,15 +35,6 @@ pub(super) fn write_if_new(file: &Path, content: &[u8]) -> io::Result<bool> {
     write_whole(file, content).map(|()| true)
 }
 
-fn write_whole(file: &Path, content: &[u8]) -> io::Result<()> {
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let partial = file.with_file_name(name);
-    let written = File::create(&partial)
-        .and_then(|mut open| open.write_all(content).and_then(|()| open.sync_all()))
-        .and_then(|()| fs::rename(&partial, file));
-    if written.is_err() {
-        let _ = fs::remove_file(&partial);
-    }
-    written
+fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
+    file::whole(path, |file| file.write_all(content))
 }

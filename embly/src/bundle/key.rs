@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use super::manifest::{Seal, Signature};
 use super::{BundleError, hex, unhex};
+use crate::file;
 
 const SECRET: &str = "embly-signing-key-1:";
 const PUBLIC: &str = "embly-verify-key-1:";
@@ -192,12 +193,7 @@ fn read(path: &Path, prefix: &str, private: bool) -> Result<Option<[u8; LENGTH]>
         path: path.to_owned(),
         source,
     };
-    // A FIFO must not keep whoever reads it.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)
-        .map_err(unreadable)?;
+    let file = file::open(path).map_err(unreadable)?;
     let meta = file.metadata().map_err(unreadable)?;
     if private && meta.mode() & 0o077 != 0 {
         return Err(KeyError::Open {

@@ -42,7 +42,7 @@ pub enum WriteError {
     },
     /// It cannot be written.
     #[error("cannot write the bundle: {0}")]
-    Write(io::Error),
+    Write(#[from] io::Error),
     /// A file changed while it was read.
     #[error("`{}` has changed while it was read: try again", .0.display())]
     Changed(PathBuf),

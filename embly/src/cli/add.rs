@@ -1,13 +1,14 @@
 //! `embly add`: one more function or gateway, in a project file that otherwise stays as it is.
 
-use std::fs::{self, Permissions};
-use std::io;
+use std::fs;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Exit, Where, context, new};
 use crate::config::edit::{Draft, EditError, Edited, Given, Item, List, check_name};
+use crate::file::whole;
 use crate::report::Reporter;
 use crate::scaffold::{Crate, Template};
 
@@ -295,16 +296,8 @@ fn replace(file: &Path, draft: &Draft, edited: &Edited) -> io::Result<()> {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let bytes = draft.bytes(edited, &fs::read(&file)?)?;
-    let mut name = file.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let new = file.with_file_name(name);
-    let permissions: Permissions = old.permissions();
-    let written = fs::write(&new, bytes)
-        .and_then(|()| fs::set_permissions(&new, permissions))
-        .and_then(|()| fs::File::open(&new)?.sync_all())
-        .and_then(|()| fs::rename(&new, &file));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written
+    whole(&file, |new| {
+        new.write_all(&bytes)?;
+        new.set_permissions(old.permissions())
+    })
 }

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use ring::rand::{SecureRandom, SystemRandom};
 use zeroize::Zeroizing;
 
+use crate::file;
+
 /// The environment variable that names the file.
 pub const KEY_FILE: &str = "EMBLY_SECRETS_KEY_FILE";
 
@@ -101,12 +103,7 @@ pub(super) fn read(path: &Path) -> Result<Key, KeyError> {
             source,
         },
     };
-    // A FIFO must not keep whoever reads it.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)
-        .map_err(unreadable)?;
+    let file = file::open(path).map_err(unreadable)?;
     // Of the file that was opened, whatever has the name now.
     let meta = file.metadata().map_err(unreadable)?;
     if !meta.is_file() {

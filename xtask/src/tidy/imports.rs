@@ -16,7 +16,7 @@ const CHAIN: [&str; 9] = [
 ];
 
 /// Everybody may use these; they know each other in this order only.
-const LEAVES: [&str; 14] = [
+const LEAVES: [&str; 15] = [
     "config",
     "report",
     "router",
@@ -31,6 +31,7 @@ const LEAVES: [&str; 14] = [
     "backoff",
     "tls",
     "telemetry",
+    "file",
 ];
 
 /// Only the command line builds, makes projects, tests them, and copies stores.

@@ -3,7 +3,7 @@
 mod collect;
 pub mod unpacked;
 
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -15,6 +15,7 @@ use super::context::{self, Need};
 use super::serve::{self, Signals};
 use super::{Exit, Project, build, output};
 use crate::bundle::{self, About, ENDING, Limits, SigningKey, VerifyKey, WriteError};
+use crate::file;
 use crate::report::{Format, Reporter};
 
 #[derive(Debug, Args)]
@@ -173,7 +174,7 @@ async fn made(options: &Make, reporter: &Reporter) -> Result<(), Exit> {
             PathBuf::from(name)
         }
     };
-    let about = whole(&path, |file| {
+    let about = file::whole(&path, |file| {
         bundle.write(file, key.as_ref(), &Limits::default())
     });
     let about = about.map_err(|error| failed(said(&error), reporter))?;
@@ -187,32 +188,6 @@ fn said(error: &WriteError) -> String {
         WriteError::Write(_) => path("; is there room on the disk, and may this user write there?"),
         _ => path(""),
     }
-}
-
-/// Writes a file that is there whole or not at all.
-fn whole<T>(
-    path: &Path,
-    write: impl FnOnce(&mut File) -> Result<T, WriteError>,
-) -> Result<T, WriteError> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let partial = path.with_file_name(name);
-    let mut options = OpenOptions::new();
-    let mut file = options
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .open(&partial)
-        .map_err(WriteError::Write)?;
-    let written = write(&mut file).and_then(|written| {
-        let renamed = file.sync_all().and_then(|()| fs::rename(&partial, path));
-        renamed.map(|()| written).map_err(WriteError::Write)
-    });
-    if written.is_err() {
-        // It is of no use.
-        let _ = fs::remove_file(&partial);
-    }
-    written
 }
 
 /// Unpacks a bundle.
@@ -265,14 +240,7 @@ fn unpacked_to(options: &Unpack, reporter: &Reporter) -> Result<(), Exit> {
 /// # Errors
 /// What the system says.
 pub fn open(path: &Path) -> io::Result<File> {
-    let file = {
-        use std::os::unix::fs::OpenOptionsExt as _;
-        let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
-        OpenOptions::new()
-            .read(true)
-            .custom_flags(flags)
-            .open(path)?
-    };
+    let file = file::open(path)?;
     match file.metadata()?.is_file() {
         true => Ok(file),
         false => Err(io::Error::other("it is not a file")),
@@ -304,9 +272,7 @@ impl Target {
         if fs::read_dir(&path)?.next().is_some() {
             return Err(io::ErrorKind::DirectoryNotEmpty.into());
         }
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.partial", std::process::id()));
-        let partial = path.with_file_name(name);
+        let partial = file::partial(&path);
         let target = Self {
             path,
             made,
