@@ -152,17 +152,17 @@ thread_local! {
     static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
 }
 
-/// Writes the time as the common log format has it: what looks it up in the zone does so once a second.
-fn write_now(line: &mut String) {
+/// The time as the common log format has it: it is looked up in the zone once a second.
+fn now() -> String {
     let now = jiff::Timestamp::now();
     SECOND.with_borrow_mut(|(second, written)| {
         if *second != now.as_second() {
             let zoned = now.to_zoned(jiff::tz::TimeZone::system());
-            *written = zoned.strftime("%d/%b/%Y:%H:%M:%S %z").to_string();
+            *written = zoned.strftime("[%d/%b/%Y:%H:%M:%S %z]").to_string();
             *second = now.as_second();
         }
-        line.push_str(written);
-    });
+        written.clone()
+    })
 }
 
 /// As the common log format, with what matters here behind it.
@@ -172,17 +172,13 @@ fn access_line(access: &Access<'_>, paint: &Paint) -> String {
         400..500 => YELLOW,
         _ => RED,
     };
-    let mut time = String::with_capacity(32);
-    time.push('[');
-    write_now(&mut time);
-    time.push(']');
     let mut line = String::with_capacity(192);
     // Writing to a string cannot fail.
     let _ = write!(
         line,
         "{} {} \"{} {} {}\" {} {} {} {}",
         access.client,
-        paint.on(DIM, time),
+        paint.on(DIM, now()),
         access.method,
         escape(access.path),
         access.version,

@@ -105,6 +105,11 @@ impl Access {
         format!("{} {path}", self.method)
     }
 
+    /// The path, without a query.
+    pub fn path(&self) -> &str {
+        self.path.as_ref().map_or("/", PathAndQuery::path)
+    }
+
     /// Whether the request may be made again without a word.
     pub fn is_get(&self) -> bool {
         self.method == Method::GET

@@ -140,7 +140,7 @@ async fn reply(
     let form = Form::asked(request.headers());
     let asked = match decision {
         Decision::File(asset) => {
-            return Ok(file(gateway, &asset, request, &request_id, access).await);
+            return Ok(file((gateway, form), &asset, request, &request_id, access).await);
         }
         Decision::Start(asked) => asked,
         Decision::Answer(response) => {
@@ -215,7 +215,7 @@ pub async fn refused(
 
 /// Answers with a file.
 async fn file(
-    gateway: &Gateway,
+    (gateway, form): (&Gateway, Form),
     asset: &Asset,
     request: Request<Incoming>,
     request_id: &HeaderValue,
@@ -223,8 +223,6 @@ async fn file(
 ) -> Response<Body> {
     // The answer does not depend on a body, which hyper passes over.
     let request = request.map(|_| ());
-    let form = Form::asked(request.headers());
-    let uri = request.uri().clone();
     let status = match asset.answer(request).await {
         Ok(Some(mut response)) => {
             access.status = Some(response.status().as_u16());
@@ -239,7 +237,7 @@ async fn file(
             gateway.switchboard.reporter().warn(format!(
                 "gateway `{}`: `{}` cannot be read: {error}",
                 gateway.name,
-                uri.path()
+                access.path()
             ));
             StatusCode::INTERNAL_SERVER_ERROR
         }

@@ -11,6 +11,7 @@ mod files;
 mod forwarded;
 pub mod head;
 mod health;
+mod html;
 mod messages;
 mod page;
 mod phases;

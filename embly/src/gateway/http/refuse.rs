@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use protos::{Ending, Reason};
 
 use super::head::REQUEST_ID;
+use super::html::Shown;
 use crate::report::describe;
 
 /// The header with the reason.
@@ -41,13 +42,13 @@ pub fn answer(
         }
         ("application/json", body.to_string())
     } else {
-        let detail = detail.map(|text| format!("<pre>{}</pre>\n", escape(&text)));
+        let detail = detail.map(|text| format!("<pre>{}</pre>\n", Shown(&text)));
         let code = status.as_u16();
         let body = format!(
             "<!doctype html>\n<meta charset=\"utf-8\">\n<title>{code} {title}</title>\n\
              <h1>{code} {title}</h1>\n{}<p><small>{reason} · request {}</small></p>\n",
             detail.unwrap_or_default(),
-            escape(id),
+            Shown(id),
         );
         ("text/html; charset=utf-8", body)
     };
@@ -81,7 +82,7 @@ pub fn own(status: StatusCode, form: Form, request_id: &HeaderValue) -> Response
         let body = format!(
             "<!doctype html>\n<meta charset=\"utf-8\">\n<title>{code} {title}</title>\n\
              <h1>{code} {title}</h1>\n<p><small>request {}</small></p>\n",
-            escape(id),
+            Shown(id),
         );
         ("text/html; charset=utf-8", body)
     };
@@ -140,10 +141,4 @@ impl Form {
             (false, true) => Self::Json,
         }
     }
-}
-
-fn escape(text: &str) -> String {
-    text.replace('&', "&amp;")
-        .replace('<', "&lt;")
-        .replace('>', "&gt;")
 }

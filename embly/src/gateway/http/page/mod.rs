@@ -18,6 +18,7 @@ use serde::Deserialize;
 
 use super::super::workbench::{Code, Project, Workbench};
 use super::access::Access;
+use super::html::Shown;
 use crate::report::{Reporter, Wanted, escape, without_colours};
 use crate::secrets::Masks;
 use trace::{Excerpt, Frame, Place};
@@ -386,28 +387,6 @@ impl<'a> Page<'a> {
     fn write(&mut self, text: fmt::Arguments<'_>) {
         // Writing to a string cannot fail.
         let _ = self.html.write_fmt(text);
-    }
-}
-
-/// Text as text of a page or of an attribute.
-struct Shown<'a>(&'a str);
-
-impl fmt::Display for Shown<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut rest = self.0;
-        while let Some(at) = rest.find(['&', '<', '>', '"', '\'']) {
-            let (before, from) = rest.split_at(at);
-            f.write_str(before)?;
-            f.write_str(match from.as_bytes()[0] {
-                b'&' => "&amp;",
-                b'<' => "&lt;",
-                b'>' => "&gt;",
-                b'"' => "&quot;",
-                _ => "&#39;",
-            })?;
-            rest = &from[1..];
-        }
-        f.write_str(rest)
     }
 }
 
