@@ -6,7 +6,6 @@ mod output;
 use std::collections::BTreeSet;
 use std::future::ready;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use clap::Args;
 use embly_wrapper::jail::{Policy, User};
@@ -15,7 +14,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::context::{self, Need};
 use super::serve::{self, Signals, Unbuilt};
-use super::{Exit, Project, Serve, Wrappers, build};
+use super::{Exit, Project, Serve, build};
 use crate::config::{self, Function};
 use crate::limits::Limits;
 use crate::master::Master;
@@ -96,19 +95,8 @@ fn once(invoke: Invoke, reporter: &Reporter) -> Result<Exit, Exit> {
         arguments,
     } = invoke;
     let (input, output) = request.open(reporter)?;
-    let options = Serve {
-        project,
-        bind: None,
-        state,
-        socket: None,
-        wrappers: Wrappers::Fork,
-        jail_user,
-        require_jail,
-        activated: Arc::default(),
-        admin_listen: None,
-        known_as: None,
-        deploys: None,
-    };
+    let mut options = Serve::alone(project, jail_user, require_jail);
+    options.state = state;
     let need = Need::Secrets(options.state.as_deref());
     let mut project = context::project(&options.project.place.path, false, need, reporter)?;
     let needed = needed(&mut project, &name, reporter)?;

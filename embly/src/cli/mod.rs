@@ -12,6 +12,7 @@ mod doctor;
 mod explain;
 mod hash;
 mod invoke;
+mod keys;
 mod manual;
 mod new;
 mod output;
@@ -308,6 +309,25 @@ struct Run {
     serve: Serve,
     #[command(flatten)]
     verify: bundle::Verify,
+}
+
+impl Serve {
+    /// What a command of another kind serves for itself.
+    fn alone(project: Project, jail_user: Option<User>, require_jail: bool) -> Self {
+        Self {
+            project,
+            bind: None,
+            state: None,
+            admin_listen: None,
+            socket: None,
+            wrappers: Wrappers::Fork,
+            jail_user,
+            require_jail,
+            activated: Arc::default(),
+            known_as: None,
+            deploys: None,
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

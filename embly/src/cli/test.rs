@@ -9,7 +9,6 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -20,7 +19,7 @@ use serde_json::Value;
 
 use super::context::{self, Need};
 use super::serve::{self, Signals, Unbuilt};
-use super::{Exit, Serve, Wrappers, build};
+use super::{Exit, Serve, build};
 use crate::config::{self, Bind, Language};
 use crate::hurl::{self, Ran, Script, Wrong};
 use crate::master::{BindOverride, Master};
@@ -129,22 +128,11 @@ fn tested(test: Test, reporter: &Reporter) -> Result<Exit, Exit> {
     }
     let scripts = read(&project.root, files, &mut report);
     if !scripts.is_empty() {
-        let options = Serve {
-            project: place,
-            bind: Some(BindOverride {
-                address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
-                any_port: true,
-            }),
-            state: None,
-            socket: None,
-            wrappers: Wrappers::Fork,
-            jail_user,
-            require_jail,
-            activated: Arc::default(),
-            admin_listen: None,
-            known_as: None,
-            deploys: None,
-        };
+        let mut options = Serve::alone(place, jail_user, require_jail);
+        options.bind = Some(BindOverride {
+            address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            any_port: true,
+        });
         served(options, project, &scripts, &mut report)?;
     }
     Ok(report.end())

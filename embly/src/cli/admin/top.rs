@@ -2,13 +2,10 @@
 
 use std::cmp::Reverse;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::thread;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
-use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize, tcsetattr,
-};
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use tokio::sync::mpsc;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -16,12 +13,9 @@ use super::client::Refusal;
 use super::find::{Found, Which};
 use super::{json, refused, table};
 use crate::admin::api;
-use crate::cli::Exit;
 use crate::cli::serve::Signals;
+use crate::cli::{Exit, keys};
 use crate::report::{Format, Reporter};
-
-/// Keys that were typed and not acted on yet.
-const TYPED: usize = 16;
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -102,7 +96,7 @@ impl Top {
             reporter.error("the terminal cannot be used: `embly ps` prints the same once");
             return Err(Exit::Failed);
         };
-        let watched = match keys() {
+        let watched = match keys::read(next_key) {
             Ok(keys) => self.watch(&found, signals, keys).await,
             Err(error) => Err(Refusal::Silent(format!("cannot read keys: {error}"))),
         };
@@ -151,17 +145,10 @@ async fn ask(found: &Found, sort: Sort) -> Result<Vec<api::Invocation>, Refusal>
     Ok(invocations)
 }
 
-/// Keys as they are typed; none at the end of the input. The thread that reads them ends with the
-/// process.
-fn keys() -> io::Result<mpsc::Receiver<u8>> {
-    let (sender, keys) = mpsc::channel(TYPED);
-    let read = move || {
-        let mut key = [0];
-        while matches!(io::stdin().read(&mut key), Ok(1)) && sender.blocking_send(key[0]).is_ok() {}
-    };
-    let thread = thread::Builder::new().name("keys".to_owned());
-    thread.spawn(read)?;
-    Ok(keys)
+fn next_key() -> Option<u8> {
+    let mut key = [0];
+    let read = io::stdin().read(&mut key);
+    matches!(read, Ok(1)).then_some(key[0])
 }
 
 /// As much as the terminal has room for.
@@ -211,12 +198,9 @@ struct Screen(Termios);
 impl Screen {
     fn enter() -> Option<Self> {
         let before = tcgetattr(io::stdin()).ok()?;
-        let mut raw = before.clone();
-        raw.local_modes
-            .remove(LocalModes::ICANON | LocalModes::ECHO | LocalModes::ISIG);
-        // A read waits for the first key.
-        raw.special_codes[SpecialCodeIndex::VMIN] = 1;
-        raw.special_codes[SpecialCodeIndex::VTIME] = 0;
+        let mut raw = keys::modes(&before);
+        // Ctrl-C is a key as well.
+        raw.local_modes.remove(LocalModes::ISIG);
         tcsetattr(io::stdin(), OptionalActions::Now, &raw).ok()?;
         let screen = Self(before);
         let mut out = io::stdout().lock();

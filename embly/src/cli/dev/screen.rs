@@ -9,20 +9,16 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::process::{Signal, getpgrp};
-use rustix::termios::{
-    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr,
-};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
 use super::browse::{self, Browser};
 use crate::admin::{Admin, Asks};
 use crate::cli::admin::table;
+use crate::cli::keys;
 use crate::config::{GatewayKind, Project, Target};
 use crate::report::{Format, Reporter};
-
-/// Keys that were typed and not acted on yet.
-const TYPED: usize = 16;
 
 /// How often a master in the background looks whether it is in the foreground again, when a key waits.
 const LOOK: Duration = Duration::from_millis(300);
@@ -83,7 +79,7 @@ impl Screen {
             return None;
         }
         let terminal = Terminal::enter()?;
-        let keys = keys().ok()?;
+        let keys = keys::read(next_key).ok()?;
         let shared = Arc::new(Shared {
             state: Mutex::default(),
             asks,
@@ -309,12 +305,8 @@ impl Terminal {
             return None;
         }
         let before = tcgetattr(io::stdin()).ok()?;
-        let mut raw = before.clone();
         // Ctrl-C and Ctrl-Z stay what they are.
-        raw.local_modes
-            .remove(LocalModes::ICANON | LocalModes::ECHO);
-        raw.special_codes[SpecialCodeIndex::VMIN] = 1;
-        raw.special_codes[SpecialCodeIndex::VTIME] = 0;
+        let raw = keys::modes(&before);
         tcsetattr(io::stdin(), OptionalActions::Now, &raw).ok()?;
         Some(Self { before, raw })
     }
@@ -340,23 +332,6 @@ fn set(modes: &Termios) {
 
 fn in_foreground() -> bool {
     tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp())
-}
-
-/// Keys as they are typed; none at the end of the input. The thread that reads them ends with the
-/// process.
-fn keys() -> io::Result<mpsc::Receiver<u8>> {
-    let (sender, keys) = mpsc::channel(TYPED);
-    let read = move || {
-        // Otherwise it may be woken at the end of each process.
-        let _ = embly_wrapper::process::block_child_signals();
-        while let Some(key) = next_key() {
-            if sender.blocking_send(key).is_err() {
-                return;
-            }
-        }
-    };
-    thread::Builder::new().name("keys".to_owned()).spawn(read)?;
-    Ok(keys)
 }
 
 fn next_key() -> Option<u8> {
