@@ -204,22 +204,16 @@ fn the_board_is_one_for_browsers_terminals_the_clock_and_others() {
     );
 
     // In a browser.
-    let program = |name: &str| {
-        let found = Command::new("sh")
-            .args(["-c", &format!("command -v {name}")])
-            .output();
-        let path = String::from_utf8(found.unwrap().stdout).unwrap();
-        (!path.is_empty()).then(|| path.trim().to_owned())
-    };
-    let (Some(node), Some(chromium)) = (program("node"), program("chromium")) else {
-        return support::skipped("node and chromium");
+    let (Some(node), Some(chromium)) = (support::program("node"), support::program("chromium"))
+    else {
+        return;
     };
     let pictures = Path::new(env!("CARGO_TARGET_TMPDIR")).join("app");
     let mut browser = Command::new(node);
     browser.arg(app().join("tests/browser.mjs"));
     browser
-        .args([format!("http://{}/", board.web()), chromium])
-        .arg(pictures);
+        .arg(format!("http://{}/", board.web()))
+        .args([chromium, pictures]);
     let output = browser.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");

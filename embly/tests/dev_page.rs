@@ -213,14 +213,9 @@ fn a_function_that_was_never_built_says_why_also_to_who_sends_a_form() {
 
 #[test]
 fn a_browser_loads_the_page_anew_once_the_mistake_is_mended() {
-    let program = |name: &str| {
-        let mut found = Command::new("sh");
-        let found = found.args(["-c", &format!("command -v {name}")]).output();
-        let path = String::from_utf8(found.unwrap().stdout).unwrap();
-        (!path.is_empty()).then(|| path.trim().to_owned())
-    };
-    let (Some(node), Some(chromium)) = (program("node"), program("chromium")) else {
-        return support::skipped("node and chromium");
+    let (Some(node), Some(chromium)) = (support::program("node"), support::program("chromium"))
+    else {
+        return;
     };
     let project = Project::new()
         .wat("page", "(module\n  (funk))\n")
@@ -230,7 +225,8 @@ fn a_browser_loads_the_page_anew_once_the_mistake_is_mended() {
     let url = format!("http://{}/", embly.at("page"));
     let mut browser = Command::new(node)
         .arg(script)
-        .args([url, chromium])
+        .arg(url)
+        .arg(chromium)
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();

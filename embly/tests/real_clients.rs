@@ -5,11 +5,11 @@
 mod support;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use support::{Embly, Project};
+use support::{Embly, Project, program};
 
 /// A client that has not ended by then never does.
 const WITHIN: Duration = Duration::from_secs(120);
@@ -76,17 +76,6 @@ fn reader(mut from: impl std::io::Read + Send + 'static) -> std::thread::JoinHan
         let _ = from.read_to_end(&mut bytes);
         String::from_utf8_lossy(&bytes).into_owned()
     })
-}
-
-/// Where a program is, or that nothing is tested here.
-fn program(name: &str) -> Option<PathBuf> {
-    let found = std::env::split_paths(&std::env::var_os("PATH")?)
-        .map(|folder| folder.join(name))
-        .find(|file| file.is_file());
-    if found.is_none() {
-        support::skipped(name);
-    }
-    found
 }
 
 /// A master that serves in plain text.

@@ -6,7 +6,6 @@ mod support;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
-use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +15,7 @@ use support::client::{Response, request, reset};
 use support::websocket::{
     BINARY, CLOSE, CONTINUE, Frame, PING, PONG, Raw, TEXT, close, handshake, part, whole,
 };
-use support::{Embly, PATIENCE, Project, command, eventually};
+use support::{Embly, PATIENCE, Project, command, eventually, output_for};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 
@@ -630,16 +629,7 @@ fn end_of(embly: &Embly) -> Value {
 fn ws(arguments: &[&str], input: &str) -> (i32, String, String) {
     let runtime = tempfile::tempdir().unwrap();
     let mut command = command(&["ws"], runtime.path());
-    command.args(arguments).stdin(Stdio::piped());
-    let mut child = command
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).unwrap();
-    drop(stdin);
-    let output = child.wait_with_output().unwrap();
+    let output = output_for(command.args(arguments), input);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     (
         output.status.code().unwrap(),

@@ -78,6 +78,17 @@ pub fn skipped(needs: &str) {
     eprintln!("skipped: needs {needs}");
 }
 
+/// A program that a test calls; without it the test is skipped.
+pub fn program(name: &str) -> Option<PathBuf> {
+    let found = std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file());
+    if found.is_none() {
+        skipped(name);
+    }
+    found
+}
+
 /// A private socket folder, and the tests' cache.
 pub fn environment(mut command: Command, runtime_dir: &Path) -> Command {
     command
