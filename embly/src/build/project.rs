@@ -55,10 +55,17 @@ pub struct Built {
     /// What went into each function, also into those that failed: a change of it calls for a
     /// new build.
     pub inputs: BTreeMap<String, Vec<PathBuf>>,
-    /// Those that failed; why was reported.
-    pub failed: Vec<String>,
-    /// What was said of each of those.
-    pub why: BTreeMap<String, String>,
+    /// Those that failed, in their order; why was reported.
+    pub failed: Vec<Failed>,
+}
+
+/// A function that was not built.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failed {
+    /// Its name.
+    pub function: String,
+    /// What was said.
+    pub why: String,
 }
 
 impl Built {
@@ -67,12 +74,15 @@ impl Built {
         self.artefacts.extend(later.artefacts);
         self.modules.extend(later.modules);
         self.failed
-            .retain(|function| !later.inputs.contains_key(function));
-        self.why
-            .retain(|function, _| !later.inputs.contains_key(function));
-        self.why.extend(later.why);
+            .retain(|failed| !later.inputs.contains_key(&failed.function));
         self.inputs.extend(later.inputs);
         self.failed.extend(later.failed);
+    }
+
+    /// Names of those that failed.
+    pub fn unbuilt(&self) -> Vec<String> {
+        let failed = self.failed.iter();
+        failed.map(|failed| failed.function.clone()).collect()
     }
 
     /// Forgets what the project has no more.
@@ -86,8 +96,7 @@ impl Built {
         self.artefacts.retain(|name, _| known(name));
         self.modules.retain(|name, _| known(name));
         self.inputs.retain(|name, _| known(name));
-        self.failed.retain(|name| known(name));
-        self.why.retain(|name, _| known(name));
+        self.failed.retain(|failed| known(&failed.function));
     }
 }
 
@@ -128,7 +137,6 @@ impl Build<'_> {
             built.artefacts = compiled.artefacts;
             built.modules = compiled.modules;
             built.failed.extend(compiled.failed);
-            built.why.extend(compiled.why);
             result
         })?;
         Ok(built)
@@ -174,8 +182,10 @@ impl Build<'_> {
                             RustError::Compile { .. } if !words.is_empty() => words.clone(),
                             error => format!("error: {error}\n{words}"),
                         };
-                        built.why.insert(outcome.function.clone(), why);
-                        built.failed.push(outcome.function);
+                        built.failed.push(Failed {
+                            function: outcome.function,
+                            why,
+                        });
                     }
                 }
             }
@@ -187,8 +197,10 @@ impl Build<'_> {
     fn compile_all(&self, jobs: mpsc::Receiver<(&Function, PathBuf, Instant)>) -> Built {
         let mut built = Built::default();
         let fails = |built: &mut Built, function: &Function, why: String| {
-            built.failed.push(function.name.clone());
-            built.why.insert(function.name.clone(), why);
+            built.failed.push(Failed {
+                function: function.name.clone(),
+                why,
+            });
         };
         for (function, wasm, since) in jobs {
             if self.cancel.is_cancelled() {

@@ -82,7 +82,7 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
     // Before it is built: that may take long.
     let screen = Screen::enter(signals.asks(), rebuild, reporter);
     if let Some(screen) = &screen {
-        screen.shows(&project, &[], None);
+        screen.shows(&project, Vec::new(), None);
     }
     let install = !options.project.no_install;
     let since = SystemTime::now();
@@ -168,10 +168,11 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
 fn worked(project: &Project, built: &Built) -> Worked {
     let functions = project.functions.iter().map(|function| {
         let name = &function.name;
+        let failed = built.failed.iter().find(|it| it.function == *name);
         let code = Code {
             path: function.path.clone(),
             sources: built.inputs.get(name).cloned().unwrap_or_default(),
-            failed: built.why.get(name).cloned(),
+            failed: failed.map(|failed| failed.why.clone()),
         };
         (name.clone(), code)
     });
@@ -243,8 +244,9 @@ impl Dev<'_> {
                 Err(serve::Unbuilt::Failed(_)) => unbuilt = Some(serve::not_built(&[])),
             }
             if !self.built.failed.is_empty() {
-                unbuilt = Some(serve::not_built(&self.built.failed));
-                let failed = self.built.failed.join(", ");
+                let failed = self.built.unbuilt();
+                unbuilt = Some(serve::not_built(&failed));
+                let failed = failed.join(", ");
                 self.reporter
                     .warn(format!("{failed}: served as before, if it was"));
             }
@@ -272,7 +274,11 @@ impl Dev<'_> {
     /// On the screen.
     fn show(&self) {
         if let Some(screen) = &self.screen {
-            screen.shows(&self.project, &self.built.failed, Some(self.master.admin()));
+            screen.shows(
+                &self.project,
+                self.built.unbuilt(),
+                Some(self.master.admin()),
+            );
         }
     }
 

@@ -263,7 +263,7 @@ impl Runs<'_> {
         let built = built(&mut self.signals, &loaded.project, install, self.reporter).await;
         let failed = match built {
             Ok(built) if built.failed.is_empty() => return Ok(Ok((loaded, built))),
-            Ok(built) => built.failed,
+            Ok(built) => built.unbuilt(),
             Err(Unbuilt::Failed(_)) => Vec::new(),
             Err(Unbuilt::Stopped) => return Err(Stopped),
         };

@@ -98,7 +98,7 @@ impl Screen {
     }
 
     /// This is built, or was not, and served by a master once there is one.
-    pub fn shows(&self, project: &Project, failed: &[String], admin: Option<&Arc<Admin>>) {
+    pub fn shows(&self, project: &Project, failed: Vec<String>, admin: Option<&Arc<Admin>>) {
         let functions = project.functions.iter();
         let functions: Vec<_> = functions.map(|function| function.name.clone()).collect();
         let gateways = project.gateways.iter();
@@ -127,7 +127,7 @@ impl Screen {
             admin: admin.cloned().or(state.admin.take()),
             functions,
             gateways,
-            failed: failed.to_vec(),
+            failed,
             chosen,
         };
         drop(state);
