@@ -91,6 +91,116 @@ objects! {
         pub ended: u64,
     }
 
+    /// What is kept of invocations that run, and of those that ended lately: the oldest first.
+    pub struct Traces {
+        /// One for each that a gateway, or the project, has started.
+        pub traces: Vec<Brief>,
+    }
+
+    /// A trace, in a few words.
+    pub struct Brief {
+        /// The address of the invocation with which it began.
+        pub address: String,
+        /// Its function.
+        pub function: String,
+        /// The gateway that has started it; null for what the project keeps running.
+        pub gateway: Option<String>,
+        /// The request that it belongs to.
+        pub request_id: Option<String>,
+        /// When it began, RFC 3339.
+        pub time: String,
+        /// From there to its end, or until now, in microseconds.
+        pub total_us: u64,
+        /// How the first invocation has ended; null while it runs.
+        pub reason: Option<String>,
+        /// How many invocations and calls of services are kept of it.
+        pub invocations: u64,
+        /// How many messages.
+        pub messages: u64,
+    }
+
+    /// Traces of one invocation or one request.
+    pub struct Traced {
+        /// The oldest first: a function in front of another one has a trace of its own.
+        pub traces: Vec<Trace>,
+    }
+
+    /// An invocation that a gateway, or the project, has started, and all below it.
+    pub struct Trace {
+        /// When it began, RFC 3339. Other times are microseconds from there.
+        pub time: String,
+        /// Who was in it, in the order in which they began.
+        pub invocations: Vec<TracedInvocation>,
+        /// What went between them, in its order.
+        pub messages: Vec<TracedMessage>,
+        /// What was asked for and refused.
+        pub refusals: Vec<TracedRefusal>,
+        /// Invocations that were there and are not kept.
+        pub invocations_left_out: u64,
+        /// Messages, between the first and the last, that are not kept.
+        pub messages_left_out: u64,
+        /// Refusals that are not kept.
+        pub refusals_left_out: u64,
+    }
+
+    /// An invocation, or a call of a service, in a trace.
+    pub struct TracedInvocation {
+        /// Its address.
+        pub address: String,
+        /// The address of whoever has started it.
+        pub parent: String,
+        /// Its function, or the service.
+        pub function: String,
+        /// The gateway that has started it; null for a child, and for what the project keeps running.
+        pub gateway: Option<String>,
+        /// The request that it belongs to.
+        pub request_id: Option<String>,
+        /// When it was started.
+        pub at_us: u64,
+        /// When it ended; null while it runs. What follows is null as well then, but for the bytes.
+        pub ended_us: Option<u64>,
+        /// How it ended.
+        pub reason: Option<String>,
+        /// Its exit code, or the number that belongs to the reason.
+        pub code: Option<i32>,
+        /// What is to be said of it, without secrets.
+        pub detail: Option<String>,
+        /// Time in the queue, before it was started.
+        pub queue_us: Option<u64>,
+        /// Time until it had a process.
+        pub start_us: Option<u64>,
+        /// CPU time.
+        pub cpu_us: Option<u64>,
+        /// Payload to it so far; null of a call of a service that goes on.
+        pub bytes_in: Option<u64>,
+        /// Payload from it so far; null of a call of a service that goes on.
+        pub bytes_out: Option<u64>,
+    }
+
+    /// A message in a trace.
+    pub struct TracedMessage {
+        /// When.
+        pub at_us: u64,
+        /// Who sent it: an invocation, a call, or the gateway's side.
+        pub from: String,
+        /// Who got it.
+        pub to: String,
+        /// `data`, or `close`: its sender writes no more to the other one.
+        pub kind: String,
+        /// Bytes of payload.
+        pub bytes: u64,
+    }
+
+    /// Something that was refused.
+    pub struct TracedRefusal {
+        /// When.
+        pub at_us: u64,
+        /// The address of whoever asked for it.
+        pub address: String,
+        /// What it was, and why it was refused, without secrets.
+        pub what: String,
+    }
+
     /// An invocation is being ended.
     pub struct Killed {
         /// Its address.

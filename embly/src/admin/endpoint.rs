@@ -15,6 +15,8 @@ pub enum Operation {
     Functions,
     Events,
     Logs,
+    Traces,
+    Trace,
     Kill,
     Reload,
     Versions,
@@ -51,7 +53,7 @@ type Named = (&'static str, fn() -> Value);
 pub struct Endpoint {
     pub operation: Operation,
     pub method: Method,
-    /// `{address}` stands for one segment.
+    /// What stands in braces, `{address}` or `{id}`, is one segment.
     pub path: &'static str,
     pub about: &'static str,
     pub query: &'static [Parameter],
@@ -103,6 +105,8 @@ codes! {
     BAD_ADDRESS = "bad_address", BAD_REQUEST, "an address has 1 to 16 hex digits, as `embly ps` shows them";
     /// No invocation of this address runs.
     UNKNOWN_ADDRESS = "unknown_address", NOT_FOUND, "`embly ps` shows those that run";
+    /// Nothing is kept of this invocation or request.
+    UNKNOWN_TRACE = "unknown_trace", NOT_FOUND, "`embly trace` lists what is kept: what runs, and what ended lately";
     /// The project has no such function.
     UNKNOWN_FUNCTION = "unknown_function", NOT_FOUND, "`GET /v1/functions` lists them";
     /// No such version is kept.
@@ -214,6 +218,28 @@ pub static ENDPOINTS: &[Endpoint] = &[
         failures: &[BAD_PARAMETER, BAD_ADDRESS, UNKNOWN_FUNCTION],
     },
     Endpoint {
+        operation: Operation::Traces,
+        method: Method::GET,
+        path: "/v1/traces",
+        about: "What can be looked at: invocations that run, and those that ended lately, the oldest first.",
+        query: &[FUNCTION],
+        takes: None,
+        status: StatusCode::OK,
+        answer: Some(("Traces", api::Traces::schema)),
+        failures: &[BAD_PARAMETER, UNKNOWN_FUNCTION],
+    },
+    Endpoint {
+        operation: Operation::Trace,
+        method: Method::GET,
+        path: "/v1/traces/{id}",
+        about: "Who started whom, what went between them and how each ended, of a request or of all that belongs to an invocation.",
+        query: &[],
+        takes: None,
+        status: StatusCode::OK,
+        answer: Some(("Traced", api::Traced::schema)),
+        failures: &[UNKNOWN_TRACE],
+    },
+    Endpoint {
         operation: Operation::Kill,
         method: Method::POST,
         path: "/v1/invocations/{address}/kill",
@@ -321,7 +347,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
     },
 ];
 
-/// What is in the place of `{address}`, or nothing.
+/// What is in the place of the braces, or nothing.
 pub type Segment<'p> = Option<&'p str>;
 
 /// The endpoints of a path, whatever their methods.
@@ -332,9 +358,10 @@ pub fn at(path: &str) -> impl Iterator<Item = (&'static Endpoint, Segment<'_>)> 
 }
 
 fn matches<'p>(template: &str, path: &'p str) -> Option<Segment<'p>> {
-    let Some((before, after)) = template.split_once("{address}") else {
+    let Some((before, rest)) = template.split_once('{') else {
         return (template == path).then_some(None);
     };
+    let (_, after) = rest.split_once('}')?;
     let segment = path.strip_prefix(before)?.strip_suffix(after)?;
     (!segment.is_empty() && !segment.contains('/')).then_some(Some(segment))
 }
@@ -349,8 +376,11 @@ mod tests {
         assert_eq!(found("/v1/master"), Some((Operation::Master, None)));
         let kill = found("/v1/invocations/0a/kill");
         assert_eq!(kill, Some((Operation::Kill, Some("0a"))));
+        let trace = Some((Operation::Trace, Some("0a")));
+        assert_eq!(found("/v1/traces/0a"), trace);
         for wrong in [
             "/",
+            "/v1/traces/",
             "/v1/master/",
             "/v1/invocations//kill",
             "/v1/invocations/a/b/kill",

@@ -10,6 +10,7 @@ mod metrics;
 mod openapi;
 mod schema;
 mod server;
+mod traces;
 
 use std::io;
 use std::path::Path;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use http::{Request, Response, StatusCode};
 use hyper::body::Incoming;
 use jiff::Timestamp;
+use percent_encoding::percent_decode_str;
 use protos::Address;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
@@ -254,6 +256,8 @@ impl Admin {
                 let wanted = Wanted { logs, ..wanted };
                 server::lines(self.switchboard.reporter().follow(wanted, follow))
             }
+            Operation::Traces => json(status, &self.traces(asked.wanted.function).await),
+            Operation::Trace => self.trace(status, segment.unwrap_or_default()).await,
             Operation::Kill => self.kill(status, segment.unwrap_or_default()),
             Operation::Reload => self.reload(status).await,
             Operation::Versions => self.versions(status).await?,
@@ -355,6 +359,27 @@ impl Admin {
         // A panic was printed.
         let invocations = tokio::task::spawn_blocking(work).await.unwrap_or_default();
         api::Invocations { invocations }
+    }
+
+    async fn traces(&self, function: Option<String>) -> api::Traces {
+        let switchboard = Arc::clone(&self.switchboard);
+        // There may be many.
+        let work = move || traces::list(&switchboard, function.as_deref());
+        // A panic was printed.
+        let traces = tokio::task::spawn_blocking(work).await;
+        traces.unwrap_or_else(|_| api::Traces { traces: Vec::new() })
+    }
+
+    async fn trace(&self, status: StatusCode, id: &str) -> Response<Body> {
+        let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
+        let message = format!("nothing is kept of an invocation or a request `{id}`");
+        let switchboard = Arc::clone(&self.switchboard);
+        let work = move || traces::find(&switchboard, &id);
+        // A panic was printed.
+        match tokio::task::spawn_blocking(work).await.unwrap_or_default() {
+            Some(traced) => json(status, &traced),
+            None => failed(&endpoint::UNKNOWN_TRACE, message),
+        }
     }
 
     fn functions(&self) -> api::Functions {

@@ -49,14 +49,19 @@ fn operation(endpoint: &Endpoint) -> Value {
         fail(&mut responses, code);
     }
     let mut parameters: Vec<Value> = endpoint.query.iter().map(parameter).collect();
-    if endpoint.path.contains("{address}") {
-        parameters.push(json!({
-            "name": "address",
-            "in": "path",
-            "required": true,
-            "description": "An address.",
-            "schema": schema_of(Form::Address),
-        }));
+    for (name, about, form) in [
+        ("address", "An address.", Form::Address),
+        ("id", "An address, or the id of a request.", Form::Name),
+    ] {
+        if endpoint.path.contains(&format!("{{{name}}}")) {
+            parameters.push(json!({
+                "name": name,
+                "in": "path",
+                "required": true,
+                "description": about,
+                "schema": schema_of(form),
+            }));
+        }
     }
     let mut operation = json!({
         "operationId": format!("{:?}", endpoint.operation),

@@ -158,6 +158,12 @@ enum Command {
         after_help = "Examples:\n  embly logs\n  embly logs -f --function hello\n  embly logs --since 10m examples/project"
     )]
     Logs(admin::Logs),
+    /// Show who started whom, what went between them and how each ended: of a request, or of all that
+    /// belongs to an invocation
+    #[command(
+        after_help = "Examples:\n  embly trace\n  embly trace 8b3e0f6d2f1c9a47\n  embly trace 019ad3f2-7c1e-7a30-9d5b-3f1e2a4b5c6d --format json"
+    )]
+    Trace(admin::Trace),
     /// End an invocation, and what it has started
     #[command(after_help = "Example:\n  embly kill 8b3e0f6d2f1c9a47")]
     Kill {
@@ -427,6 +433,7 @@ pub fn main() -> ExitCode {
         Command::Ps { which, functions } => admin::run(&Ask::Ps(&which, functions), &reporter),
         Command::Top(top) => admin::run(&Ask::Top(&top), &reporter),
         Command::Logs(logs) => admin::run(&Ask::Logs(&logs), &reporter),
+        Command::Trace(trace) => admin::run(&Ask::Trace(&trace), &reporter),
         Command::Kill { address, which } => admin::run(&Ask::Kill(&which, address), &reporter),
         Command::Ready(which) => admin::run(&Ask::Ready(&which), &reporter),
         Command::Reload(which) => admin::run(&Ask::Reload(&which), &reporter),

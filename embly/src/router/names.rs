@@ -114,6 +114,16 @@ impl Call {
 }
 
 impl Router {
+    /// Who speaks to `receiver` under the address of a stream by name; `None` where it is none.
+    pub fn caller_behind(&self, address: Address, receiver: Address) -> Option<Address> {
+        // Most often nobody has any.
+        if self.names.calls.is_empty() {
+            return None;
+        }
+        let call = self.names.calls.get(&address)?;
+        Some(call.other(receiver))
+    }
+
     /// Says which function an invocation runs, and what that may do. Before, it may use no names.
     pub fn introduce(&mut self, address: Address, function: &Arc<str>, allow: &Arc<Allow>) {
         if let Some(Node::Invocation(invocation)) = self.nodes.get_mut(&address) {

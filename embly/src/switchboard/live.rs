@@ -45,6 +45,12 @@ impl Live {
         self.pid.store(wrapper.pid, Ordering::Relaxed);
     }
 
+    /// Payload to it and from it.
+    pub fn bytes(&self) -> (u64, u64) {
+        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        (load(&self.bytes_in), load(&self.bytes_out))
+    }
+
     /// Payload so far.
     pub(super) fn moved(&self, bytes_in: u64, bytes_out: u64) {
         self.bytes_in.store(bytes_in, Ordering::Relaxed);
@@ -95,8 +101,7 @@ impl Running {
 
     /// Payload to it and from it.
     pub fn bytes(&self) -> (u64, u64) {
-        let load = |count: &AtomicU64| count.load(Ordering::Relaxed);
-        (load(&self.live.bytes_in), load(&self.live.bytes_out))
+        self.live.bytes()
     }
 }
 

@@ -16,6 +16,7 @@ mod pace;
 mod record;
 mod room;
 mod stream;
+mod trace;
 mod verdict;
 
 use std::collections::{BTreeSet, HashMap};
@@ -43,6 +44,7 @@ pub use record::{Finished, Origin, Told};
 use room::{InUse, Room};
 pub use stream::{Ended, Inbox, Sink, StreamEvent};
 use stream::{Ends, Port};
+pub use trace::{Life, Log, Moved, Over, Refusal, Trace, Traced, Traces, What};
 
 /// Where the messages to one address go.
 #[derive(Debug)]
@@ -64,6 +66,8 @@ struct Driven {
     starts: Arc<Semaphore>,
     /// What it does.
     live: Arc<Live>,
+    /// What it did, and all of its tree.
+    trace: Arc<Trace>,
 }
 
 #[derive(Debug)]
@@ -83,6 +87,7 @@ pub struct Switchboard {
     secrets: Arc<Secrets>,
     processes: Arc<Processes>,
     reporter: Reporter,
+    traces: Arc<Traces>,
     room: Room,
     /// Connections of clients.
     clients: Arc<Count>,
@@ -114,6 +119,7 @@ impl Switchboard {
             secrets,
             processes,
             reporter,
+            traces: Arc::default(),
             room: Room::here(),
             clients: Arc::default(),
             files: Arc::default(),
@@ -254,12 +260,20 @@ impl Switchboard {
     ) {
         core.router
             .introduce(address, &function.name, &function.allow);
-        let starts = match core.receivers.get(&parent) {
-            Some(Receiver::Invocation(parent)) => Arc::clone(&parent.starts),
-            _ => Arc::new(Semaphore::new(pace::starts_at_once())),
+        let (starts, trace) = match core.receivers.get(&parent) {
+            Some(Receiver::Invocation(parent)) => {
+                (Arc::clone(&parent.starts), Arc::clone(&parent.trace))
+            }
+            _ => (
+                Arc::new(Semaphore::new(pace::starts_at_once())),
+                self.traces.begin(),
+            ),
         };
         let (orders, inbox) = mpsc::unbounded_channel();
         let live = Live::new(parent, &origin);
+        let name = Arc::clone(&function.name);
+        let began = Traced::new(address, parent, name, &origin, Some(Arc::clone(&live)));
+        trace.started(began);
         let driven = Driven {
             orders,
             function: Arc::clone(&function),
@@ -267,6 +281,7 @@ impl Switchboard {
             refusals: Often::default(),
             starts: Arc::clone(&starts),
             live: Arc::clone(&live),
+            trace: Arc::clone(&trace),
         };
         core.receivers
             .insert(address, Receiver::Invocation(Box::new(driven)));
@@ -278,7 +293,7 @@ impl Switchboard {
             gateway: origin.gateway.as_deref(),
             request_id: origin.request_id.as_deref(),
         });
-        let record = Record::new(address, Arc::clone(&function.name), origin);
+        let record = Record::new(address, Arc::clone(&function.name), origin, trace);
         let driver = Driver {
             switchboard: Arc::clone(self),
             function,
@@ -312,12 +327,16 @@ impl Switchboard {
 
     fn carry_out(self: &Arc<Self>, core: &mut Core, effect: Effect) {
         match effect {
-            Effect::Deliver(message) => match message.to.and_then(|to| core.receivers.get(&to)) {
-                Some(Receiver::Invocation(driven)) => driven.order(Order::Deliver(message)),
-                Some(Receiver::Gate(port)) => port.deliver(message.body),
-                Some(Receiver::Service(called)) => called.port.deliver(message.body),
-                None => {}
-            },
+            Effect::Deliver(message) => {
+                let Some(to) = message.to else { return };
+                core.trace(message.from, to, &message.body);
+                match core.receivers.get(&to) {
+                    Some(Receiver::Invocation(driven)) => driven.order(Order::Deliver(message)),
+                    Some(Receiver::Gate(port)) => port.deliver(message.body),
+                    Some(Receiver::Service(called)) => called.port.deliver(message.body),
+                    None => {}
+                }
+            }
             Effect::Start {
                 address,
                 parent,
@@ -353,6 +372,8 @@ impl Switchboard {
                 let Some(more) = driven.refusals.say() else {
                     return;
                 };
+                let what = self.reporter.masks().mask(&what);
+                driven.trace.refused(from, &what);
                 self.reporter.info(format!(
                     "{} {from} was refused: {what}{more}",
                     driven.function.name
@@ -437,6 +458,7 @@ impl Switchboard {
             invocation: parent,
             request_id: driven.request_id.clone(),
         };
+        let trace = Arc::clone(&driven.trace);
         let times = call::times(options)?;
         let session = self.services.open(name, caller)?;
         let origin = core.origin_of_child(parent);
@@ -448,7 +470,15 @@ impl Switchboard {
             gateway: None,
             request_id: origin.request_id.as_deref(),
         });
-        let record = Record::new(address, name.into(), origin);
+        let name: Arc<str> = name.into();
+        trace.started(Traced::new(
+            address,
+            parent,
+            Arc::clone(&name),
+            &origin,
+            None,
+        ));
+        let record = Record::new(address, name, origin, trace);
         let ends = Ends::new(address, parent, Arc::clone(self));
         let stream = stream::open(&ends, core.router.credit(address, parent));
         let (called, serves) = Serves::new(ends, stream, session, times, record);

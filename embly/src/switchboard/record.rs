@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use protos::{Address, Ending, Reason};
 
+use super::trace::Trace;
 use crate::report::{Event, Reporter, Used};
 use crate::secrets::Handed;
 
@@ -50,10 +51,12 @@ pub struct Record {
     pub bytes_out: u64,
     /// What it was given; masked in all output as long as somebody holds it.
     pub secrets: Option<Arc<Handed>>,
+    /// Where it is kept what it did.
+    pub trace: Arc<Trace>,
 }
 
 impl Record {
-    pub fn new(address: Address, function: Arc<str>, origin: Origin) -> Self {
+    pub fn new(address: Address, function: Arc<str>, origin: Origin, trace: Arc<Trace>) -> Self {
         Self {
             address,
             function,
@@ -65,6 +68,7 @@ impl Record {
             bytes_in: 0,
             bytes_out: 0,
             secrets: None,
+            trace,
         }
     }
 }
@@ -116,6 +120,7 @@ impl Drop for Finished {
             bytes_in,
             bytes_out,
             secrets: _,
+            trace,
         } = &mut self.record;
         let started = started.unwrap_or(self.finished);
         let used = Used {
@@ -125,6 +130,9 @@ impl Drop for Finished {
             cpu_us: micros(*cpu),
             memory_bytes: *memory,
         };
+        let mut ending = self.ending.clone();
+        self.reporter.masks().mask_in(&mut ending.detail);
+        trace.ended(*address, ending, used, (*bytes_in, *bytes_out));
         self.reporter.event(&Event::InvocationEnded {
             address: *address,
             function,

@@ -1,5 +1,5 @@
-//! Commands that ask a running master: `masters`, `ps`, `top`, `logs`, `kill`, `ready`, `reload`, `deploy`,
-//! `versions`, `rollback`, `stop`.
+//! Commands that ask a running master: `masters`, `ps`, `top`, `logs`, `trace`, `kill`, `ready`, `reload`,
+//! `deploy`, `versions`, `rollback`, `stop`.
 
 mod client;
 mod deploy;
@@ -7,6 +7,7 @@ mod find;
 mod logs;
 mod shown;
 mod top;
+mod trace;
 
 use http::Method;
 use protos::Address;
@@ -23,6 +24,7 @@ pub use find::{Named, Which};
 pub use logs::Logs;
 use shown::{age, size};
 pub use top::Top;
+pub use trace::Trace;
 
 /// What can be asked.
 #[derive(Debug)]
@@ -35,6 +37,8 @@ pub enum Ask<'a> {
     Top(&'a Top),
     /// What functions have written.
     Logs(&'a Logs),
+    /// What an invocation did, and all that belongs to it.
+    Trace(&'a Trace),
     /// End an invocation.
     Kill(&'a Which, Address),
     /// Whether it serves.
@@ -62,6 +66,7 @@ pub fn run(ask: &Ask<'_>, reporter: &Reporter) -> Exit {
             Ask::Ps(which, true) => functions(which, reporter).await,
             Ask::Top(top) => top.run(reporter).await,
             Ask::Logs(logs) => logs.run(reporter).await,
+            Ask::Trace(trace) => trace.run(reporter).await,
             Ask::Kill(which, address) => kill(which, *address, reporter).await,
             Ask::Ready(which) => ready(which, reporter).await,
             Ask::Reload(which) => reload(which, reporter).await,
