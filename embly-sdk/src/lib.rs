@@ -42,6 +42,7 @@
 //! - `http::client`: ask others over HTTP; with the feature `http-client` of this crate.
 //! - [`secret()`]: a value that the project file gives to this function and that is not shown.
 //! - `sql`: SQL databases, with the cargo feature `sql`.
+//! - [`log`]: lines for the log that say how much they matter.
 //! - [`on_warning`], [`warning()`], [`warned`]: when a limit is nearly reached.
 //! - [`Error`], [`Exit`], [`Reason`]: what went wrong, and how the other side ended.
 //! - [`mock`]: the same without Embly, for `cargo test`.
@@ -50,11 +51,13 @@
 //! call that waits (`conn.bytes()`, `write_all`) holds up the other futures of that handler until
 //! it is done; `.await` and [`Conn::send`] do not.
 //!
-//! What a function prints to stdout and stderr, and the message of a panic, is its log.
+//! What a function prints to stdout and stderr, and the message of a panic, is its log; lines with a
+//! level are written by [`log`].
 
 pub mod error;
 pub mod http;
 pub mod kv;
+pub mod log;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod mock;
 pub mod prelude;

@@ -6,7 +6,7 @@
 
 use std::time::{Duration, Instant};
 
-use protos::{Body, Ending, Reason};
+use protos::{Body, Ending, Reason, Severity};
 use wasmtime::{Engine, InstancePre, Module, Store, TypedFunc, UpdateDeadline};
 
 use crate::exit::{self, Clues};
@@ -126,8 +126,12 @@ impl Prepared {
         let mut ending = exit::ending(error.as_ref(), clues)?;
         let lines = error.map(|error| backtrace::lines(&error, &ending));
         for line in lines.into_iter().flatten() {
-            let stream = 2;
-            invocation.send(None, Body::Log { stream, line }).ok()?;
+            let body = Body::Log {
+                stream: 2,
+                severity: Some(Severity::Error),
+                line,
+            };
+            invocation.send(None, body).ok()?;
         }
         ending.early = ending.reason != Reason::Ok && !invocation.streams.touched;
         Some((ending, invocation))

@@ -4,7 +4,7 @@
 use protos::Errno;
 use wasmtime::{Engine, FuncType, Linker, Val, ValType};
 
-use crate::host::{Host, errno, names, spawn, stream, wasi};
+use crate::host::{Host, errno, log, names, spawn, stream, wasi};
 
 /// Names of WASI that link but are not offered: name, parameters (`i` 32 bits, `I` 64 bits),
 /// and the answer. Files answer EBADF, since there are none; everything else ENOSYS.
@@ -78,6 +78,7 @@ pub fn linker(engine: &Engine) -> wasmtime::Result<Linker<Host>> {
         .func_wrap(EMBLY, "_unregister", names::unregister)?
         .func_wrap(EMBLY, "_lookup", names::lookup)?
         .func_wrap(EMBLY, "_monitor", names::monitor)?
+        .func_wrap(EMBLY, "_log", log::log)?
         .func_wrap(WASI, "args_get", wasi::args_get)?
         .func_wrap(WASI, "args_sizes_get", wasi::args_sizes_get)?
         .func_wrap(WASI, "environ_get", wasi::environ_get)?

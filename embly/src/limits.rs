@@ -4,6 +4,7 @@
 
 use std::time::Duration;
 
+use protos::Severity;
 use protos::credit::MAX_WINDOW;
 pub use protos::credit::MIN_WINDOW as WINDOW_MIN;
 
@@ -397,6 +398,8 @@ pub struct Log {
     pub lines: Option<u32>,
     /// Bytes of one line; longer ones are cut in pieces.
     pub line: u32,
+    /// The least severe lines that are wanted.
+    pub severity: Severity,
 }
 
 impl Limits {
@@ -434,6 +437,7 @@ impl Default for Limits {
             log: Log {
                 lines: Some(LOG_LINES),
                 line: LOG_LINE,
+                severity: Severity::Info,
             },
             background: Some(BACKGROUND),
             tcp: TcpLimits::default(),

@@ -176,7 +176,12 @@ fn a_trap_and_a_log_line_are_messages_too() {
     let task = "x-do: say hello; trap\r\n\r\n";
     wrapper.says(Some(PARENT), Body::Data(task.into()));
     let line = "hello".to_owned();
-    assert_eq!(wrapper.hears(), (None, Body::Log { stream: 1, line }));
+    let hello = Body::Log {
+        stream: 1,
+        severity: None,
+        line,
+    };
+    assert_eq!(wrapper.hears(), (None, hello));
     let mut backtrace = 0;
     let ending = loop {
         match wrapper.hears() {

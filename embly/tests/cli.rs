@@ -506,7 +506,14 @@ fn events_are_an_object_a_line_with_the_fields_of_the_reference() {
     let log = embly.event("log", |_| true);
     assert_keys(
         &log,
-        &["function", "address", "stream", "line", "request_id"],
+        &[
+            "function",
+            "address",
+            "stream",
+            "level",
+            "line",
+            "request_id",
+        ],
     );
 
     for key in [

@@ -288,6 +288,7 @@ gateways:
         log: limits::Log {
             lines: Some(5),
             line: 1024,
+            severity: protos::Severity::Info,
         },
         background: None,
         tcp: limits::TcpLimits {

@@ -132,6 +132,9 @@ pub struct Limits {
     /// Bytes of a line of the log; longer ones are cut in pieces.
     #[prost(uint32, tag = "11")]
     pub log_line: u32,
+    /// The least severe lines of the log that are wanted, as in `Log`: others are not sent.
+    #[prost(uint32, tag = "12")]
+    pub log_severity: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Ending {
@@ -164,6 +167,10 @@ pub struct Log {
     /// The line, without its end of line.
     #[prost(string, tag = "2")]
     pub line: ::prost::alloc::string::String,
+    /// How severe it is, where the function says so, as syslog counts (RFC 5424): 3 error, 4 warning, 6
+    /// informational, 7 debug; 0: it does not say.
+    #[prost(uint32, tag = "3")]
+    pub severity: u32,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct SpawnOptions {

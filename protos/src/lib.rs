@@ -27,6 +27,7 @@ pub mod id;
 pub mod message;
 pub mod meter;
 pub mod reason;
+pub mod severity;
 #[expect(
     missing_docs,
     reason = "generated from proto/services, which documents each field"
@@ -45,6 +46,7 @@ pub use errno::Errno;
 pub use id::{Address, LONGEST_NAME, NotAnAddress, Slot, is_name, is_service};
 pub use message::{Body, Ending, Malformed, Message};
 pub use reason::Reason;
+pub use severity::Severity;
 
 /// Version of the protocol, carried by `startup`. Raised when an old wrapper
 /// would misread a new master or the other way round.

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 
 use crate::meter::DROPPED_STREAM;
-use crate::{Address, Errno, Reason, SpawnOptions, Startup, Warning, comms};
+use crate::{Address, Errno, Reason, Severity, SpawnOptions, Startup, Warning, comms};
 
 /// The longest name in a `spawn`, in bytes.
 pub const MAX_SPAWN_NAME: usize = 128;
@@ -63,6 +63,8 @@ pub enum Body {
     Log {
         /// 1 or 2, as the function sees them.
         stream: u8,
+        /// How severe it is, where the function says so.
+        severity: Option<Severity>,
         /// Without its end of line.
         line: String,
     },
@@ -196,10 +198,15 @@ impl From<Message> for comms::Message {
             Body::Credit(bytes) => out.credit = bytes,
             Body::Ending(ending) => out.ending = Some(ending.into()),
             Body::Warning(warning) => out.warning = Some(warning),
-            Body::Log { stream, line } => {
+            Body::Log {
+                stream,
+                severity,
+                line,
+            } => {
                 out.log = Some(comms::Log {
                     stream: u32::from(stream),
                     line,
+                    severity: severity.map_or(0, |severity| u32::from(severity.number())),
                 });
             }
             Body::Register { name, release } => {
@@ -337,6 +344,7 @@ impl TryFrom<comms::Message> for Message {
                 };
                 Body::Log {
                     stream,
+                    severity: Severity::new(log.severity),
                     line: log.line,
                 }
             }

@@ -4,8 +4,8 @@
 use bytes::{BufMut, Bytes, BytesMut};
 use protos::frame::{self, FrameError, MAX_MESSAGE_BYTES};
 use protos::{
-    Address, Body, Ending, Errno, Limits, Malformed, Message, Reason, SpawnOptions, Startup,
-    Warning,
+    Address, Body, Ending, Errno, Limits, Malformed, Message, Reason, Severity, SpawnOptions,
+    Startup, Warning,
 };
 
 fn address(number: u64) -> Address {
@@ -57,6 +57,7 @@ fn lower_limits() -> Limits {
         window: 4096,
         log_lines: 5,
         log_line: 6,
+        log_severity: 7,
         ..Limits::default()
     }
 }
@@ -100,6 +101,12 @@ fn all() -> Vec<(Message, &'static str)> {
     };
     let log = Body::Log {
         stream: 2,
+        severity: None,
+        line: "over".to_owned(),
+    };
+    let severe = Body::Log {
+        stream: 2,
+        severity: Some(Severity::Error),
         line: "over".to_owned(),
     };
     let no_such = Ending::refused(Errno::NOENT, "there is no `x`");
@@ -124,7 +131,7 @@ fn all() -> Vec<(Message, &'static str)> {
         (m(0, 2, spawn(None)), "0c000000 1002220568656c6c6f28e907"),
         (
             m(0, 2, spawn(Some(options()))),
-            "30000000 1002220568656c6c6f28e9079201210a0568656c6c6f12022d761a03413d6220012a0d30013802400348802050055806",
+            "32000000 1002220568656c6c6f28e9079201230a0568656c6c6f12022d761a03413d6220012a0f300138024003488020500558066007",
         ),
         (m(3, 2, Body::Kill), "06000000 080310023001"),
         (
@@ -158,6 +165,7 @@ fn all() -> Vec<(Message, &'static str)> {
             "0b000000 08028201060a0477616c6c",
         ),
         (m(0, 2, log), "0d000000 10028a0108080212046f766572"),
+        (m(0, 2, severe), "0f000000 10028a010a080212046f7665721803"),
         (
             m(0, 2, register("board", false)),
             "0c000000 10029a01070a05626f617264",

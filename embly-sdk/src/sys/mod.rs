@@ -10,12 +10,12 @@ mod wasm;
 
 #[cfg(not(target_arch = "wasm32"))]
 pub(crate) use mock::{
-    calls::{close, events, in_function, now, read, spawn, status, write},
+    calls::{close, events, in_function, log, now, read, spawn, status, write},
     names::{kill, lookup, monitor, register, spawn_with, unregister},
 };
 #[cfg(target_arch = "wasm32")]
 pub(crate) use wasm::{
-    close, events, in_function, kill, lookup, monitor, now, read, register, spawn, spawn_with,
+    close, events, in_function, kill, log, lookup, monitor, now, read, register, spawn, spawn_with,
     status, unregister, write,
 };
 

@@ -23,6 +23,7 @@ unsafe extern "C" {
     fn _unregister(name: *const u8, len: i32) -> i32;
     fn _lookup(name: *const u8, len: i32, id: *mut i32) -> i32;
     fn _monitor(id: i32) -> i32;
+    fn _log(severity: i32, buf: *const u8, len: i32) -> i32;
     fn _close(id: i32) -> i32;
     fn _status(
         id: i32,
@@ -85,6 +86,12 @@ pub(crate) fn spawn_with(options: &[u8]) -> Result<i32> {
     // i32 to `id`.
     check(unsafe { _spawn_with(options.as_ptr(), length(options), &mut id) })?;
     Ok(id)
+}
+
+/// Lines for the log.
+pub(crate) fn log(severity: i32, text: &str) -> Result<()> {
+    // SAFETY: pointer and length are of one live text, which the host only reads.
+    check(unsafe { _log(severity, text.as_ptr(), length(text.as_bytes())) })
 }
 
 /// Ends a child.

@@ -1,11 +1,11 @@
 //! Standard output and standard error: lines for the log.
 
-use protos::Body;
 use protos::meter::Verdict;
+use protos::{Body, Errno, Severity};
 
 use rustix::time::ClockId;
 
-use super::{Invocation, clock};
+use super::{Guest, HostResult, Invocation, clock, errno, memory};
 use crate::channel::ChannelError;
 use crate::exit::LimitReached;
 
@@ -119,15 +119,28 @@ impl LogLines {
 }
 
 impl Invocation {
-    /// Sends a line to the log, if the limit `log` has room for it.
+    /// Sends a line to the log, if it is wanted and the limit `log` has room for it.
     ///
     /// # Errors
     /// [`LimitReached`] in a flood, or when the connection is gone.
-    pub fn say(&mut self, stream: u8, line: String) -> wasmtime::Result<()> {
+    pub fn say(
+        &mut self,
+        stream: u8,
+        severity: Option<Severity>,
+        line: String,
+    ) -> wasmtime::Result<()> {
+        if !self.wants(stream, severity) {
+            return Ok(());
+        }
         match self.meter.count(clock::now(ClockId::Monotonic)) {
             Verdict::Pass => {
                 self.say_dropped()?;
-                Ok(self.send(None, Body::Log { stream, line })?)
+                let body = Body::Log {
+                    stream,
+                    severity,
+                    line,
+                };
+                Ok(self.send(None, body)?)
             }
             Verdict::Drop => Ok(()),
             Verdict::Flood => {
@@ -146,10 +159,19 @@ impl Invocation {
     /// # Errors
     /// When the connection is gone.
     pub fn last_words(&mut self, stream: u8, line: String) -> Result<(), ChannelError> {
+        if !self.wants(stream, None) {
+            return Ok(());
+        }
         match self.meter.count(clock::now(ClockId::Monotonic)) {
-            Verdict::Pass => self.send(None, Body::Log { stream, line }),
+            Verdict::Pass => self.send(None, plain(stream, line)),
             Verdict::Drop | Verdict::Flood => Ok(()),
         }
+    }
+
+    /// Whether lines as severe as this one are sent.
+    fn wants(&self, stream: u8, severity: Option<Severity>) -> bool {
+        let severity = severity.unwrap_or(Severity::of_stream(stream));
+        severity.is_wanted(self.limits.log_severity)
     }
 
     /// Says how many lines were dropped, if any.
@@ -163,8 +185,45 @@ impl Invocation {
         let limit = self.meter.limit();
         let line = protos::meter::dropped(lines, limit);
         let stream = protos::meter::DROPPED_STREAM;
-        self.send(None, Body::Log { stream, line })
+        self.send(None, plain(stream, line))
     }
+}
+
+/// A line of which the function does not say how severe it is.
+fn plain(stream: u8, line: String) -> Body {
+    Body::Log {
+        stream,
+        severity: None,
+        line,
+    }
+}
+
+/// So many bytes are taken by one `_log`, as by one `fd_write`.
+const MOST_AT_ONCE: usize = 1 << 20;
+
+/// `_log(severity, buf, len)`: lines for the log, each as severe as syslog's number says: 3 error, 4
+/// warning, 6 informational, 7 debug; at most 1 MiB of them. The last one needs no end.
+///
+/// Returns EINVAL for another number.
+///
+/// Traps on a bad pointer.
+pub fn log(mut guest: Guest<'_>, severity: i32, buf: i32, len: i32) -> HostResult {
+    let (memory, invocation) = memory::split(&mut guest)?;
+    let bytes = memory::slice(memory, buf, len)?;
+    let known = |it: &Severity| i32::from(it.number()) == severity;
+    let Some(severity) = Severity::ALL.into_iter().find(known) else {
+        return Ok(errno(Err(Errno::INVAL)));
+    };
+    let bytes = &bytes[..bytes.len().min(MOST_AT_ONCE)];
+    // Standard error, without what stands there in half a line.
+    let mut lines = LogLines {
+        most: invocation.log.most,
+        ..LogLines::default()
+    };
+    let mut say = |stream, line| invocation.say(stream, Some(severity), line);
+    lines.write(2, bytes, &mut say)?;
+    lines.flush(&mut say)?;
+    Ok(errno(Ok(())))
 }
 
 #[cfg(test)]

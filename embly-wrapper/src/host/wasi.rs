@@ -136,7 +136,9 @@ pub fn fd_write(mut guest: Guest<'_>, fd: i32, iovs: i32, iovs_len: i32, n: i32)
         // All of it is checked, and some of it taken.
         let bytes = &bytes[..bytes.len().min((MOST_AT_ONCE - written) as usize)];
         let mut log = std::mem::take(&mut invocation.log);
-        let result = log.write(fd as u8, bytes, |stream, line| invocation.say(stream, line));
+        let result = log.write(fd as u8, bytes, |stream, line| {
+            invocation.say(stream, None, line)
+        });
         invocation.log = log;
         result?;
         // At most MOST_AT_ONCE.

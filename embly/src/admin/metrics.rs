@@ -79,6 +79,7 @@ metrics! {
     SERVICE_CALLS = "embly_service_calls_total", Counter, ["service", "reason"], "Calls of services that have ended, by reason.";
     SERVICE_DURATION = "embly_service_call_duration_seconds", Histogram, ["service"], "From a call of a service to its end.";
     LOG_DROPPED = "embly_log_lines_dropped_total", Counter, ["function"], "Lines of logs that were dropped at the limit `log`.";
+    SINK_DROPPED = "embly_log_sink_lines_dropped_total", Counter, ["sink"], "Lines that a log of the project file (`logs`) had no room for, since it is too slow or cannot be written.";
     REPORT_DROPPED = "embly_report_lines_dropped_total", Counter, [], "Lines of the output that were dropped, since whoever reads it is too slow.";
 }
 
@@ -119,6 +120,10 @@ pub fn text(switchboard: &Switchboard, since: Timestamp) -> String {
     out.begin(&SERVICE_DURATION);
     for (name, service) in &services {
         out.histogram(name, &service.run);
+    }
+    out.begin(&SINK_DROPPED);
+    for (name, dropped) in &telemetry.logs() {
+        out.sample(&[name], dropped.get());
     }
     out.begin(&REPORT_DROPPED);
     out.sample(&[], telemetry.lines_dropped.get());

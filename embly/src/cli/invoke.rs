@@ -102,6 +102,8 @@ fn once(invoke: Invoke, reporter: &Reporter) -> Result<Exit, Exit> {
     let needed = needed(&mut project, &name, reporter)?;
     // It is the only way in.
     project.gateways.clear();
+    // They may be those of a master that runs.
+    project.logs.clear();
     project.crons.clear();
     let policy = serve::policy(&options, reporter)?;
     let origin = Origin {

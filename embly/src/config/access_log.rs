@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::ops::Range;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 use super::fields::{Field, Fields};
@@ -28,6 +29,33 @@ pub(super) struct Files {
     pub stores: Vec<PathBuf>,
     /// Those of gateways, and how their lines look.
     logs: BTreeMap<PathBuf, (LineFormat, Range<usize>)>,
+    /// Those of the project's logs.
+    sinks: Vec<PathBuf>,
+}
+
+impl Files {
+    /// Takes a file for a log of the project, or says whose it is already.
+    pub fn take_log(&mut self, path: &Path) -> Option<String> {
+        let shown = path.display();
+        if self.stores.iter().any(|store| clash(store, path)) {
+            return Some(format!("a store is kept in `{shown}`"));
+        }
+        if self.logs.keys().any(|log| clash(log, path)) {
+            return Some(format!("a gateway writes its `access_log` to `{shown}`"));
+        }
+        if self.sinks.iter().any(|log| clash(log, path)) {
+            return Some(format!("another log is written to `{shown}`"));
+        }
+        let mut others = self.stores.iter().chain(self.logs.keys());
+        if let Some(other) = others.find(|other| numbered(path, other)) {
+            let other = other.display();
+            return Some(format!(
+                "a full `{shown}` is moved to `{other}`, which is a store or an `access_log`"
+            ));
+        }
+        self.sinks.push(path.to_owned());
+        None
+    }
 }
 
 /// Reads the key; `None` if it is not there, or wrong and reported.
@@ -92,6 +120,15 @@ pub(super) fn read(
 /// Whether one of the two is the other, or a folder on its way.
 fn clash(one: &Path, other: &Path) -> bool {
     one.starts_with(other) || other.starts_with(one)
+}
+
+/// Whether `other` is where a full `log` is moved to: its name and a number.
+fn numbered(log: &Path, other: &Path) -> bool {
+    let (log, other) = (log.as_os_str().as_bytes(), other.as_os_str().as_bytes());
+    let number = other
+        .strip_prefix(log)
+        .and_then(|end| end.strip_prefix(b"."));
+    number.is_some_and(|number| !number.is_empty() && number.iter().all(u8::is_ascii_digit))
 }
 
 fn shorter<'p>(one: &'p Path, other: &'p Path) -> std::path::Display<'p> {

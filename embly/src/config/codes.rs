@@ -290,6 +290,15 @@ codes! {
         "`health` of a gateway is a path, as `/healthz`, and a query where one is needed. A version that \
          is deployed has to answer a GET there with a status from 200 to 299, or the one before it is \
          served again."
+    LOG_SINK "E222" "a log that cannot be written"
+        "`logs` is a list, each with a `name` of its own and a `type`: `file`, with its `path` in the state \
+         folder, or `syslog`, with an `address` such as `/dev/log`, `unix:/run/log.sock` or \
+         `udp:127.0.0.1:514`. A file is no store, no access log, and no other log's. `rotate` has `size`, \
+         from 4KiB, and `keep`, from 1 to 100."
+    LOG_LEVEL "E223" "not a level of a log"
+        "A level is `debug`, `info`, `warn` or `error`: what is less severe is left out. A line of which the \
+         function does not say the level counts as `info` on standard output and as `warn` on standard \
+         error."
     MEMORY_SUM "W101" "limits that together exceed the machine"
         "`concurrency` invocations that each use all of `memory` would need more than the \
          machine has. That is fine while most of them use less; when they do not, invocations \

@@ -9,8 +9,9 @@ use super::environment::{self, Environment};
 use super::fields::{Field, Fields};
 use super::machine::Machine;
 use super::problem::{Problem, Problems, quote};
-use super::{Function, Language, allow, limit, paths, schema, secret, suggest};
+use super::{Function, Language, allow, limit, log, paths, schema, secret, suggest};
 use crate::limits::{Isolation, Parked};
+use crate::report::Level;
 
 /// What the values of a file are checked against.
 pub(super) struct World<'a> {
@@ -27,6 +28,7 @@ pub(super) struct World<'a> {
 pub(super) struct Defaults {
     limits: limit::Known,
     env: BTreeMap<String, String>,
+    log_level: Option<Level>,
 }
 
 /// Reads the `defaults` of a project.
@@ -39,6 +41,7 @@ pub(super) fn defaults(field: Field<'_>, world: &World<'_>, problems: &mut Probl
     if let Some(fields) = Fields::read(node, &schema::DEFAULTS, problems) {
         defaults.limits = limits(&fields, &defaults, world, problems);
         defaults.env = env(&fields, &defaults, world, problems);
+        defaults.log_level = log::level(fields.get("log_level"), problems);
     }
     defaults
 }
@@ -91,7 +94,11 @@ pub(super) fn read(
     let env = env(fields, defaults, world, problems);
     let secrets = fields.get("secrets");
     let secrets = secrets.map(|field| secret::read(field, world, problems));
-    let limits = limits(fields, defaults, world, problems).limits;
+    let mut limits = limits(fields, defaults, world, problems).limits;
+    let level = log::level(fields.get("log_level"), problems);
+    if let Some(level) = level.or(defaults.log_level) {
+        limits.log.severity = level.severity();
+    }
     let isolation = isolation(fields, world, problems);
     let mut parked = Parked::of(isolation, limits.concurrency);
     if let Some(field) = fields.get("parked") {

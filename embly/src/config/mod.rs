@@ -3,7 +3,7 @@
 //! [`find`] looks for the file, [`load`] makes a [`Project`] of it or says all that is
 //! wrong with it. On the way: `read` (text), `yaml` (a `tree` in which everything knows its
 //! place), `fields` (the keys that `schema` knows), then `function` and `gateway` with
-//! `route` with `policy` and `websocket`, `transport`, `timeouts`, `access_log`, `cron`, `environment`, `secret`, `limit`, `allow`,
+//! `route` with `policy` and `websocket`, `transport`, `timeouts`, `access_log`, `cron`, `log`, `environment`, `secret`, `limit`, `allow`,
 //! `http`, `tcp`, `store`, `paths` (values). What
 //! is wrong goes to [`Problems`] and the rest is read on; `codes` is the table of all that can be
 //! wrong.
@@ -22,6 +22,7 @@ mod gateway;
 mod http;
 mod json_schema;
 mod limit;
+mod log;
 mod machine;
 mod names;
 mod paths;
@@ -71,6 +72,7 @@ pub use timeouts::Timeouts;
 
 use crate::allow::Allow;
 use crate::limits::{Isolation, Limits, Parked};
+use crate::report::SinkPlan;
 use crate::routes::{HostPattern, Pattern, Takes};
 use crate::schedule::Schedule;
 use crate::secrets::Given;
@@ -94,6 +96,8 @@ pub struct Project {
     pub crons: Vec<Cron>,
     /// In the order of the file.
     pub stores: Vec<Store>,
+    /// Where lines of logs go beside the output, in the order of the file.
+    pub logs: Vec<SinkPlan>,
     /// The secrets that functions list.
     pub secrets: Given,
     /// Whether later migrations may have been applied than those that it has: it is a version among

@@ -12,7 +12,8 @@ use super::machine::Machine;
 use super::names::Names;
 use super::problem::{Problem, Problems};
 use super::tree::Node;
-use super::{Cron, Function, Gateway, Project, Store, allow, cron, schema, store, yaml};
+use super::{Cron, Function, Gateway, Project, Store, allow, cron, log, schema, store, yaml};
+use crate::report::SinkPlan;
 
 /// Checks everything, whatever is found on the way.
 pub(super) fn read(
@@ -39,7 +40,7 @@ pub(super) fn read(
         machine,
         secrets: RefCell::default(),
     };
-    let (functions, gateways, crons, stores) = sections(&tree, &world, &mut problems);
+    let (functions, gateways, crons, stores, logs) = sections(&tree, &world, &mut problems);
     problems.sort();
     if problems.count().0 > 0 {
         return Err(problems);
@@ -51,6 +52,7 @@ pub(super) fn read(
         gateways,
         crons,
         stores,
+        logs,
         secrets: world.secrets.into_inner().given,
         among_versions: false,
         warnings: problems,
@@ -58,14 +60,19 @@ pub(super) fn read(
     })
 }
 
-fn sections(
-    tree: &Node,
-    world: &World<'_>,
-    problems: &mut Problems,
-) -> (Vec<Function>, Vec<Gateway>, Vec<Cron>, Vec<Store>) {
+/// What the sections of a file say.
+type Sections = (
+    Vec<Function>,
+    Vec<Gateway>,
+    Vec<Cron>,
+    Vec<Store>,
+    Vec<SinkPlan>,
+);
+
+fn sections(tree: &Node, world: &World<'_>, problems: &mut Problems) -> Sections {
     let (mut functions, mut gateways, mut crons) = (Vec::new(), Vec::new(), Vec::new());
     let Some(project) = Fields::read(tree, &schema::PROJECT, problems) else {
-        return (functions, gateways, crons, Vec::new());
+        return (functions, gateways, crons, Vec::new(), Vec::new());
     };
     let (stores, known_stores) = store::read(project.get("stores"), world.root, problems);
 
@@ -143,5 +150,7 @@ fn sections(
             problems,
         ));
     }
-    (functions, gateways, crons, stores)
+    let logs = project.get("logs");
+    let logs = logs.map(|field| log::read(field, known, &mut taken.files, problems));
+    (functions, gateways, crons, stores, logs.unwrap_or_default())
 }

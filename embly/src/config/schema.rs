@@ -60,6 +60,11 @@ pub(super) static PROJECT: Section = Section {
             "stores: [{name: default, type: kv}]",
             &["databases", "storage"],
         ),
+        optional(
+            "logs",
+            "logs: [{name: all, type: file, path: all.log}]",
+            &["logging", "log", "sinks"],
+        ),
     ],
 };
 
@@ -108,6 +113,7 @@ pub(super) static FUNCTION: Section = Section {
         ),
         optional("start", "start: true", &["autostart", "always_on"]),
         optional("restart", "restart: on-failure", &["supervise"]),
+        optional("log_level", "log_level: debug", &["level", "verbosity"]),
     ],
 };
 
@@ -201,6 +207,50 @@ pub(super) static DEFAULTS: Section = Section {
             "env: {KEY: value}",
             &["environment", "variables", "vars"],
         ),
+        optional("log_level", "log_level: debug", &["level", "verbosity"]),
+    ],
+};
+
+/// A log sink of type file.
+pub(super) static LOG_FILE: Section = Section {
+    what: "a log of type file",
+    keys: &[
+        required("name", "name: all", &["id"]),
+        required("type", "type: file", &["kind", "to", "sink"]),
+        required("path", "path: all.log", &["file", "filename"]),
+        optional("format", "format: json", &["style"]),
+        optional(
+            "rotate",
+            "rotate: {size: 10MiB, keep: 5}",
+            &["rotation", "logrotate"],
+        ),
+        optional("level", "level: warn", &["severity", "log_level"]),
+        optional("functions", "functions: [hello]", &["function", "only"]),
+    ],
+};
+
+/// A log sink of type syslog.
+pub(super) static LOG_SYSLOG: Section = Section {
+    what: "a log of type syslog",
+    keys: &[
+        required("name", "name: system", &["id"]),
+        required("type", "type: syslog", &["kind", "to", "sink"]),
+        optional(
+            "address",
+            "address: \"udp:127.0.0.1:514\"",
+            &["socket", "host", "server"],
+        ),
+        optional("facility", "facility: daemon", &[]),
+        optional("level", "level: warn", &["severity", "log_level"]),
+        optional("functions", "functions: [hello]", &["function", "only"]),
+    ],
+};
+
+pub(super) static LOG_ROTATE: Section = Section {
+    what: "`rotate`",
+    keys: &[
+        optional("size", "size: 10MiB", &["max_size", "bytes"]),
+        optional("keep", "keep: 5", &["count", "files", "max_files"]),
     ],
 };
 
@@ -580,6 +630,9 @@ pub(super) static ALL: &[(&Section, &str)] = &[
     (&CRON, "a gateway of type cron"),
     (&TLS, "the `tls` of a gateway"),
     (&ACCESS_LOG, "the `access_log` of a gateway"),
+    (&LOG_FILE, "a log of type file"),
+    (&LOG_SYSLOG, "a log of type syslog"),
+    (&LOG_ROTATE, "the `rotate` of a log"),
     (&TIMEOUTS, "the `timeouts` of a gateway"),
     (&ROUTE, "an item of `routes`, in a gateway"),
     (&REDIRECT, "the `redirect` of a route"),

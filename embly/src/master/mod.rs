@@ -26,7 +26,7 @@ use crate::gateway::{
     TransportError, Workbench,
 };
 use crate::pool::{Function, Processes, Start};
-use crate::report::{AccessLog, Appender, Event, Left, Reporter};
+use crate::report::{AccessLog, Appender, Event, Left, Opened, Reporter, SinkError, Target};
 use crate::secrets::Secrets;
 use crate::service::{ConfigureError, Services};
 use crate::state::StateError;
@@ -138,6 +138,9 @@ pub enum ServeError {
         /// Why.
         source: io::Error,
     },
+    /// A log of the project cannot be written.
+    #[error(transparent)]
+    Log(#[from] SinkError),
     /// A gateway has no certificate.
     #[error(transparent)]
     Transport(#[from] TransportError),
@@ -158,7 +161,7 @@ pub struct Master {
     crons: Crons,
     reporter: Reporter,
     /// Files of access lines.
-    logs: Appender,
+    access_logs: Appender,
     open: Mutex<BTreeMap<Socket, Open>>,
     bind: BindOverride,
     dev: Option<Arc<Workbench>>,
@@ -293,7 +296,7 @@ impl Master {
             crons: Crons::new(Arc::clone(&switchboard)),
             switchboard,
             services,
-            logs: Appender::new(reporter.clone()),
+            access_logs: Appender::new(reporter.clone()),
             reporter,
             open: Mutex::default(),
             bind: options.bind,
@@ -370,6 +373,7 @@ impl Master {
             listeners.push((socket, gateways, asked, listener, transport, told));
         }
         let configured = self.configured(project).await?;
+        let logs = self.logs(project)?;
         let records = self.records(project)?;
         let functions = project.functions.iter().filter_map(|function| {
             let artefact = artefacts.get(&function.name)?.clone();
@@ -389,6 +393,7 @@ impl Master {
         // The next versions of functions find what they list.
         self.with_secrets(Secrets::apply).await;
         configured();
+        self.reporter.set_logs(logs);
         self.switchboard.functions().add(functions);
         let mut before = std::mem::take(&mut *self.open());
         for (socket, gateways, asked, listener, transport, told) in listeners {
@@ -439,7 +444,7 @@ impl Master {
         };
         let state = self.services.state().map_err(ConfigureError::from)?;
         let path = state.path(&log.path);
-        let lines = self.logs.open(&path);
+        let lines = self.access_logs.open(&path);
         let lines = lines.map_err(|source| ServeError::AccessLog {
             gateway: gateway.name.clone(),
             path,
@@ -449,9 +454,22 @@ impl Master {
         Ok(Some(AccessLog { lines, format }))
     }
 
-    /// Opens access logs anew, which may have been moved away.
+    /// Where lines of logs go beside the output.
+    fn logs(&self, project: &Project) -> Result<Opened, ServeError> {
+        let mut plans = project.logs.clone();
+        for plan in &mut plans {
+            if let Target::File { path, .. } = &mut plan.target {
+                let state = self.services.state().map_err(ConfigureError::from)?;
+                *path = state.path(path);
+            }
+        }
+        Ok(self.reporter.open_logs(&plans)?)
+    }
+
+    /// Opens logs anew, which may have been moved away.
     pub fn reopen_logs(&self) {
-        self.logs.reopen();
+        self.access_logs.reopen();
+        self.reporter.reopen_logs();
     }
 
     /// The admin API knows what is served now; what was kept and counted of the rest is forgotten.
@@ -617,7 +635,7 @@ impl Master {
         let _ = timeout(REAP_WITHIN, self.switchboard.idle()).await;
         self.switchboard.functions().keep_only(&HashSet::new());
         let _ = timeout(REAP_WITHIN, self.switchboard.processes().reaper.none_left()).await;
-        self.logs.finish();
+        self.access_logs.finish();
         self.switchboard.left()
     }
 }

@@ -171,7 +171,7 @@ impl Lines {
 }
 
 /// Makes the folders of the file as well. What is there and is no file is refused, and not waited for.
-fn open(path: &Path) -> io::Result<File> {
+pub(super) fn open(path: &Path) -> io::Result<File> {
     if let Some(folder) = path.parent() {
         fs::DirBuilder::new()
             .recursive(true)
@@ -290,7 +290,7 @@ impl Out {
 }
 
 /// Writes all of it, or less; also says how many bytes.
-fn append(file: &mut impl Write, text: &[u8]) -> (usize, io::Result<()>) {
+pub(super) fn append(file: &mut impl Write, text: &[u8]) -> (usize, io::Result<()>) {
     let mut done = 0;
     while done < text.len() {
         match file.write(&text[done..]) {
@@ -304,7 +304,7 @@ fn append(file: &mut impl Write, text: &[u8]) -> (usize, io::Result<()>) {
 }
 
 /// Whether both are one file.
-fn same(one: &File, other: &File) -> bool {
+pub(super) fn same(one: &File, other: &File) -> bool {
     let id = |file: &File| file.metadata().map(|file| (file.dev(), file.ino())).ok();
     id(one).is_some_and(|one| id(other) == Some(one))
 }

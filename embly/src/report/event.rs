@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 
-use protos::{Address, Ending, Errno, Reason, is_service};
-use serde::{Serialize, Serializer};
+use protos::{Address, Ending, Errno, Reason, Severity, is_service};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::router::Size;
 use crate::secrets::Masks;
 use crate::telemetry::{Ended, Telemetry};
 
 /// How much a line matters to an operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// For whoever looks for a mistake.
@@ -21,6 +21,39 @@ pub enum Level {
     Warn,
     /// To be looked at now.
     Error,
+}
+
+impl Level {
+    /// As events and the project file say it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Debug => "debug",
+            Self::Info => "info",
+            Self::Warn => "warn",
+            Self::Error => "error",
+        }
+    }
+
+    /// As syslog counts.
+    pub fn severity(self) -> Severity {
+        match self {
+            Self::Debug => Severity::Debug,
+            Self::Info => Severity::Info,
+            Self::Warn => Severity::Warning,
+            Self::Error => Severity::Error,
+        }
+    }
+}
+
+impl From<Severity> for Level {
+    fn from(severity: Severity) -> Self {
+        match severity {
+            Severity::Debug => Self::Debug,
+            Severity::Info => Self::Info,
+            Severity::Warning => Self::Warn,
+            Severity::Error => Self::Error,
+        }
+    }
 }
 
 /// How far a build is.
@@ -144,6 +177,7 @@ pub enum Event<'a> {
         #[serde(serialize_with = "show_address")]
         address: Address,
         stream: &'static str,
+        level: Option<Level>,
         line: &'a str,
         request_id: Option<&'a str>,
     },
@@ -292,7 +326,33 @@ impl Event<'_> {
         }
     }
 
-    /// How much it matters.
+    /// How much a line matters to those who have chosen a level: what its function says of it.
+    pub fn weight(&self) -> Level {
+        match self {
+            Self::Log { level, stream, .. } => level.unwrap_or(match *stream {
+                "stdout" => Level::Info,
+                _ => Level::Warn,
+            }),
+            _ => self.level(),
+        }
+    }
+
+    /// What it is called.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Listening { .. } => "listening",
+            Self::AdminListening { .. } => "admin_listening",
+            Self::Build { .. } => "build",
+            Self::InvocationStarted { .. } => "invocation_started",
+            Self::InvocationEnded { .. } => "invocation_ended",
+            Self::Log { .. } => "log",
+            Self::Access(_) => "access",
+            Self::Message { .. } => "message",
+            Self::Stopped { .. } => "stopped",
+        }
+    }
+
+    /// How much it matters to whoever runs the master.
     pub fn level(&self) -> Level {
         match self {
             Self::Listening { .. }

@@ -311,6 +311,7 @@ mod tests {
             function,
             address: Address::new(7).unwrap(),
             stream: "stdout",
+            level: None,
             line,
             request_id: None,
         };

@@ -8,13 +8,14 @@ mod appender;
 mod event;
 mod feed;
 mod often;
+mod sink;
 mod text;
 
 use std::collections::HashSet;
 use std::io::{self, IsTerminal, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -27,8 +28,10 @@ use feed::Feed;
 pub use feed::{Follower, Wanted};
 pub use often::Often;
 use rustix::termios::tcgetwinsize;
+use sink::Sinks;
+pub use sink::{Address, FACILITIES, Opened, Rotate, SinkError, SinkPlan, Target, Wording};
 use text::fit;
-pub use text::{elapsed, escape, without_colours};
+pub use text::{elapsed, escape, without_colours, word};
 
 use crate::secrets::Masks;
 use crate::telemetry::Telemetry;
@@ -115,6 +118,8 @@ struct Shared {
     masks: Arc<Masks>,
     /// Who follows a running master.
     feed: Arc<Feed>,
+    /// Where lines go beside the output.
+    sinks: Sinks,
     /// What was reported, as numbers.
     telemetry: Arc<Telemetry>,
 }
@@ -178,6 +183,7 @@ impl Reporter {
             chosen: Mutex::default(),
             masks: Arc::default(),
             feed: Arc::default(),
+            sinks: Sinks::default(),
             telemetry: Arc::default(),
         };
         Ok(Self {
@@ -205,6 +211,34 @@ impl Reporter {
         self.shared.feed.follow(wanted, follow)
     }
 
+    /// Opens the logs of a project, as far as they are not open.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn open_logs(&self, plans: &[SinkPlan]) -> Result<Opened, SinkError> {
+        self.shared.sinks.open(plans, self)
+    }
+
+    /// Lines go to these logs from now on; what waits for others is still written.
+    pub fn set_logs(&self, opened: Opened) {
+        let names = self.shared.sinks.set(opened);
+        let names = names.iter().map(|plan| &*plan.name).collect();
+        self.shared.telemetry.keep_only_logs(&names);
+    }
+
+    /// Opens the files of logs anew: they may have been moved away.
+    pub fn reopen_logs(&self) {
+        self.shared.sinks.reopen();
+    }
+
+    fn of(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    fn weak(&self) -> Weak<Shared> {
+        Arc::downgrade(&self.shared)
+    }
+
     /// Forgets what is kept of all other functions, and counted of them and of all other gateways.
     pub fn keep_only(&self, functions: &HashSet<&str>, gateways: &HashSet<&str>) {
         self.shared.feed.keep_only(functions);
@@ -225,13 +259,17 @@ impl Reporter {
             self.shared.drop_one();
         }
         let wanted = self.shared.feed.wants(event);
-        if full && !wanted {
+        let sinks = self.shared.sinks.want(event);
+        if full && !wanted && !sinks {
             return;
         }
         // Before it is put into a form in which they look different.
         event.masked(&self.shared.masks, |event| {
             if wanted {
                 self.shared.feed.take(event);
+            }
+            if sinks {
+                self.shared.sinks.take(event);
             }
             if !full {
                 self.show(event, room);
@@ -378,6 +416,11 @@ impl Reporter {
 
     /// Waits until everything is written. What is reported afterwards is lost.
     pub fn finish(&self) {
+        for (log, lines) in self.shared.sinks.finish() {
+            self.warn(format!(
+                "{lines} lines for log `{log}` are lost, it cannot be written"
+            ));
+        }
         self.shared
             .lines
             .lock()

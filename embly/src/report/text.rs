@@ -111,12 +111,21 @@ pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
         Event::Log {
             function,
             stream,
+            level,
             line,
             ..
         } => {
-            let style = if *stream == "stderr" { YELLOW } else { CYAN };
+            let style = match level {
+                Some(Level::Info | Level::Debug) => CYAN,
+                None if *stream != "stderr" => CYAN,
+                _ => YELLOW,
+            };
+            let word = match level.and_then(word) {
+                Some(word) => format!("{} ", paint.on(word_style(*level), word)),
+                None => String::new(),
+            };
             format!(
-                "{} {}",
+                "{} {word}{}",
                 paint.on(style, format_args!("{function} |")),
                 escape(line)
             )
@@ -163,6 +172,38 @@ fn now() -> String {
         }
         written.clone()
     })
+}
+
+/// The line for a log that says the level and the time by itself, or `None` for an event that has none.
+pub fn plain(event: &Event<'_>) -> Option<String> {
+    Some(match event {
+        Event::Log {
+            function,
+            address,
+            line,
+            ..
+        } => format!("{function} {address} | {}", escape(line)),
+        Event::Message { text, .. } => escape(text).into_owned(),
+        _ => escape(&render(event, false)?).into_owned(),
+    })
+}
+
+/// The word before a line of a log that says how severe it is, but for the ordinary ones.
+pub fn word(level: Level) -> Option<&'static str> {
+    match level {
+        Level::Error => Some("error:"),
+        Level::Warn => Some("warning:"),
+        Level::Info => None,
+        Level::Debug => Some("debug:"),
+    }
+}
+
+fn word_style(level: Option<Level>) -> Style {
+    match level {
+        Some(Level::Error) => RED,
+        Some(Level::Warn) => YELLOW,
+        Some(Level::Info | Level::Debug) | None => DIM,
+    }
 }
 
 /// As the common log format, with what matters here behind it.
@@ -274,10 +315,17 @@ mod tests {
             function: "f",
             address,
             stream: "stdout",
+            level: None,
             line,
             request_id: None,
         };
         assert_eq!(render(&event, false).unwrap(), "f | \\u{1b}[2Jhello\tyou");
+        let mut event = event;
+        if let Event::Log { level, .. } = &mut event {
+            *level = Some(Level::Warn);
+        }
+        let line = "f | warning: \\u{1b}[2Jhello\tyou";
+        assert_eq!(render(&event, false).unwrap(), line);
         assert_eq!(escape("a\u{202e}b\u{2028}é"), "a\\u{202e}b\\u{2028}é");
     }
 

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use protos::message::MAX_SPAWN_NAME;
-use protos::{Address, Body, Ending, Message, Reason, SpawnOptions};
+use protos::{Address, Body, Ending, Message, Reason, Severity, SpawnOptions};
 
 use crate::allow::Allow;
 pub use budget::Budget;
@@ -82,6 +82,8 @@ pub enum Effect {
         address: Address,
         /// 1 or 2.
         stream: u8,
+        /// How severe it is, where the function says so.
+        severity: Option<Severity>,
         /// The line.
         line: String,
     },
@@ -342,9 +344,14 @@ impl Router {
                 self.set_state(from, State::Exiting);
                 effects.push(Effect::Exiting(from, ending));
             }
-            Body::Log { stream, line } => effects.push(Effect::Log {
+            Body::Log {
+                stream,
+                severity,
+                line,
+            } => effects.push(Effect::Log {
                 address: from,
                 stream,
+                severity,
                 line,
             }),
             Body::Register { name, .. } | Body::Lookup { name, .. }

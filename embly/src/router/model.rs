@@ -729,6 +729,7 @@ impl From<Saying> for Body {
             Saying::Exit(code) => Self::Exit(Ending::exit(code)),
             Saying::Log => Self::Log {
                 stream: 1,
+                severity: None,
                 line: String::new(),
             },
             Saying::Register { name, release } => Self::Register {

@@ -500,6 +500,7 @@ impl Random {
             12 => Body::Exit(Ending::exit(self.below(3) as i32)),
             _ => Body::Log {
                 stream: 1,
+                severity: None,
                 line: String::new(),
             },
         }

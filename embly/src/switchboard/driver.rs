@@ -11,7 +11,8 @@ use embly_wrapper::process::Status;
 use protos::frame;
 use protos::meter::{DROPPED_STREAM, Verdict, read_dropped};
 use protos::{
-    Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, SpawnOptions, Startup, Warning,
+    Address, Body, Ending, Message, PROTOCOL_VERSION, Reason, Severity, SpawnOptions, Startup,
+    Warning,
 };
 use tokio::io::Interest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -308,6 +309,7 @@ impl Driver {
                 window: spawning.window,
                 log_lines: limits.log.lines.unwrap_or(0),
                 log_line: limits.log.line,
+                log_severity: u32::from(limits.log.severity.number()),
                 ..protos::Limits::default()
             }),
             address_prefix: 0,
@@ -559,12 +561,22 @@ impl Driver {
 
     /// Whether this is no line of the log, or one that the limit `log` has room for.
     fn log_has_room(&self, run: &mut Run, body: &mut Body) -> bool {
-        let Body::Log { stream, line } = body else {
+        let Body::Log {
+            stream,
+            severity,
+            line,
+        } = body
+        else {
             return true;
         };
         if *stream == DROPPED_STREAM {
             let dropped = &self.function.figures.log_dropped;
             dropped.add(read_dropped(line).unwrap_or_default());
+        }
+        // A wrapper does not send it, unless it is somebody else's.
+        let severity = severity.unwrap_or(Severity::of_stream(*stream));
+        if !severity.is_wanted(u32::from(self.function.limits.log.severity.number())) {
+            return false;
         }
         match run.log.pass(line) {
             Verdict::Pass => {

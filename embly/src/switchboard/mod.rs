@@ -28,7 +28,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::limits::WINDOW_MIN;
 use crate::pool::{Function, Functions, Processes};
-use crate::report::{Event, Left, Often, Reporter};
+use crate::report::{Event, Left, Level, Often, Reporter};
 use crate::router::{Budget, Effect, Router, SpawnLimits, initial_window};
 use crate::secrets::Secrets;
 use crate::wrapper::{Count, Counted};
@@ -351,6 +351,7 @@ impl Switchboard {
             Effect::Log {
                 address,
                 stream,
+                severity,
                 line,
             } => {
                 let Some(Receiver::Invocation(driven)) = core.receivers.get(&address) else {
@@ -360,6 +361,7 @@ impl Switchboard {
                     function: &driven.function.name,
                     address,
                     stream: if stream >= 2 { "stderr" } else { "stdout" },
+                    level: severity.map(Level::from),
                     line: &line,
                     request_id: driven.request_id.as_deref(),
                 });

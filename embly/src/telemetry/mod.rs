@@ -197,6 +197,8 @@ pub struct Telemetry {
     functions: Named<Function>,
     gateways: Named<Gateway>,
     services: Named<Service>,
+    /// Lines that a log of the project had no room for.
+    logs: Named<Counter>,
     /// Lines of the report that nobody took in time.
     pub lines_dropped: Counter,
 }
@@ -210,6 +212,11 @@ impl Telemetry {
     /// The counters of a gateway.
     pub fn gateway(&self, name: &str) -> Arc<Gateway> {
         self.gateways.get(name)
+    }
+
+    /// The counter of lines that a log of the project had no room for.
+    pub fn log(&self, name: &str) -> Arc<Counter> {
+        self.logs.get(name)
     }
 
     /// An invocation has ended.
@@ -242,6 +249,16 @@ impl Telemetry {
     /// All services that were called, by name.
     pub fn services(&self) -> Vec<(Arc<str>, Arc<Service>)> {
         self.services.all()
+    }
+
+    /// All logs of the project, by name.
+    pub fn logs(&self) -> Vec<(Arc<str>, Arc<Counter>)> {
+        self.logs.all()
+    }
+
+    /// Forgets the logs that the project does not have any more.
+    pub fn keep_only_logs(&self, names: &HashSet<&str>) {
+        self.logs.keep(names);
     }
 
     /// Forgets what the project does not have any more.

@@ -343,6 +343,7 @@ fn floods_large_lines(task: &Task) {
     let mut peer = Peer::begin(task);
     let body = Body::Log {
         stream: 1,
+        severity: None,
         line: "x".repeat(300_000),
     };
     without_end(|| peer.say(None, body.clone()))
@@ -378,6 +379,7 @@ fn any(task: &Task, seed: u64) {
             700..800 => Body::Kill,
             800..980 => Body::Log {
                 stream: 1,
+                severity: None,
                 line: "a line".to_owned(),
             },
             980..990 => Body::HalfClose,

@@ -18,6 +18,7 @@ pub struct Project {
     functions: String,
     gateways: String,
     stores: String,
+    more: String,
     count: usize,
     parks: bool,
 }
@@ -31,6 +32,7 @@ impl Project {
             functions: String::new(),
             gateways: String::new(),
             stores: String::new(),
+            more: String::new(),
             count: 0,
             parks: true,
         }
@@ -171,6 +173,12 @@ impl Project {
         self
     }
 
+    /// Adds keys of the project itself, as they are.
+    pub fn top(mut self, keys: &str) -> Self {
+        writeln!(self.more, "{keys}").unwrap();
+        self
+    }
+
     /// Replaces text in the project file, from then on as it is; it must be there.
     pub fn edit(&self, old: &str, new: &str) {
         self.path();
@@ -186,6 +194,7 @@ impl Project {
             functions,
             gateways,
             stores,
+            more,
             ..
         } = self;
         let mut text = format!("functions:\n{functions}");
@@ -195,6 +204,7 @@ impl Project {
         if !stores.is_empty() {
             write!(text, "stores:\n{stores}").unwrap();
         }
+        text.push_str(more);
         let file = folder.path().join("embly-project.yml");
         if !file.exists() {
             fs::write(file, text).unwrap();

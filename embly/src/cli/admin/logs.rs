@@ -12,7 +12,7 @@ use url::form_urlencoded::Serializer;
 use super::find::{Found, Which};
 use super::refused;
 use crate::cli::Exit;
-use crate::report::{Format, Reporter, escape};
+use crate::report::{Format, Level, Reporter, escape, word};
 
 #[derive(Debug, Args)]
 pub struct Logs {
@@ -115,7 +115,10 @@ fn show(json: &str, out: &mut String, reporter: &Reporter) {
     }
     let (time, function, address) = (text("time"), text("function"), text("address"));
     let line = escape(text("line"));
-    out.push_str(&format!("{time} {function} {address} | {line}\n"));
+    let level: Option<Level> = serde_json::from_value(event["level"].clone()).ok();
+    let word = level.and_then(word).map(|word| format!("{word} "));
+    let word = word.unwrap_or_default();
+    out.push_str(&format!("{time} {function} {address} | {word}{line}\n"));
 }
 
 #[cfg(test)]

@@ -42,8 +42,8 @@ pub(super) enum Shape {
     Some(&'static Shape),
     /// A key without a value.
     Nothing,
-    /// Gateways: those of type cron have keys of their own.
-    Gateways(&'static Section, &'static Section),
+    /// A list in which those of one `type` have keys of their own.
+    Typed(&'static str, &'static Section, &'static Section),
     /// One of these.
     Any(&'static [Shape]),
 }
@@ -86,11 +86,9 @@ impl Shape {
             }
             Self::List(items) => json!({"type": ["array", "null"], "items": items.schema()}),
             Self::Some(items) => json!({"type": "array", "items": items.schema(), "minItems": 1}),
-            Self::Gateways(cron, other) => {
-                let is_cron =
-                    json!({"properties": {"type": {"const": "cron"}}, "required": ["type"]});
-                let items =
-                    json!({"if": is_cron, "then": reference(cron), "else": reference(other)});
+            Self::Typed(kind, own, other) => {
+                let is_own = json!({"properties": {"type": {"const": kind}}, "required": ["type"]});
+                let items = json!({"if": is_own, "then": reference(own), "else": reference(other)});
                 json!({"type": ["array", "null"], "items": items})
             }
             Self::Any(shapes) => {

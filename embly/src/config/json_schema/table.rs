@@ -3,12 +3,16 @@
 use super::super::schema::{self, Section};
 use super::shapes::NAME;
 use super::shapes::Shape::{self, *};
+use crate::report::FACILITIES;
 
 /// Names of environment variables, as `${NAME}` has them.
 const ENVIRONMENT: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 
 /// How a token may be signed.
 const ALGORITHMS: &[&str] = &["RS256", "ES256", "EdDSA", "HS256"];
+
+/// How severe a line of a log is.
+const LEVELS: &[&str] = &["debug", "info", "warn", "error"];
 
 /// A key, described.
 #[derive(Debug)]
@@ -40,12 +44,14 @@ table! {
     "project" PROJECT {
         functions: Some(&In(&schema::FUNCTION)), "", "The functions of the project, at least one";
         defaults: Any(&[In(&schema::DEFAULTS), Nothing]), "", "What holds for all functions that do not say otherwise";
-        gateways: Gateways(&schema::CRON, &schema::GATEWAY), "", "What starts functions from outside";
+        gateways: Typed("cron", &schema::CRON, &schema::GATEWAY), "", "What starts functions from outside";
         stores: List(&In(&schema::STORE)), "", "Where functions keep data";
+        logs: Typed("syslog", &schema::LOG_SYSLOG, &schema::LOG_FILE), "[]", "Where lines of logs go beside the output";
     }
     "defaults" DEFAULTS {
         limits: Any(&[In(&schema::LIMITS), Nothing]), "", "What each invocation may use";
         env: Map(&Scalar), "", "Environment variables; `${NAME}` is taken from the environment of `embly`";
+        log_level: Words(LEVELS), "info", "The least severe lines of logs that are kept";
     }
     "function" FUNCTION {
         name: NAME, "", "Unique among the functions of the project";
@@ -62,6 +68,7 @@ table! {
         allow: Any(&[In(&schema::ALLOW), Nothing]), "", "What it may do to others, and which services it may use";
         start: Flag, "false", "Started with the project and kept running";
         restart: Words(&["never", "on-failure", "always"]), "on-failure", "When it is started again; only beside `start`";
+        log_level: Words(LEVELS), "info", "The least severe lines of its log that are kept";
     }
     "allow" ALLOW {
         spawn: List(&Text), "all of the project", "Functions that it may start";
@@ -126,6 +133,27 @@ table! {
     "access-log" ACCESS_LOG {
         path: Text, "", "A file in the state folder";
         format: Words(&["combined", "json"]), "combined", "How a line is written";
+    }
+    "log-file" LOG_FILE {
+        name: NAME, "", "Unique among the logs of the project";
+        type: Words(&["file", "syslog"]), "", "Where lines go";
+        path: Text, "", "A file in the state folder";
+        format: Words(&["text", "json"]), "text", "How a line is written";
+        rotate: Any(&[In(&schema::LOG_ROTATE), Words(&["none"])]), "", "When a new file is begun";
+        level: Words(LEVELS), "info", "The least severe lines that are written";
+        functions: List(&NAME), "all, and what the master says", "Only lines of these functions";
+    }
+    "log-syslog" LOG_SYSLOG {
+        name: NAME, "", "Unique among the logs of the project";
+        type: Words(&["file", "syslog"]), "", "Where lines go";
+        address: Form("^(/|unix:/|udp:)"), "/dev/log", "A Unix socket, or `udp:` with an IP address and a port";
+        facility: Words(&FACILITIES), "daemon", "What syslog sorts them by";
+        level: Words(LEVELS), "info", "The least severe lines that are written";
+        functions: List(&NAME), "all, and what the master says", "Only lines of these functions";
+    }
+    "log-rotate" LOG_ROTATE {
+        size: Size, "10MiB", "A file that would have more is moved away, from 4KiB";
+        keep: Whole(1, 100), "5", "How many that were moved away are kept";
     }
     "timeouts" TIMEOUTS {
         head: Time, "30s", "For a head to become whole";

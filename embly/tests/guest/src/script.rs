@@ -23,6 +23,11 @@ pub fn run(mut conn: Conn) -> Result<(), Error> {
             "close" => conn.close()?,
             "call" => drop(embly::spawn_function(argument)?),
             "say" => println!("{argument}"),
+            "complain" => eprintln!("{argument}"),
+            "error" => embly::log::error!("{argument}"),
+            "warn" => embly::log::warn!("{argument}"),
+            "info" => embly::log::info!("{argument}"),
+            "debug" => embly::log::debug!("{argument}"),
             "sleep" => thread::sleep(Duration::from_millis(number())),
             "spin" => loop {
                 std::hint::spin_loop();
