@@ -82,6 +82,30 @@ fn problems(name: &str, yml: impl AsRef<[u8]>) -> Problems {
 const ONE: &str = "functions:\n  - {name: hello, path: ./hello, language: rust}\n";
 
 #[test]
+fn an_environment_is_put_together_key_by_key_and_by_name() {
+    let file = folder("overridden").join(config::FILE_NAME);
+    fs::write(&file, include_str!("config/overrides.yml")).unwrap();
+    let load = |name| config::load_for(&file, &environment().choose(name), &MACHINE).unwrap();
+    let base = load(None);
+    assert_eq!(base.environments, ["production", "test", "empty"]);
+    let project = load(Some("production"));
+    let function = &project.functions[0];
+    let env = BTreeMap::from([("B".to_owned(), "three".to_owned())]);
+    assert_eq!(function.env, env);
+    assert_eq!(function.limits.memory, Some(limits::MEMORY));
+    assert_eq!(function.limits.cpu, Some(Duration::from_secs(5)));
+    let gateway = &project.gateways[0];
+    assert_eq!((gateway.port, gateway.hosts.len()), (80, 1));
+    assert_eq!(gateway.function.as_deref(), Some("hello"));
+    assert_eq!((project.stores.len(), project.logs.len()), (1, 1));
+    for name in ["test", "empty"] {
+        let same = load(Some(name));
+        assert_eq!(same.functions, base.functions);
+        assert_eq!(same.gateways, base.gateways);
+    }
+}
+
+#[test]
 fn each_file_is_answered_as_expected() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
     let update = std::env::var_os("EMBLY_UPDATE").is_some();
@@ -116,7 +140,7 @@ fn each_file_is_answered_as_expected() {
     assert!(different.is_empty(), "{}", different.join("\n"));
 
     // What no text file can show has tests of its own below, or where bundles are made.
-    seen.extend(["E101", "E102", "E107", "E153", "E182", "E220"]);
+    seen.extend(["E101", "E102", "E107", "E153", "E182", "E220", "E224"]);
     let all: BTreeSet<_> = config::CODES.iter().map(|code| code.id).collect();
     let missing: Vec<_> = all.difference(&seen).collect();
     assert!(missing.is_empty(), "no test for {missing:?}");

@@ -11,7 +11,7 @@ use crate::report::Reporter;
 
 /// Builds the project.
 pub fn run(options: &Project, reporter: &Reporter) -> Exit {
-    let project = match context::project(&options.place.path, false, Need::Nothing, reporter) {
+    let project = match context::project(&options.chosen, false, Need::Nothing, reporter) {
         Ok(project) => project,
         Err(exit) => return exit,
     };

@@ -6,7 +6,7 @@ use std::io::{self, IsTerminal};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::Exit;
+use super::{Chosen, Exit};
 use crate::config::{self, Environment, Problems, Project};
 use crate::report::{Format, Reporter};
 use crate::secrets::{Stored, Vault};
@@ -39,31 +39,70 @@ pub fn state(file: &Path, named: Option<&Path>) -> PathBuf {
 
 /// Finds and reads the project file. All its problems are said.
 pub fn project(
-    path: &Path,
+    chosen: &Chosen,
     dev: bool,
     need: Need<'_>,
     reporter: &Reporter,
 ) -> Result<Project, Exit> {
-    let file = find(path, reporter)?;
-    let project = load(&file, dev, need, reporter)?;
-    reporter.info(format!("project {}", shown(&project.file)));
+    let file = find(&chosen.place.path, reporter)?;
+    let project = load(&file, chosen.named(), dev, need, reporter)?;
+    let of = in_environment(chosen.named());
+    reporter.info(format!("project {}{of}", shown(&project.file)));
     Ok(project)
 }
 
+/// What is said behind the name of a project.
+pub fn in_environment(environment: Option<&str>) -> String {
+    let name = environment.map(|name| format!(", environment {name}"));
+    name.unwrap_or_default()
+}
+
 /// Reads a project file that was found.
-pub fn load(file: &Path, dev: bool, need: Need<'_>, reporter: &Reporter) -> Result<Project, Exit> {
-    read(file, dev, need, reporter).map_err(|_| Exit::Usage)
+pub fn load(
+    file: &Path,
+    environment: Option<&str>,
+    dev: bool,
+    need: Need<'_>,
+    reporter: &Reporter,
+) -> Result<Project, Exit> {
+    read(file, environment, dev, need, reporter).map_err(|_| Exit::Usage)
 }
 
 /// The same, for whoever passes the problems on.
 pub fn read(
     file: &Path,
+    environment: Option<&str>,
     dev: bool,
     need: Need<'_>,
     reporter: &Reporter,
 ) -> Result<Project, Box<Problems>> {
+    read_in(file, (environment, None), dev, need, reporter)
+}
+
+/// Reads it with another of its environments; what was said before is not said again.
+pub fn read_beside(
+    file: &Path,
+    environment: Option<&str>,
+    said: Option<&Problems>,
+    need: Need<'_>,
+    reporter: &Reporter,
+) -> Result<Project, Box<Problems>> {
+    read_in(file, (environment, said), false, need, reporter)
+}
+
+fn read_in(
+    file: &Path,
+    (chosen, said): (Option<&str>, Option<&Problems>),
+    dev: bool,
+    need: Need<'_>,
+    reporter: &Reporter,
+) -> Result<Project, Box<Problems>> {
+    let news = |problems: &Problems| match said {
+        Some(said) => problems.clone().without(said),
+        None => problems.clone(),
+    };
     let wrong = |problems: Problems| {
-        show(&problems, reporter);
+        show(&news(&problems), reporter);
         Box::new(problems)
     };
     let mut environment = Environment::of_process();
@@ -85,9 +124,11 @@ pub fn read(
             }))
         }
     });
+    let environment = environment.choose(chosen);
     let project = config::load(file, &environment).map_err(wrong)?;
-    if !project.warnings.is_empty() {
-        show(&project.warnings, reporter);
+    let warnings = news(&project.warnings);
+    if !warnings.is_empty() {
+        show(&warnings, reporter);
     }
     Ok(project)
 }

@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::context::{self, Need};
 use super::serve::{self, Asked, Signals};
-use super::{Exit, Serve, build, explain};
+use super::{Chosen, Exit, Serve, build, explain};
 use crate::admin::Reloaded;
 use crate::build::Built;
 use crate::build::watch::Watcher;
@@ -25,7 +25,7 @@ use screen::Screen;
 /// Builds, serves and watches.
 pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
     let need = Need::Secrets(options.state.as_deref());
-    let project = match context::project(&options.project.place.path, true, need, reporter) {
+    let project = match context::project(&options.project.chosen, true, need, reporter) {
         Ok(project) => project,
         Err(exit) => return exit,
     };
@@ -56,6 +56,8 @@ struct Dev<'a> {
     install: bool,
     /// The state folder, if somebody named one.
     state: Option<&'a Path>,
+    /// Which of the file's environments is meant.
+    chosen: &'a Chosen,
     reporter: &'a Reporter,
 }
 
@@ -124,6 +126,7 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
         wrong: false,
         install,
         state: options.state.as_deref(),
+        chosen: &options.project.chosen,
         reporter,
     };
     if dev.screen.is_some() {
@@ -200,7 +203,13 @@ impl Dev<'_> {
             .any(|path| *path == self.project.file || *path == dotenv)
         {
             let need = Need::Secrets(self.state);
-            let project = match context::read(&self.project.file, true, need, self.reporter) {
+            let project = match context::read(
+                &self.project.file,
+                self.chosen.named(),
+                true,
+                need,
+                self.reporter,
+            ) {
                 Ok(project) => project,
                 Err(problems) => {
                     self.reporter.warn("the project is served as it was");

@@ -98,7 +98,7 @@ fn once(invoke: Invoke, reporter: &Reporter) -> Result<Exit, Exit> {
     let mut options = Serve::alone(project, jail_user, require_jail);
     options.state = state;
     let need = Need::Secrets(options.state.as_deref());
-    let mut project = context::project(&options.project.place.path, false, need, reporter)?;
+    let mut project = context::project(&options.project.chosen, false, need, reporter)?;
     let needed = needed(&mut project, &name, reporter)?;
     // It is the only way in.
     project.gateways.clear();

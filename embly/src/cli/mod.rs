@@ -106,8 +106,10 @@ enum Command {
     )]
     Test(Box<test::Test>),
     /// See whether the project file is right, and nothing else
-    #[command(after_help = "Examples:\n  embly check\n  embly check --format json")]
-    Check(Kept),
+    #[command(
+        after_help = "Examples:\n  embly check\n  embly check --format json\n  embly check --environment production --resolved"
+    )]
+    Check(check::Check),
     /// What only the functions get that list it
     #[command(after_help = "Examples:\n  embly secrets set STRIPE_KEY\n  embly secrets list")]
     Secrets {
@@ -252,11 +254,28 @@ struct Where {
     path: PathBuf,
 }
 
+/// A project file, and which of its environments is meant.
+#[derive(Debug, Args)]
+struct Chosen {
+    #[command(flatten)]
+    place: Where,
+    /// With what the project file says for this one of its `environments`
+    #[arg(long, value_name = "NAME")]
+    environment: Option<String>,
+}
+
+impl Chosen {
+    /// The name of the environment, if one is meant.
+    fn named(&self) -> Option<&str> {
+        self.environment.as_deref()
+    }
+}
+
 /// A project, and what it keeps.
 #[derive(Debug, Args)]
 struct Kept {
     #[command(flatten)]
-    place: Where,
+    chosen: Chosen,
     /// Folder of what is kept: stores, secrets [default: data, in the project]
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
@@ -265,7 +284,7 @@ struct Kept {
 #[derive(Debug, Args)]
 struct Project {
     #[command(flatten)]
-    place: Where,
+    chosen: Chosen,
     /// Do not install what is missing, say so and stop
     #[arg(long)]
     no_install: bool,
@@ -424,7 +443,7 @@ pub fn main() -> ExitCode {
         Command::Unbundle(unpack) => bundle::unpack(&unpack, &reporter),
         Command::Invoke(invoke) => invoke::run(*invoke, &reporter),
         Command::Test(test) => test::run(*test, &reporter),
-        Command::Check(kept) => check::run(&kept, &reporter),
+        Command::Check(check) => check::run(&check, &reporter),
         Command::Store { command } => store::run(&command, &reporter),
         Command::Secrets { command } => secrets::run(&command, &reporter),
         Command::Ws(ws) => ws::run(&ws, &reporter),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use embly_wrapper::jail::Policy;
 
+use super::context;
 use super::serve::{self, Asked, Signals, Stopped, Unbuilt};
 use super::source::{self, Loaded, Source, only_for_dev};
 use super::{Exit, Run, Serve, build};
@@ -42,7 +43,7 @@ struct Begun {
 fn begin(options: Run, reporter: &Reporter) -> Result<(Serve, Policy, Begun), Exit> {
     let Run { mut serve, verify } = options;
     let key = verify.key(reporter)?;
-    let typed = serve.project.place.path.clone();
+    let typed = serve.project.chosen.place.path.clone();
     let is_bundle = source::is_bundle(&typed);
     if key.is_some() && serve.state.is_none() && !is_bundle {
         reporter.error(
@@ -80,11 +81,12 @@ fn begin(options: Run, reporter: &Reporter) -> Result<(Serve, Policy, Begun), Ex
         (None, Some(path)) => path.with_file_name(state::FOLDER),
         (None, None) => PathBuf::from(state::FOLDER),
     };
-    let loaded = source.load(&state, reporter);
+    let environment = serve.project.chosen.named();
+    let loaded = source.load(&state, environment, reporter);
     let mut loaded = loaded.map_err(|error| error.exit(reporter))?;
     let versions = serve.deploys.as_ref().map(|(versions, _)| versions);
     loaded.project.among_versions = versions.is_some_and(Versions::is_used);
-    reporter.info(source.shown());
+    reporter.info(source.shown() + &context::in_environment(environment));
     if let Some(error) = only_for_dev(&loaded.project) {
         reporter.error(error.to_string());
         return Err(Exit::Usage);
@@ -275,8 +277,10 @@ impl Runs<'_> {
     async fn load(&self, source: &Source) -> Result<Loaded, Unchanged> {
         let (source, to) = (source.clone(), self.reporter.clone());
         let state = self.state.clone();
+        let environment = self.options.project.chosen.environment.clone();
         let work = move || {
-            source.load(&state, &to).map_err(|error| {
+            let loaded = source.load(&state, environment.as_deref(), &to);
+            loaded.map_err(|error| {
                 let unchanged = error.unchanged();
                 // It says the rest; those of the project file were shown.
                 error.exit(&to);

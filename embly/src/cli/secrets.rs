@@ -15,7 +15,7 @@ use zeroize::Zeroizing;
 use super::context::{self, Need};
 use super::output::{self, Table};
 use super::serve::{self, Signals};
-use super::{Exit, Kept};
+use super::{Chosen, Exit, Kept};
 use crate::config::{self, Project};
 use crate::report::{Format, Reporter};
 use crate::secrets::{Entry, LONGEST, Secret, Stored, Vault, VaultError, is_name};
@@ -57,7 +57,7 @@ pub fn run(command: &Command, reporter: &Reporter) -> Exit {
 
 fn set(name: &str, kept: &Kept, reporter: &Reporter) -> Result<(), Exit> {
     check(name, reporter)?;
-    if !kept.place.path.exists() {
+    if !kept.chosen.place.path.exists() {
         // It may be the value, so it is not shown.
         reporter.error(format!(
             "the word after the name is no folder of a project; the value is not typed there: type `embly secrets set {name}`, then the value"
@@ -89,7 +89,7 @@ fn set(name: &str, kept: &Kept, reporter: &Reporter) -> Result<(), Exit> {
     let verb = if replaced { "replaced" } else { "set" };
     let at = context::shown(&vault.path());
     reporter.info(format!("{verb} `{name}` in `{at}`"));
-    if let Some(project) = lenient(&file)
+    if let Some(project) = lenient(&file, &kept.chosen)
         && !project.secrets.contains_key(name)
     {
         reporter.info(format!(
@@ -121,7 +121,7 @@ fn remove(name: &str, kept: &Kept, reporter: &Reporter) -> Result<(), Exit> {
         return Err(Exit::Failed);
     }
     reporter.info(format!("removed `{name}` from `{at}`"));
-    let project = lenient(&file);
+    let project = lenient(&file, &kept.chosen);
     let users = project.as_ref().map(|project| users(project, name));
     if let Some(users) = users.filter(|users| !users.is_empty()) {
         reporter.warn(format!(
@@ -144,7 +144,7 @@ struct Shown<'a> {
 
 fn list(kept: &Kept, reporter: &Reporter) -> Result<(), Exit> {
     let (file, vault) = place(kept, reporter)?;
-    let project = context::load(&file, false, Need::Nothing, reporter)?;
+    let project = context::load(&file, kept.chosen.named(), false, Need::Nothing, reporter)?;
     let stored = vault.read().map_err(|error| refused(&error, reporter))?;
     let dotenv = config::dotenv(&project.root.join(config::DOTENV)).unwrap_or_default();
     let mut names: BTreeMap<&str, &'static str> = BTreeMap::new();
@@ -206,14 +206,14 @@ fn check(name: &str, reporter: &Reporter) -> Result<(), Exit> {
 
 /// The project file, and where its secrets are kept.
 fn place(kept: &Kept, reporter: &Reporter) -> Result<(PathBuf, Vault), Exit> {
-    let file = context::find(&kept.place.path, reporter)?;
+    let file = context::find(&kept.chosen.place.path, reporter)?;
     let state = context::state(&file, kept.state.as_deref());
     Ok((file, Vault::new(&state)))
 }
 
 /// The project, if its file is right: where it is not, nobody needs to hear of it now.
-fn lenient(file: &Path) -> Option<Project> {
-    let environment = config::Environment::of_process();
+fn lenient(file: &Path, chosen: &Chosen) -> Option<Project> {
+    let environment = config::Environment::of_process().choose(chosen.named());
     let environment = environment.with_secrets(config::Secrets::Unneeded);
     config::load(file, &environment).ok()
 }

@@ -96,15 +96,20 @@ impl Source {
         }
     }
 
-    /// Reads it, as it is now.
+    /// Reads it, as it is now, in this one of its environments.
     ///
     /// # Errors
     /// See [`LoadError`].
-    pub fn load(&self, state: &Path, reporter: &Reporter) -> Result<Loaded, LoadError> {
+    pub fn load(
+        &self,
+        state: &Path,
+        environment: Option<&str>,
+        reporter: &Reporter,
+    ) -> Result<Loaded, LoadError> {
         let need = Need::Secrets(Some(state));
         let read = |folder: &Path| {
             let file = folder.join(PROJECT);
-            let project = context::read(&file, false, need, reporter);
+            let project = context::read(&file, environment, false, need, reporter);
             let project = project.map_err(LoadError::Problems)?;
             let why = unpacked::contained(&project).err();
             let why = why.or_else(|| only_for_dev(&project).map(|error| error.to_string()));
@@ -118,7 +123,7 @@ impl Source {
         };
         match self {
             Self::Folder(file) => {
-                let project = context::read(file, false, need, reporter);
+                let project = context::read(file, environment, false, need, reporter);
                 Ok(Loaded {
                     project: project.map_err(LoadError::Problems)?,
                     _unpacked: None,

@@ -168,8 +168,8 @@ fn table(shown: &[Shown], values: bool) -> Table {
 
 /// Where a store of the project is kept, and the state folder.
 fn place(name: &str, kept: &Kept, reporter: &Reporter) -> Result<(Place, PathBuf), Exit> {
-    let file = context::find(&kept.place.path, reporter)?;
-    let project = context::load(&file, false, Need::Nothing, reporter)?;
+    let file = context::find(&kept.chosen.place.path, reporter)?;
+    let project = context::load(&file, kept.chosen.named(), false, Need::Nothing, reporter)?;
     let state = context::state(&project.file, kept.state.as_deref());
     let mut stores = project.stores.iter();
     if let Some(store) = stores.find(|store| store.name == name) {

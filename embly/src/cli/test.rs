@@ -99,7 +99,7 @@ fn tested(test: Test, reporter: &Reporter) -> Result<Exit, Exit> {
         require_jail,
     } = test;
     let need = Need::Secrets(None);
-    let project = context::project(&place.place.path, true, need, reporter)?;
+    let project = context::project(&place.chosen, true, need, reporter)?;
     reporter.masks().only(&project.secrets);
     let wanted = |name: &str| filter.as_deref().is_none_or(|text| name.contains(text));
     let crates = crates(&project, wanted);

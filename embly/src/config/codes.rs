@@ -299,6 +299,9 @@ codes! {
         "A level is `debug`, `info`, `warn` or `error`: what is less severe is left out. A line of which the \
          function does not say the level counts as `info` on standard output and as `warn` on standard \
          error."
+    UNKNOWN_ENVIRONMENT "E224" "an environment that does not exist"
+        "`--environment NAME` takes what the file says under `environments: {NAME: …}`. `embly check` checks \
+         all of them."
     MEMORY_SUM "W101" "limits that together exceed the machine"
         "`concurrency` invocations that each use all of `memory` would need more than the \
          machine has. That is fine while most of them use less; when they do not, invocations \

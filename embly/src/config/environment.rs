@@ -12,6 +12,8 @@ use super::tree::{Node, Value};
 pub struct Environment<'a> {
     variables: Box<Lookup<'a>>,
     secrets: Secrets<'a>,
+    /// The one of the file's `environments` that is meant.
+    chosen: Option<String>,
 }
 
 type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -34,12 +36,26 @@ impl<'a> Environment<'a> {
         Environment {
             variables: Box::new(lookup),
             secrets: Secrets::Variables,
+            chosen: None,
         }
     }
 
     /// The same, with secrets from there.
     pub fn with_secrets(self, secrets: Secrets<'a>) -> Self {
         Environment { secrets, ..self }
+    }
+
+    /// The same, with what the file says for the environment of this name.
+    pub fn choose(self, name: Option<&str>) -> Self {
+        Environment {
+            chosen: name.map(str::to_owned),
+            ..self
+        }
+    }
+
+    /// The one of the file's `environments` that is meant.
+    pub(super) fn chosen(&self) -> Option<&str> {
+        self.chosen.as_deref()
     }
 
     /// Where secrets are looked for.

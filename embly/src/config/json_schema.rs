@@ -6,7 +6,7 @@ mod table;
 
 use serde_json::{Map, Value, json};
 
-use super::schema::Section;
+use super::schema::{self, Section};
 use table::{Doc, TABLE};
 
 /// The dialect that editors know.
@@ -22,7 +22,8 @@ pub fn json_schema() -> Value {
         );
         ((*name).to_owned(), Value::Object(schema))
     });
-    let definitions: Map<String, Value> = definitions.collect();
+    let mut definitions: Map<String, Value> = definitions.collect();
+    add_parts(&mut definitions);
     json!({
         "$schema": DIALECT,
         "title": super::FILE_NAME,
@@ -30,6 +31,88 @@ pub fn json_schema() -> Value {
         "$ref": "#/$defs/project",
         "$defs": definitions,
     })
+}
+
+/// Things with names, of which an environment may say a part.
+static NAMED: [&Section; 6] = [
+    &schema::FUNCTION,
+    &schema::GATEWAY,
+    &schema::CRON,
+    &schema::STORE,
+    &schema::LOG_FILE,
+    &schema::LOG_SYSLOG,
+];
+
+/// Adds what an environment may say: parts of definitions, in which nothing but a name is needed and a
+/// key without a value is taken away.
+fn add_parts(definitions: &mut Map<String, Value>) {
+    let mut wanted: Vec<String> = NAMED
+        .iter()
+        .filter_map(|section| definition(section).map(part_name))
+        .collect();
+    if let Some(environment) = definitions.get_mut("environment") {
+        properties(environment, &mut wanted);
+    }
+    while let Some(name) = wanted.pop() {
+        let whole = name.strip_suffix(PART).and_then(|of| definitions.get(of));
+        let Some(mut part) = whole.filter(|_| !definitions.contains_key(&name)).cloned() else {
+            continue;
+        };
+        if let Some(schema) = part.as_object_mut() {
+            schema.remove("required");
+            let is_named =
+                |section: &&Section| definition(section).map(part_name) == Some(name.clone());
+            if NAMED.iter().any(is_named) {
+                schema.insert("required".to_owned(), json!(["name"]));
+            }
+        }
+        properties(&mut part, &mut wanted);
+        definitions.insert(name, part);
+    }
+}
+
+/// The end of the names of parts.
+const PART: &str = "-part";
+
+fn part_name(of: &str) -> String {
+    format!("{of}{PART}")
+}
+
+/// Makes the properties of a map those of a part.
+fn properties(schema: &mut Value, wanted: &mut Vec<String>) {
+    let Some(Value::Object(properties)) = schema.get_mut("properties") else {
+        return;
+    };
+    for property in properties.values_mut() {
+        in_parts(property, wanted);
+        let about = property.as_object_mut();
+        let about = about.and_then(|property| property.remove("description"));
+        let about = about.unwrap_or_default();
+        let either = [property.take(), json!({"type": "null"})];
+        *property = json!({"description": about, "anyOf": either});
+    }
+}
+
+/// Maps are put together with those that are there; lists are taken whole.
+fn in_parts(schema: &mut Value, wanted: &mut Vec<String>) {
+    let Some(schema) = schema.as_object_mut() else {
+        return;
+    };
+    if let Some(Value::String(reference)) = schema.get_mut("$ref")
+        && !reference.ends_with(PART)
+    {
+        reference.push_str(PART);
+        wanted.extend(reference.rsplit('/').next().map(str::to_owned));
+    }
+    if let Some(Value::Array(any)) = schema.get_mut("anyOf") {
+        any.iter_mut().for_each(|one| in_parts(one, wanted));
+    }
+    // Variables, and what else has names of its own.
+    if let Some(values) = schema.get_mut("additionalProperties")
+        && values.is_object()
+    {
+        *values = json!({"anyOf": [values.take(), {"type": "null"}]});
+    }
 }
 
 /// A map with the keys of a section, and no others.
@@ -84,10 +167,10 @@ fn definition(section: &Section) -> Option<&'static str> {
 /// What is wrong with the table: keys that it does not have, or has and nobody reads.
 #[cfg(test)]
 fn gaps() -> Vec<String> {
-    use super::schema::{ALL, DEFAULTS};
+    use super::schema::{ALL, DEFAULTS, ENVIRONMENT};
     let mut gaps = Vec::new();
     let sections = ALL.iter().map(|(section, _)| *section);
-    for section in sections.chain([&DEFAULTS]) {
+    for section in sections.chain([&DEFAULTS, &ENVIRONMENT]) {
         let entry = TABLE
             .iter()
             .find(|(_, other, _)| std::ptr::eq(*other, section));

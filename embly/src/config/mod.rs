@@ -2,7 +2,7 @@
 //!
 //! [`find`] looks for the file, [`load`] makes a [`Project`] of it or says all that is
 //! wrong with it. On the way: `read` (text), `yaml` (a `tree` in which everything knows its
-//! place), `fields` (the keys that `schema` knows), then `function` and `gateway` with
+//! place), `overlay` (an environment takes the place of what the file says), `fields` (the keys that `schema` knows), then `function` and `gateway` with
 //! `route` with `policy` and `websocket`, `transport`, `timeouts`, `access_log`, `cron`, `log`, `environment`, `secret`, `limit`, `allow`,
 //! `http`, `tcp`, `store`, `paths` (values). What
 //! is wrong goes to [`Problems`] and the rest is read on; `codes` is the table of all that can be
@@ -25,6 +25,7 @@ mod limit;
 mod log;
 mod machine;
 mod names;
+mod overlay;
 mod paths;
 mod policy;
 mod problem;
@@ -44,6 +45,7 @@ mod transport;
 mod tree;
 mod units;
 mod websocket;
+mod written;
 mod yaml;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -69,6 +71,7 @@ pub use problem::{Problem, Problems, Record};
 pub use relocate::{Thing, relocated};
 pub use suggest::nearest;
 pub use timeouts::Timeouts;
+pub use written::Written;
 
 use crate::allow::Allow;
 use crate::limits::{Isolation, Limits, Parked};
@@ -98,6 +101,8 @@ pub struct Project {
     pub stores: Vec<Store>,
     /// Where lines of logs go beside the output, in the order of the file.
     pub logs: Vec<SinkPlan>,
+    /// The names of its `environments`, in the order of the file.
+    pub environments: Vec<String>,
     /// The secrets that functions list.
     pub secrets: Given,
     /// Whether later migrations may have been applied than those that it has: it is a version among
@@ -476,6 +481,12 @@ pub enum Durability {
 /// Reads and checks a project file. The error has every problem of the file.
 pub fn load(file: &Path, environment: &Environment<'_>) -> Result<Project, Problems> {
     load_for(file, environment, &Machine::here())
+}
+
+/// The project file as it is written, with what it says for one of its environments in its place.
+/// The error has its problems as far as that goes.
+pub fn written(file: &Path, environment: Option<&str>) -> Result<Written, Problems> {
+    project::written(read::text(file)?, environment)
 }
 
 /// [`load`], for a machine of another size.

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
@@ -77,12 +77,15 @@ pub struct Record<'a> {
     /// What to write instead.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub help: Option<&'a str>,
+    /// The one of the file's environments in which it is wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub environment: Option<&'a str>,
 }
 
 /// All problems of one file, in the order of their places.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problems {
-    pub(super) file: PathBuf,
+    pub(super) file: Box<Path>,
     pub(super) text: Box<str>,
     /// Where each line begins.
     line_starts: Box<[usize]>,
@@ -91,6 +94,8 @@ pub struct Problems {
     private: Vec<Range<usize>>,
     /// Errors beyond [`KEPT`].
     more: usize,
+    /// The one of the file's environments that was asked for.
+    environment: Option<Box<str>>,
 }
 
 impl Problems {
@@ -106,16 +111,17 @@ impl Problems {
     }
 
     /// No problems yet in `text`, the content of `file`.
-    pub(super) fn new(file: PathBuf, text: String) -> Self {
+    pub(super) fn new(file: impl Into<Box<Path>>, text: String) -> Self {
         let after_breaks = text.match_indices('\n').map(|(at, _)| at + 1);
         let line_starts = std::iter::once(0).chain(after_breaks).collect();
         Problems {
-            file,
+            file: file.into(),
             text: text.into(),
             line_starts,
             list: Vec::new(),
             private: Vec::new(),
             more: 0,
+            environment: None,
         }
     }
 
@@ -140,6 +146,22 @@ impl Problems {
     pub(super) fn sort(&mut self) {
         self.list
             .sort_by_key(|problem| problem.span.as_ref().map(|span| span.start));
+    }
+
+    /// They are those of the file with what it says for this environment.
+    pub(super) fn choose(&mut self, environment: Option<&str>) {
+        self.environment = environment.map(Box::from);
+    }
+
+    /// The one of the file's environments that was asked for.
+    pub fn environment(&self) -> Option<&str> {
+        self.environment.as_deref()
+    }
+
+    /// Without those that are among others as well.
+    pub fn without(mut self, others: &Self) -> Self {
+        self.list.retain(|problem| !others.list.contains(problem));
+        self
     }
 
     /// The file they are in, absolute.
@@ -175,6 +197,7 @@ impl Problems {
                 column: place.map(|(_, column, _)| column),
                 length: place.map(|(_, _, length)| length),
                 help: problem.help.as_deref(),
+                environment: self.environment(),
             }
         })
     }

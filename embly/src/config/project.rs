@@ -12,7 +12,10 @@ use super::machine::Machine;
 use super::names::Names;
 use super::problem::{Problem, Problems};
 use super::tree::Node;
-use super::{Cron, Function, Gateway, Project, Store, allow, cron, log, schema, store, yaml};
+use super::written::Written;
+use super::{
+    Cron, Function, Gateway, Project, Store, allow, cron, log, overlay, schema, store, yaml,
+};
 use crate::report::SinkPlan;
 
 /// Checks everything, whatever is found on the way.
@@ -21,10 +24,12 @@ pub(super) fn read(
     environment: &Environment<'_>,
     machine: &Machine,
 ) -> Result<Project, Problems> {
-    let Some(tree) = yaml::parse(&mut problems) else {
+    problems.choose(environment.chosen());
+    let Some(mut tree) = yaml::parse(&mut problems) else {
         problems.sort();
         return Err(problems);
     };
+    let environments = overlay::apply(&mut tree, environment.chosen(), &mut problems);
     let folder = problems.file.parent().unwrap_or(Path::new("/"));
     let root = match folder.canonicalize() {
         Ok(root) => root,
@@ -53,11 +58,28 @@ pub(super) fn read(
         crons,
         stores,
         logs,
+        environments,
         secrets: world.secrets.into_inner().given,
         among_versions: false,
         warnings: problems,
         root,
     })
+}
+
+/// The file as it is written.
+pub(super) fn written(
+    mut problems: Problems,
+    environment: Option<&str>,
+) -> Result<Written, Problems> {
+    problems.choose(environment);
+    let tree = yaml::parse(&mut problems).map(|mut tree| {
+        overlay::apply(&mut tree, environment, &mut problems);
+        tree
+    });
+    match tree {
+        Some(tree) if problems.count().0 == 0 => Ok(Written(tree)),
+        _ => Err(problems),
+    }
 }
 
 /// What the sections of a file say.

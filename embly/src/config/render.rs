@@ -111,7 +111,10 @@ impl Problems {
             true => format!(", {shown} of them shown"),
             false => String::new(),
         };
-        format!("{path}: {}{rest}\n", counts.join(", "))
+        let of = self.environment();
+        let of = of.map(|name| format!(", environment `{name}`"));
+        let of = of.unwrap_or_default();
+        format!("{path}{of}: {}{rest}\n", counts.join(", "))
     }
 }
 

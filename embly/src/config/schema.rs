@@ -65,6 +65,27 @@ pub(super) static PROJECT: Section = Section {
             "logs: [{name: all, type: file, path: all.log}]",
             &["logging", "log", "sinks"],
         ),
+        optional(
+            "environments",
+            "environments: {production: {gateways: [{name: index, port: 80}]}}",
+            &["environment", "profiles", "stages", "overlays"],
+        ),
+    ],
+};
+
+/// What an environment may say: the keys of a project.
+pub(super) static ENVIRONMENT: Section = Section {
+    what: "an environment",
+    keys: &[
+        optional(
+            "functions",
+            "functions: [{name: hello, env: {KEY: value}}]",
+            &[],
+        ),
+        optional("defaults", "defaults: {limits: {memory: 64MiB}}", &[]),
+        optional("gateways", "gateways: [{name: index, port: 80}]", &[]),
+        optional("stores", "stores: [{name: default, size: 1GiB}]", &[]),
+        optional("logs", "logs: [{name: all, level: warn}]", &[]),
     ],
 };
 

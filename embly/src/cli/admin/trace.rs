@@ -59,7 +59,9 @@ fn list(traces: Vec<api::Brief>, reporter: &Reporter) -> Result<(), Exit> {
     let mut table = Table::new([
         "TIME", "ADDRESS", "FUNCTION", "GATEWAY", "TOTAL", "REASON", "PARTS", "MESSAGES", "REQUEST",
     ]);
-    let or_dash = |text: Option<String>| text.map_or_else(|| "-".to_owned(), |text| escape(&text).into_owned());
+    let or_dash = |text: Option<String>| {
+        text.map_or_else(|| "-".to_owned(), |text| escape(&text).into_owned())
+    };
     for one in traces {
         table.row([
             shown::time(&one.time),

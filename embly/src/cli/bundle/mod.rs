@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::context::{self, Need};
 use super::serve::{self, Signals};
-use super::{Exit, Project, build, output};
+use super::{Exit, Where, build, output};
 use crate::bundle::{self, About, ENDING, Limits, SigningKey, VerifyKey, WriteError};
 use crate::file;
 use crate::report::{Format, Reporter};
@@ -21,7 +21,10 @@ use crate::report::{Format, Reporter};
 #[derive(Debug, Args)]
 pub(super) struct Make {
     #[command(flatten)]
-    project: Project,
+    place: Where,
+    /// Do not install what is missing, say so and stop
+    #[arg(long)]
+    no_install: bool,
     /// The file to make [default: the name of the project's folder with `.embly`, here]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -140,12 +143,13 @@ async fn made(options: &Make, reporter: &Reporter) -> Result<(), Exit> {
     let key = key
         .transpose()
         .map_err(|error| failed(error.to_string(), reporter))?;
-    let Project { place, no_install } = &options.project;
-    let project = context::project(&place.path, false, Need::Nothing, reporter)?;
+    let file = context::find(&options.place.path, reporter)?;
+    let project = context::load(&file, None, false, Need::Nothing, reporter)?;
+    reporter.info(format!("project {}", context::shown(&file)));
     reporter.masks().only(&project.secrets);
     let mut signals = Signals::take(reporter)?;
     let built = {
-        let (project, install, to) = (project.clone(), !no_install, reporter.clone());
+        let (project, install, to) = (project.clone(), !options.no_install, reporter.clone());
         let work = move |cancel: &_| build::all(&project, install, cancel, &to);
         serve::build(&mut signals, work).await
     };

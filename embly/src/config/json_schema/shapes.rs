@@ -44,6 +44,8 @@ pub(super) enum Shape {
     Nothing,
     /// A list in which those of one `type` have keys of their own.
     Typed(&'static str, &'static Section, &'static Section),
+    /// A list of things with names, of which all else may be missing, or taken away.
+    Parts(&'static [&'static Section]),
     /// One of these.
     Any(&'static [Shape]),
 }
@@ -94,6 +96,14 @@ impl Shape {
             Self::Any(shapes) => {
                 let shapes = shapes.iter().map(|shape| Value::Object(shape.schema()));
                 json!({"anyOf": shapes.collect::<Vec<_>>()})
+            }
+            Self::Parts(sections) => {
+                let parts = sections.iter().map(|section| {
+                    let name = definition(section).unwrap_or_default();
+                    json!({"$ref": format!("#/$defs/{name}-part")})
+                });
+                let items = json!({"anyOf": parts.collect::<Vec<_>>()});
+                json!({"type": ["array", "null"], "items": items})
             }
             Self::Nothing => json!({"type": "null"}),
         };

@@ -47,6 +47,14 @@ table! {
         gateways: Typed("cron", &schema::CRON, &schema::GATEWAY), "", "What starts functions from outside";
         stores: List(&In(&schema::STORE)), "", "Where functions keep data";
         logs: Typed("syslog", &schema::LOG_SYSLOG, &schema::LOG_FILE), "[]", "Where lines of logs go beside the output";
+        environments: Map(&Any(&[In(&schema::ENVIRONMENT), Nothing])), "", "By name: what is different with `--environment NAME`";
+    }
+    "environment" ENVIRONMENT {
+        functions: Parts(&[&schema::FUNCTION]), "", "By name: what is different, or functions of this environment alone";
+        defaults: Any(&[In(&schema::DEFAULTS), Nothing]), "", "What is different for all functions";
+        gateways: Parts(&[&schema::CRON, &schema::GATEWAY]), "", "By name: what is different, or gateways of this environment alone";
+        stores: Parts(&[&schema::STORE]), "", "By name: what is different, or stores of this environment alone";
+        logs: Parts(&[&schema::LOG_SYSLOG, &schema::LOG_FILE]), "", "By name: what is different, or logs of this environment alone";
     }
     "defaults" DEFAULTS {
         limits: Any(&[In(&schema::LIMITS), Nothing]), "", "What each invocation may use";

@@ -1,0 +1,155 @@
+//! `environments` of a project: what one of them says takes the place of what the file says. Done to the
+//! tree before it is read, so that what is wrong is shown where it stands.
+
+use super::fields::{Fields, wrong_type};
+use super::names::usable;
+use super::problem::{Problem, Problems, quote};
+use super::tree::{Entry, Node, Value};
+use super::{codes, schema, suggest};
+
+/// The key.
+const KEY: &str = "environments";
+
+/// Lists whose items have names by which they are put together; all others are taken whole.
+const NAMED: [&str; 4] = ["functions", "gateways", "stores", "logs"];
+
+/// Takes the environments out of the tree, and puts the one of this name into its place. Returns the
+/// names of all that there are.
+pub(super) fn apply(tree: &mut Node, wanted: Option<&str>, problems: &mut Problems) -> Vec<String> {
+    let Value::Map(entries) = &mut tree.value else {
+        return Vec::new();
+    };
+    let at = entries.iter().position(|entry| entry.key == KEY);
+    let taken = at.map(|at| entries.remove(at));
+    let mut environments = taken.map(|entry| environments(entry, problems));
+    let found = wanted.and_then(|wanted| {
+        let all = environments.as_mut()?;
+        let at = all.iter().position(|entry| entry.key == wanted)?;
+        Some(std::mem::replace(
+            &mut all[at].value,
+            Node::broken(Default::default()),
+        ))
+    });
+    let names = environments.iter().flatten();
+    let names: Vec<String> = names.map(|entry| entry.key.clone()).collect();
+    match (wanted, found) {
+        (Some(_), Some(over)) => merge(tree, over, true),
+        (Some(wanted), None) => unknown(wanted, &names, problems),
+        (None, _) => {}
+    }
+    names
+}
+
+/// Those that are right in themselves.
+fn environments(entry: Entry, problems: &mut Problems) -> Vec<Entry> {
+    if entry.value.is_null() {
+        return Vec::new();
+    }
+    let Value::Map(entries) = entry.value.value else {
+        let help = "write `environments: {production: {…}}`".to_owned();
+        let what = "`environments` must be a map";
+        let (node, span) = (&entry.value, entry.value.span.clone());
+        wrong_type(span, node, what, Some(help), problems);
+        return Vec::new();
+    };
+    let mut right = Vec::new();
+    for mut entry in entries {
+        if !usable(&entry.key) {
+            let message = format!("{} cannot be the name of an environment", quote(&entry.key));
+            let problem = Problem::new(&codes::BAD_NAME, entry.key_span.clone(), message);
+            problems
+                .push(problem.help("use lower-case letters, digits and `-`, with a letter first"));
+            continue;
+        }
+        if entry.value.is_null() {
+            entry.value.value = Value::Map(Vec::new());
+        }
+        // Its keys are those of a project; what is in them is read in its place.
+        if Fields::read(&entry.value, &schema::ENVIRONMENT, problems).is_some() {
+            right.push(entry);
+        }
+    }
+    right
+}
+
+fn unknown(wanted: &str, names: &[String], problems: &mut Problems) {
+    let known = || names.iter().map(String::as_str);
+    let help = match suggest::nearest(wanted, known()) {
+        Some(near) => format!("did you mean `--environment {near}`?"),
+        None if names.is_empty() => {
+            format!("the file has no `environments`; write `environments: {{{wanted}: {{}}}}`")
+        }
+        None => format!("the environments are {}", suggest::list(known())),
+    };
+    let message = format!("there is no environment {}", quote(wanted));
+    problems.push(Problem::of_file(&codes::UNKNOWN_ENVIRONMENT, message).help(help));
+}
+
+/// Puts maps together key by key; `top`: those of a project, with the lists whose items have names. All
+/// else is replaced.
+fn merge(base: &mut Node, over: Node, top: bool) {
+    match (&mut base.value, over.value) {
+        (Value::Map(entries), Value::Map(more)) => {
+            for new in more {
+                put(entries, new, top);
+            }
+        }
+        (_, value) => {
+            *base = Node {
+                span: over.span,
+                value,
+            }
+        }
+    }
+}
+
+/// Puts a key into a map; one without a value is taken away.
+fn put(entries: &mut Vec<Entry>, new: Entry, top: bool) {
+    let at = entries.iter().position(|entry| entry.key == new.key);
+    match at {
+        Some(at) if new.value.is_null() => drop(entries.remove(at)),
+        None if new.value.is_null() => {}
+        None => entries.push(new),
+        Some(at) => {
+            let old = &mut entries[at];
+            let named = top && NAMED.contains(&new.key.as_str());
+            match (&mut old.value.value, new.value.value) {
+                (Value::Map(_), value @ Value::Map(_)) => {
+                    let span = new.value.span;
+                    merge(&mut old.value, Node { span, value }, false);
+                }
+                (Value::List(items), Value::List(more)) if named => merge_named(items, more),
+                (_, value) => {
+                    let span = new.value.span;
+                    *old = Entry {
+                        key: new.key,
+                        key_span: new.key_span,
+                        value: Node { span, value },
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// Puts lists of things with names together; those that are new come last.
+fn merge_named(base: &mut Vec<Node>, over: Vec<Node>) {
+    for item in over {
+        let same = |other: &Node| name(other).is_some() && name(other) == name(&item);
+        match base.iter().position(same) {
+            Some(at) => merge(&mut base[at], item, false),
+            None => base.push(item),
+        }
+    }
+}
+
+fn name(node: &Node) -> Option<&str> {
+    let Value::Map(entries) = &node.value else {
+        return None;
+    };
+    let entry = entries.iter().find(|entry| entry.key == "name")?;
+    match &entry.value.value {
+        Value::Scalar(scalar) => Some(&scalar.text),
+        _ => None,
+    }
+}
