@@ -1,7 +1,7 @@
 //! Each hour: who has said how much since the last digest.
 
 use embly::{
-    Conn, Error, run,
+    Conn, Error, log, run,
     sql::{self, params},
 };
 
@@ -19,13 +19,13 @@ async fn execute(_: Conn) -> Result<(), Error> {
     let last = last.map_or(0, |(until,)| until);
     let counts: Vec<(String, i64, i64)> = db.query_all(COUNT, params![last]).await?;
     let Some(until) = counts.iter().map(|(_, _, id)| *id).max() else {
-        println!("nothing was said");
+        log::debug!("nothing was said");
         return Ok(());
     };
     let posts = counts.iter().map(|(_, posts, _)| posts).sum();
     let text = text(posts, &counts);
     db.execute(ADD, params![until, posts, &*text]).await?;
-    println!("{text}");
+    log::info!("{text}");
     let event = serde_json::json!({ "digest": text });
     kit::tell(&serde_json::to_vec(&event)?)
 }

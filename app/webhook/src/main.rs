@@ -3,7 +3,7 @@
 use embly::{
     Conn, Error,
     http::{Request, client},
-    run,
+    log, run,
 };
 use std::time::Duration;
 
@@ -22,7 +22,7 @@ async fn send(url: &str, event: Vec<u8>) -> Result<(), Error> {
         .extension(client::Options::new().time(Duration::from_secs(10)));
     let response = client::send(request.body(event)?).await?;
     if !response.status().is_success() {
-        println!("the webhook has answered {}", response.status());
+        log::warn!("the webhook has answered {}", response.status());
     }
     Ok(())
 }
