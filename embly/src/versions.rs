@@ -25,7 +25,8 @@ const CURRENT: &str = "current";
 /// What is known of a version, beside its project.
 const ABOUT: &str = "version.json";
 
-/// Is there once a version was healthy; one without it was broken off.
+/// Is there once a version was healthy; one without it was broken off. Has the name of the environment in
+/// which that was, or nothing.
 const SERVED: &str = "served";
 
 /// What is under way begins so; what is left of it is removed by the next master.
@@ -234,16 +235,36 @@ impl Versions {
         Ok(number)
     }
 
-    /// From now on, and after a restart, it is the current one.
+    /// The environment in which a version was served last, if one was named.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn environment(&self, number: u64) -> Result<Option<String>, VersionError> {
+        let path = self.version(number).join(SERVED);
+        match fs::read_to_string(&path) {
+            Err(error) if is_none(&error) => Ok(None),
+            read => {
+                let name = read.map_err(of(&path))?.trim_end().to_owned();
+                Ok(Some(name).filter(|name| !name.is_empty()))
+            }
+        }
+    }
+
+    /// From now on, and after a restart, it is the current one, in this environment.
     ///
     /// # Errors
     /// The folder cannot be used; then it is the one that it was.
-    pub fn make_current(&self, number: u64) -> Result<(), VersionError> {
+    pub fn make_current(&self, number: u64, environment: Option<&str>) -> Result<(), VersionError> {
         let path = self.folder.join(CURRENT);
         let new = self.folder.join(format!("{CURRENT}.new"));
         let version = self.version(number);
         let write = || {
-            File::create(version.join(SERVED))?;
+            let served = version.join(SERVED);
+            let next = version.join(format!("{SERVED}.new"));
+            let mut file = File::create(&next)?;
+            write!(file, "{}", environment.unwrap_or_default())?;
+            file.sync_all()?;
+            fs::rename(&next, &served)?;
             File::open(&version)?.sync_all()?;
             let mut file = File::create(&new)?;
             writeln!(file, "{number}")?;
@@ -335,12 +356,12 @@ mod tests {
         };
         for number in 1..=KEPT as u64 {
             assert_eq!(deploy(), number);
-            versions.make_current(number).unwrap();
+            versions.make_current(number, None).unwrap();
         }
         for number in 11..=13 {
             assert_eq!(deploy(), number);
-            versions.make_current(number).unwrap();
-            versions.make_current(2).unwrap();
+            versions.make_current(number, None).unwrap();
+            versions.make_current(2, None).unwrap();
             versions.prune(&[number]).unwrap();
         }
         let numbers: Vec<u64> = versions

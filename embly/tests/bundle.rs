@@ -183,9 +183,14 @@ fn a_bundle_is_the_same_bit_for_bit_wherever_and_whenever_it_is_made() {
 
 /// `embly run` of a bundle.
 fn run(file: &Path, gateways: usize) -> Embly {
+    run_with(file, gateways, &[])
+}
+
+fn run_with(file: &Path, gateways: usize, more: &[&str]) -> Embly {
     let runtime = tempfile::tempdir().unwrap();
     let mut command = environment(Command::new("setsid"), runtime.path());
     command.arg(EMBLY).args(support::arguments("run", file));
+    command.args(more);
     Embly::spawn(command, runtime, gateways)
 }
 
@@ -675,4 +680,78 @@ fn native_code_is_compiled_on_arrival_and_never_taken_from_a_bundle() {
     let (code, _, err) = output(&["run", text(&file), "--bind", "127.0.0.1:0"]);
     assert_eq!(code, 1, "{err}");
     assert!(err.contains("is not valid WebAssembly"), "{err}");
+}
+
+#[test]
+fn a_bundle_is_for_all_environments_and_where_it_runs_one_is_chosen() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("all.embly");
+    let routes = "    port: 0\n    function: hello\n    routes:\n\
+                  \x20     - {path: '/s/{file...}', files: {root: ./_site}}";
+    let project = Project::new()
+        .wat("hello", &answering("base"))
+        .gateway_with("web", routes)
+        .top(
+            "environments:
+  live:
+    functions:
+      - {name: hello, path: ./_live.wat} # another module
+      - {name: more, path: ./_more.wat, language: wasm}
+    gateways:
+      - name: web
+        routes:
+          - {path: '/s/{file...}', files: {root: ./_live}}
+          - {path: /more, function: more}
+  plain:",
+        );
+    project.write("_live.wat", &answering("live"));
+    project.write("_more.wat", &answering("more"));
+    project.write("_sub/hello.wat", &answering("elsewhere"));
+    project.write("_site/a.txt", "site");
+    project.write("_live/a.txt", "other site");
+    bundle(project.path(), &file, "true");
+    let asked =
+        |embly: &Embly| ["/", "/s/a.txt", "/more"].map(|path| get(embly.at("web"), path).text());
+    for (more, expected) in [
+        (&[][..], ["base", "site", "base"]),
+        (&["--environment", "plain"], ["base", "site", "base"]),
+        (&["--environment", "live"], ["live", "other site", "more"]),
+    ] {
+        assert_eq!(asked(&run_with(&file, 1, more)), expected, "{more:?}");
+    }
+    let (code, _, err) = output(&["run", text(&file), "--environment", "alive"]);
+    assert!(
+        code == 2 && err.contains("did you mean `--environment live`?"),
+        "{code} {err}"
+    );
+
+    // It is unpacked to a project that has them as well.
+    let into = place.path().join("unpacked");
+    let (code, _, err) = output(&["unbundle", text(&file), "-C", text(&into)]);
+    assert_eq!(code, 0, "{err}");
+    let (code, _, err) = output(&["check", text(&into)]);
+    assert!(
+        code == 0 && err.contains("environment live: 2 functions"),
+        "{err}"
+    );
+    assert!(into.join("functions/hello.live.wat").exists());
+
+    // What has no place of its own is refused, and so is what is wrong in one of them.
+    for (old, new, said) in [
+        (
+            "path: ./_live.wat}",
+            "context: ./_sub}",
+            "function `hello` is built in another way in environment `live`",
+        ),
+        (
+            "path: ./_more.wat",
+            "path: ./_none.wat",
+            "environment `live`: 1 error",
+        ),
+    ] {
+        project.edit(old, new);
+        let (code, _, err) = output(&["bundle", text(project.path()), "-o", text(&file)]);
+        assert!(code == 2 && err.contains(said), "{code} {err}");
+        project.edit(new, old);
+    }
 }

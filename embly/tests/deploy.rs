@@ -77,6 +77,69 @@ fn deploy(embly: &Embly, file: &str) {
     assert_eq!(code, 0, "{err}");
 }
 
+/// A project that answers this, and in its environments also their names.
+fn in_environments(answer: &str, environments: &[&str]) -> Project {
+    let mut keys = String::from("environments:\n");
+    for name in environments {
+        keys += &format!("  {name}: {{functions: [{{name: hello, path: ./_{name}.wat}}]}}\n");
+    }
+    let project = serving(answer).top(keys.trim_end());
+    for name in environments {
+        let text = answering(&format!("{answer} {name}"));
+        project.write(&format!("_{name}.wat"), &text);
+    }
+    project
+}
+
+#[test]
+fn the_environment_of_a_master_outlives_deployments_rollbacks_and_restarts() {
+    let place = Place::new();
+    let state = place.state();
+    let both = |answer| in_environments(answer, &["live", "trial"]);
+    let project = both("folder");
+    let start = |more: &[&str]| {
+        let arguments = [&["--state", &state][..], more].concat();
+        Embly::start("run", &project, &arguments)
+    };
+    let environment = |embly: &Embly| embly.asks("GET", "/v1/master").1["environment"].clone();
+    let mut embly = start(&["--environment", "live"]);
+    assert_eq!(answer(&embly), "folder live");
+    for name in ["one", "two"] {
+        deploy(&embly, &place.bundle(name, &both(name), &[]));
+        assert_eq!(answer(&embly), format!("{name} live"));
+    }
+    // One that does not know it changes nothing.
+    let other = place.bundle("other", &in_environments("other", &["trial"]), &[]);
+    let (code, _, err) = embly.told(&["deploy", &other]);
+    assert!(
+        code == 2 && err.contains("there is no environment `live`") && err.contains("`trial`"),
+        "{code} {err}"
+    );
+    assert_eq!(answer(&embly), "two live");
+    embly.signal(Signal::KILL);
+    embly.wait();
+
+    // Who starts it again does not have to know.
+    let mut embly = start(&[]);
+    assert_eq!(
+        (answer(&embly).as_str(), environment(&embly)),
+        ("two live", json!("live"))
+    );
+    let (code, _, err) = embly.told(&["rollback"]);
+    assert_eq!((code, answer(&embly).as_str()), (0, "one live"), "{err}");
+    embly.stops_with_nothing_left();
+    let mut embly = start(&["--environment", "trial"]);
+    assert_eq!(answer(&embly), "one trial");
+    embly.stops_with_nothing_left();
+    let embly = start(&[]);
+    assert_eq!(
+        (answer(&embly).as_str(), environment(&embly)),
+        ("one trial", json!("trial"))
+    );
+    let (code, _, err) = embly.told(&["rollback", "2"]);
+    assert_eq!((code, answer(&embly).as_str()), (0, "two trial"), "{err}");
+}
+
 #[test]
 fn a_version_is_served_and_listed_outlives_the_master_and_is_rolled_back() {
     let place = Place::new();

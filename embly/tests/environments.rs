@@ -48,6 +48,15 @@ fn what_an_environment_says_takes_the_place_of_what_the_file_says_also_after_a_r
     });
     drop(embly);
 
+    // `embly dev` sees it as it is saved.
+    let embly = Embly::start("dev", &project, &["--environment", "test"]);
+    assert!(told(&embly).contains("GREETING=tested"));
+    project.edit("GREETING: tested", "GREETING: seen");
+    eventually("the file that was saved", || {
+        told(&embly).contains("GREETING=seen")
+    });
+    drop(embly);
+
     let embly = Embly::start("run", &project, &["--environment", "production"]);
     let refused = get(embly.at("tells"), "/");
     assert_eq!(refused.status, 421, "another host");
@@ -64,12 +73,34 @@ fn what_an_environment_says_takes_the_place_of_what_the_file_says_also_after_a_r
 }
 
 #[test]
+fn what_runs_for_a_moment_has_the_environment_as_well() {
+    let project = project(ENVIRONMENTS);
+    let path = project.path().to_str().unwrap();
+    let body = "GET {{tells}}/\nHTTP 200\n[Asserts]\nbody contains \"GREETING=test\"\n";
+    project.write("tests/greeting.hurl", body);
+    for (more, code) in [(&["--environment", "test"][..], 0), (&[], 1)] {
+        let (ended, _, err) = output(&[&["test", path][..], more].concat());
+        assert_eq!(ended, code, "{err}");
+    }
+    let invoke = ["invoke", "tells", path, "--http", "GET", "/"];
+    let (code, out, err) = output(&[&invoke[..], &["--environment", "test"]].concat());
+    assert!(code == 0 && out.contains("GREETING=test"), "{out}{err}");
+}
+
+#[test]
 fn an_unknown_environment_is_an_error_that_names_those_that_are_there() {
     let project = project(ENVIRONMENTS);
-    for command in ["check", "run", "dev", "build"] {
-        let path = project.path().to_str().unwrap();
-        let (code, _, err) = output(&[command, path, "--environment", "staging"]);
-        assert_eq!(code, 2, "{command}: {err}");
+    let path = project.path().to_str().unwrap();
+    for command in [
+        &["check"][..],
+        &["run"],
+        &["dev"],
+        &["build"],
+        &["test"],
+        &["invoke", "tells"],
+    ] {
+        let (code, _, err) = output(&[command, &[path, "--environment", "staging"]].concat());
+        assert_eq!(code, 2, "{command:?}: {err}");
         assert!(
             err.contains("E224") && err.contains("there is no environment `staging`"),
             "{err}"

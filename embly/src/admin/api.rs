@@ -13,6 +13,8 @@ objects! {
         pub pid: u64,
         /// The project file that it serves.
         pub project: String,
+        /// The environment of it that is served; null where none was named.
+        pub environment: Option<String>,
         /// `run` or `dev`.
         pub command: String,
         /// The version of Embly.

@@ -154,6 +154,8 @@ pub struct Identity {
     pub project: String,
     /// `run` or `dev`.
     pub command: &'static str,
+    /// The environment that is served, if one was named.
+    pub environment: Option<String>,
 }
 
 impl Admin {
@@ -332,12 +334,14 @@ impl Admin {
         let Identity {
             id,
             project,
+            environment,
             command,
         } = self.identity.clone();
         api::Master {
             id,
             pid: u64::from(std::process::id()),
             project,
+            environment,
             command: command.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: format!("{:.6}", self.since),

@@ -62,6 +62,11 @@ fn begin(options: Run, reporter: &Reporter) -> Result<(Serve, Policy, Begun), Ex
         let current = versions
             .current()
             .map_err(|error| failed(error.to_string()))?;
+        if let (Some(current), None) = (current, serve.project.chosen.named()) {
+            let as_before = versions.environment(current);
+            serve.project.chosen.environment =
+                as_before.map_err(|error| failed(error.to_string()))?;
+        }
         deployed = current.map(|current| Source::Version(versions.clone(), current));
         serve.deploys = Some((versions, key.clone()));
     }
@@ -169,6 +174,14 @@ async fn serve_until_stopped(
         Ok(master) => master,
         Err(exit) => return exit,
     };
+    if let (Source::Version(versions, current), Some(environment)) =
+        (&source, options.project.chosen.named())
+        && let Err(error) = versions.make_current(*current, Some(environment))
+    {
+        reporter.warn(format!(
+            "{error}; after a restart give `--environment {environment}` again"
+        ));
+    }
     let mut runs = Runs {
         options,
         state,
@@ -369,7 +382,7 @@ impl Runs<'_> {
             () = self.signals.stop() => return Err(Stopped),
         };
         let current = healthy.map_err(serve::unhealthy).and_then(|()| {
-            let made = versions.make_current(number);
+            let made = versions.make_current(number, self.options.project.chosen.named());
             made.map_err(|error| serve::not_kept(error.to_string()))
         });
         if let Err(unchanged) = current {

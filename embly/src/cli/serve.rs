@@ -333,6 +333,7 @@ pub async fn start(
         state: context::state(&project.file, options.state.as_deref()),
         secrets,
         project: options.known_as.as_ref().unwrap_or(&project.file).clone(),
+        environment: options.project.chosen.environment.clone(),
         asks: signals.asks(),
         admin_listen: options.admin_listen,
         deploys: options.deploys.clone(),

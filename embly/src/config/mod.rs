@@ -68,7 +68,7 @@ pub use policy::{
     Rate, usable_keys,
 };
 pub use problem::{Problem, Problems, Record};
-pub use relocate::{Thing, relocated};
+pub use relocate::{Place, Thing, relocated};
 pub use suggest::nearest;
 pub use timeouts::Timeouts;
 pub use written::Written;

@@ -8,7 +8,7 @@ use super::tree::{Entry, Node, Value};
 use super::{codes, schema, suggest};
 
 /// The key.
-const KEY: &str = "environments";
+pub(super) const KEY: &str = "environments";
 
 /// Lists whose items have names by which they are put together; all others are taken whole.
 const NAMED: [&str; 4] = ["functions", "gateways", "stores", "logs"];

@@ -4,10 +4,9 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
-use super::codes;
 use super::problem::{Problem, Problems, quote};
 use super::tree::{Node, Value};
-use super::{read, yaml};
+use super::{codes, overlay, read, yaml};
 
 /// Something that a project file names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,53 +21,28 @@ pub enum Thing<'t> {
     Authorities(PathBuf),
 }
 
-/// The text of a project file, in which nothing is wrong, with other places for what it names. They
-/// are relative to the project and need no quotes.
+/// Gives the place of a thing that is named in this one of the environments, or in none of them.
+pub type Place<'p> = dyn FnMut(Thing<'_>, Option<&str>) -> String + 'p;
+
+/// The text of a project file, in which nothing is wrong, with other places for what it names, also
+/// in its environments. They are relative to the project and need no quotes.
 ///
 /// # Errors
 /// What it names cannot be taken along.
-pub fn relocated(file: &Path, to: &mut dyn FnMut(Thing<'_>) -> String) -> Result<String, Problems> {
+pub fn relocated(file: &Path, to: &mut Place<'_>) -> Result<String, Problems> {
     let mut problems = read::text(file)?;
     let Some(tree) = yaml::parse(&mut problems) else {
         return Err(problems);
     };
     let root = file.parent().unwrap_or(Path::new("/"));
     let mut edits = Edits::default();
-    for function in list(&tree, "functions") {
-        let Some(name) = text(function, "name") else {
-            continue;
-        };
-        edits.set(function, "path", || to(Thing::Module(name)));
-        edits.set(function, "language", || "wasm".to_owned());
-        edits.set(function, "context", || ".".to_owned());
-        let allow = get(function, "allow");
-        let grants = allow.map(|allow| ["http", "tcp"].map(|kind| list(allow, kind)));
-        for grant in grants.into_iter().flatten().flatten() {
-            if let Some(ca) = text(grant, "ca") {
-                edits.set(grant, "ca", || to(Thing::Authorities(root.join(ca))));
-            }
-        }
-    }
-    for gateway in list(&tree, "gateways") {
-        let tls = get(gateway, "tls");
-        for item in tls.into_iter().flat_map(one_or_more) {
-            absolute(get(item, "cert"), "", &mut problems);
-            absolute(get(item, "key"), "", &mut problems);
-        }
-        absolute(get(gateway, "bind"), "unix:", &mut problems);
-        for place in std::iter::once(gateway).chain(list(gateway, "routes")) {
-            let jwt = get(place, "auth").and_then(|auth| get(auth, "jwt"));
-            absolute(jwt.and_then(|jwt| get(jwt, "keys")), "", &mut problems);
-            if let Some(files) = get(place, "files")
-                && let Some(folder) = text(files, "root")
-            {
-                edits.set(files, "root", || to(Thing::Files(root.join(folder))));
-            }
-        }
-    }
-    for store in list(&tree, "stores") {
-        if let Some(name) = text(store, "name") {
-            edits.set(store, "migrations", || to(Thing::Migrations(name)));
+    edits.part(&tree, root, &mut |thing| to(thing, None), &mut problems);
+    if let Some(Value::Map(environments)) =
+        get(&tree, overlay::KEY).map(|environments| &environments.value)
+    {
+        for entry in environments {
+            let mut to = |thing: Thing<'_>| to(thing, Some(&entry.key));
+            edits.part(&entry.value, root, &mut to, &mut problems);
         }
     }
     let changed = edits.apply(&problems.text);
@@ -85,6 +59,53 @@ pub fn relocated(file: &Path, to: &mut dyn FnMut(Thing<'_>) -> String) -> Result
 struct Edits(Vec<(Range<usize>, String)>);
 
 impl Edits {
+    /// Of a project, or of what an environment says of one.
+    fn part(
+        &mut self,
+        part: &Node,
+        root: &Path,
+        to: &mut dyn FnMut(Thing<'_>) -> String,
+        problems: &mut Problems,
+    ) {
+        for function in list(part, "functions") {
+            let Some(name) = text(function, "name") else {
+                continue;
+            };
+            self.set(function, "path", || to(Thing::Module(name)));
+            self.set(function, "language", || "wasm".to_owned());
+            self.set(function, "context", || ".".to_owned());
+            let allow = get(function, "allow");
+            let grants = allow.map(|allow| ["http", "tcp"].map(|kind| list(allow, kind)));
+            for grant in grants.into_iter().flatten().flatten() {
+                if let Some(ca) = text(grant, "ca") {
+                    self.set(grant, "ca", || to(Thing::Authorities(root.join(ca))));
+                }
+            }
+        }
+        for gateway in list(part, "gateways") {
+            let tls = get(gateway, "tls");
+            for item in tls.into_iter().flat_map(one_or_more) {
+                absolute(get(item, "cert"), "", problems);
+                absolute(get(item, "key"), "", problems);
+            }
+            absolute(get(gateway, "bind"), "unix:", problems);
+            for place in std::iter::once(gateway).chain(list(gateway, "routes")) {
+                let jwt = get(place, "auth").and_then(|auth| get(auth, "jwt"));
+                absolute(jwt.and_then(|jwt| get(jwt, "keys")), "", problems);
+                if let Some(files) = get(place, "files")
+                    && let Some(folder) = text(files, "root")
+                {
+                    self.set(files, "root", || to(Thing::Files(root.join(folder))));
+                }
+            }
+        }
+        for store in list(part, "stores") {
+            if let Some(name) = text(store, "name") {
+                self.set(store, "migrations", || to(Thing::Migrations(name)));
+            }
+        }
+    }
+
     /// Another value for a key that is there.
     fn set(&mut self, node: &Node, key: &str, value: impl FnOnce() -> String) {
         if let Some(node) = get(node, key).filter(|node| !node.is_null()) {
@@ -206,14 +227,19 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("embly-project.yml");
         std::fs::write(&file, text).unwrap();
-        let mut to = |thing: Thing<'_>| match thing {
-            Thing::Module(name) => format!("./functions/{name}.wasm"),
-            Thing::Files(from) => {
-                let name = from.strip_prefix(folder.path()).unwrap_or(&from);
-                format!("./static/{}", name.display())
+        let mut to = |thing: Thing<'_>, environment: Option<&str>| {
+            let of = environment
+                .map(|name| format!(".{name}"))
+                .unwrap_or_default();
+            match thing {
+                Thing::Module(name) => format!("./functions/{name}{of}.wasm"),
+                Thing::Files(from) => {
+                    let name = from.strip_prefix(folder.path()).unwrap_or(&from);
+                    format!("./static/{}", name.display())
+                }
+                Thing::Migrations(store) => format!("./migrations/{store}{of}"),
+                Thing::Authorities(_) => "./ca/0.pem".to_owned(),
             }
-            Thing::Migrations(store) => format!("./migrations/{store}"),
-            Thing::Authorities(_) => "./ca/0.pem".to_owned(),
         };
         relocated(&file, &mut to).map_err(|problems| problems.render(false, None))
     }
@@ -233,6 +259,23 @@ mod tests {
                      \x20     - {path: \"/{f...}\", files: {root: ./static/site, not_found: path}}\n\
                      stores: [{name: main, type: sql, path: main.db, migrations: ./migrations/main}]\n";
         assert_eq!(moved(before).unwrap(), after);
+    }
+
+    #[test]
+    fn what_an_environment_names_is_replaced_as_well_and_its_keys_are_named() {
+        let before = "functions: [{name: a, path: ./a}]\nenvironments:\n  live:\n\
+                      \x20   functions: [{name: a, path: ./b, context: ..}, {name: c, env: {A: b}}]\n\
+                      \x20   gateways: [{name: web, files: {root: ./s}}]\n\
+                      \x20   stores: [{name: main, migrations: ./m}]\n  none:\n";
+        let after = "functions: [{name: a, path: ./functions/a.wasm}]\nenvironments:\n  live:\n\
+                     \x20   functions: [{name: a, path: ./functions/a.live.wasm, context: .}, {name: c, env: {A: b}}]\n\
+                     \x20   gateways: [{name: web, files: {root: ./static/s}}]\n\
+                     \x20   stores: [{name: main, migrations: ./migrations/main.live}]\n  none:\n";
+        assert_eq!(moved(before).unwrap(), after);
+        let keys =
+            "environments: {live: {gateways: [{name: web, tls: {cert: a.pem, key: /b.key}}]}}\n";
+        let said = moved(keys).unwrap_err();
+        assert!(said.contains("`a.pem` is relative"), "{said}");
     }
 
     #[test]

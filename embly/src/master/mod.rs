@@ -76,6 +76,8 @@ pub struct Options<'a> {
     pub secrets: Arc<Secrets>,
     /// The project file, for those who look for its master.
     pub project: PathBuf,
+    /// Which of its environments is served, if one was named.
+    pub environment: Option<String>,
     /// Who is asked to reload and to stop.
     pub asks: Asks,
     /// Where metrics and health can be asked for, if anywhere.
@@ -266,6 +268,7 @@ impl Master {
         let identity = Identity {
             id: folder.id(),
             project: options.project.to_string_lossy().into_owned(),
+            environment: options.environment.clone(),
             command: if options.dev.is_some() { "dev" } else { "run" },
         };
         let deploys = match options.deploys {

@@ -1,12 +1,12 @@
 //! What of a project goes into its bundle.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::bundle::{Bundle, Content, PROJECT, WriteError};
-use crate::config::{self, Problems, Project, StoreKind, Thing};
+use crate::config::{self, Function, Problems, Project, StoreKind, Thing};
 
 /// Why it cannot go into one.
 #[derive(Debug, thiserror::Error)]
@@ -14,6 +14,17 @@ pub enum CollectError {
     /// The project file names what is for no other machine.
     #[error("the project file names what no bundle can have")]
     Problems(Problems),
+    /// An environment builds a function in another way, and does not say what of.
+    #[error(
+        "function `{function}` is built in another way in environment `{environment}`, and a bundle has a \
+         module for each `path`: write its `path` there as well"
+    )]
+    Differs {
+        /// Its name.
+        function: String,
+        /// That of the environment.
+        environment: String,
+    },
     /// A file.
     #[error(transparent)]
     Write(#[from] WriteError),
@@ -26,42 +37,76 @@ const KEEP: &str = ".keep";
 /// The one folder with hidden files that are served.
 const WELL_KNOWN: &str = ".well-known";
 
-/// All of a project that was built, from these modules.
-pub fn contents(
-    project: &Project,
-    modules: &HashMap<String, PathBuf>,
-) -> Result<Bundle, CollectError> {
+/// A project that was built, in one of its environments or in none.
+#[derive(Debug)]
+pub struct Variant {
+    /// The name of the environment.
+    pub environment: Option<String>,
+    pub project: Project,
+    /// The modules of its functions; where one is not here it is that of the project in no environment.
+    pub modules: HashMap<String, PathBuf>,
+}
+
+/// All of a project that was built: in no environment, and in each that there is.
+pub fn contents(base: &Variant, others: &[Variant]) -> Result<Bundle, CollectError> {
     let mut bundle = Bundle::default();
     let mut places = Places::default();
-    let text = config::relocated(&project.file, &mut |thing| match thing {
-        Thing::Module(name) => {
-            let module = modules.get(name).map(PathBuf::as_path);
-            let module = module.unwrap_or(Path::new(""));
-            let ending = match module.extension() {
-                Some(ending) if ending == "wat" => "wat",
-                _ => "wasm",
-            };
-            let path = format!("functions/{name}.{ending}");
-            bundle.add(&path, Content::File(module.to_owned()));
-            format!("./{path}")
+    let mut migrated: Vec<(&Variant, String)> = Vec::new();
+    let mut placed: HashSet<(&str, String)> = HashSet::new();
+    let text = config::relocated(&base.project.file, &mut |thing, environment| {
+        let named = |it: &&Variant| it.environment.as_deref() == environment;
+        let of = others.iter().find(named).unwrap_or(base);
+        match thing {
+            Thing::Module(name) => {
+                let module = of.modules.get(name).or_else(|| base.modules.get(name));
+                let module = module.map_or(Path::new(""), PathBuf::as_path);
+                let ending = match module.extension() {
+                    Some(ending) if ending == "wat" => "wat",
+                    _ => "wasm",
+                };
+                if let Some(environment) = of.environment.as_deref() {
+                    placed.insert((environment, name.to_owned()));
+                }
+                let path = format!("functions/{}.{ending}", of.own(name));
+                bundle.add(&path, Content::File(module.to_owned()));
+                format!("./{path}")
+            }
+            Thing::Files(folder) => {
+                let at = places.folder(folder);
+                format!("./static/{at}")
+            }
+            Thing::Authorities(file) => {
+                let at = places.authority(file);
+                format!("./ca/{at}.pem")
+            }
+            Thing::Migrations(store) => {
+                migrated.push((of, store.to_owned()));
+                format!("./migrations/{}", of.own(store))
+            }
         }
-        Thing::Files(folder) => {
-            let at = places.folder(folder);
-            format!("./static/{at}")
-        }
-        Thing::Authorities(file) => {
-            let at = places.authority(file);
-            format!("./ca/{at}.pem")
-        }
-        Thing::Migrations(store) => format!("./migrations/{store}"),
     });
     let text = text.map_err(CollectError::Problems)?;
+    for of in others {
+        let environment = of.environment.as_deref().unwrap_or_default();
+        for function in of.modules.keys() {
+            if !placed.contains(&(environment, function.clone())) {
+                return Err(CollectError::Differs {
+                    function: function.clone(),
+                    environment: environment.to_owned(),
+                });
+            }
+        }
+    }
     bundle.add(PROJECT, Content::Bytes(text.into_bytes()));
-    for store in &project.stores {
-        let StoreKind::Sql { migrations, .. } = &store.kind else {
+    for (of, name) in migrated {
+        let mut stores = of.project.stores.iter();
+        let Some(StoreKind::Sql { migrations, .. }) = stores
+            .find(|store| store.name == name)
+            .map(|store| &store.kind)
+        else {
             continue;
         };
-        let folder = format!("migrations/{}", store.name);
+        let folder = format!("migrations/{}", of.own(&name));
         for migration in migrations {
             let path = format!("{folder}/{}", migration.name);
             bundle.add(path, Content::File(migration.path.clone()));
@@ -81,6 +126,27 @@ pub fn contents(
         }
     }
     Ok(bundle)
+}
+
+/// Functions that an environment adds, or that are built in it of something else.
+pub fn built_otherwise(project: &Project, base: &Project) -> Vec<Function> {
+    let same = |one: &Function, other: &Function| {
+        let of = |it: &Function| (it.name.clone(), it.path.clone(), it.context.clone());
+        of(one) == of(other) && one.language == other.language
+    };
+    let functions = project.functions.iter();
+    let others = functions.filter(|one| !base.functions.iter().any(|other| same(one, other)));
+    others.cloned().collect()
+}
+
+impl Variant {
+    /// The name of what this environment names itself: no name has a dot.
+    fn own(&self, name: &str) -> String {
+        match &self.environment {
+            Some(environment) => format!("{name}.{environment}"),
+            None => name.to_owned(),
+        }
+    }
 }
 
 /// Numbers for what several places may name.

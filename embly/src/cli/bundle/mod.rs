@@ -3,6 +3,7 @@
 mod collect;
 pub mod unpacked;
 
+use std::collections::HashMap;
 use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -15,8 +16,10 @@ use super::context::{self, Need};
 use super::serve::{self, Signals};
 use super::{Exit, Where, build, output};
 use crate::bundle::{self, About, ENDING, Limits, SigningKey, VerifyKey, WriteError};
+use crate::config::{Function, Project};
 use crate::file;
 use crate::report::{Format, Reporter};
+use collect::Variant;
 
 #[derive(Debug, Args)]
 pub(super) struct Make {
@@ -144,21 +147,38 @@ async fn made(options: &Make, reporter: &Reporter) -> Result<(), Exit> {
         .transpose()
         .map_err(|error| failed(error.to_string(), reporter))?;
     let file = context::find(&options.place.path, reporter)?;
-    let project = context::load(&file, None, false, Need::Nothing, reporter)?;
-    reporter.info(format!("project {}", context::shown(&file)));
-    reporter.masks().only(&project.secrets);
+    let (base, others) = projects(&file, reporter)?;
+    let mut secrets = base.secrets.clone();
+    for (_, project) in &others {
+        secrets.extend(project.secrets.clone());
+    }
+    reporter.masks().only(&secrets);
     let mut signals = Signals::take(reporter)?;
-    let built = {
-        let (project, install, to) = (project.clone(), !options.no_install, reporter.clone());
-        let work = move |cancel: &_| build::all(&project, install, cancel, &to);
-        serve::build(&mut signals, work).await
+    let install = !options.no_install;
+    let all = base.functions.clone();
+    let built = modules(&mut signals, &base, all, install, reporter).await?;
+    let base = Variant {
+        environment: None,
+        project: base,
+        modules: built,
     };
-    let built = match built {
-        Ok(built) if built.failed.is_empty() => built,
-        Ok(_) | Err(_) => return Err(Exit::Failed),
-    };
-    let bundle = match collect::contents(&project, &built.modules) {
+    let mut variants = Vec::new();
+    for (name, project) in others {
+        let functions = collect::built_otherwise(&project, &base.project);
+        let built = modules(&mut signals, &project, functions, install, reporter).await?;
+        variants.push(Variant {
+            environment: Some(name),
+            project,
+            modules: built,
+        });
+    }
+    let project = &base.project;
+    let bundle = match collect::contents(&base, &variants) {
         Ok(bundle) => bundle,
+        Err(error @ collect::CollectError::Differs { .. }) => {
+            reporter.error(error.to_string());
+            return Err(Exit::Usage);
+        }
         Err(collect::CollectError::Problems(problems)) => {
             context::show(&problems, reporter);
             return Err(Exit::Usage);
@@ -183,6 +203,41 @@ async fn made(options: &Make, reporter: &Reporter) -> Result<(), Exit> {
     });
     let about = about.map_err(|error| failed(said(&error), reporter))?;
     tell(("bundle", "made"), &path, &about, reporter)
+}
+
+/// The project in no environment, and in each that it has: a bundle is for all of them.
+fn projects(file: &Path, reporter: &Reporter) -> Result<(Project, Vec<(String, Project)>), Exit> {
+    let base = context::load(file, None, false, Need::Nothing, reporter)?;
+    reporter.info(format!("project {}", context::shown(file)));
+    let said = Some(&base.warnings);
+    let mut others = Vec::new();
+    for name in &base.environments {
+        let project = context::read_beside(file, Some(name), said, Need::Nothing, reporter);
+        others.push((name.clone(), project.map_err(|_| Exit::Usage)?));
+    }
+    Ok((base, others))
+}
+
+/// Builds these functions of a project: their modules.
+async fn modules(
+    signals: &mut Signals,
+    project: &Project,
+    functions: Vec<Function>,
+    install: bool,
+    reporter: &Reporter,
+) -> Result<HashMap<String, PathBuf>, Exit> {
+    if functions.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let (project, to) = (project.clone(), reporter.clone());
+    let work = move |cancel: &_| {
+        let functions: Vec<_> = functions.iter().collect();
+        build::some(&project, &functions, install, cancel, &to)
+    };
+    match serve::build(signals, work).await {
+        Ok(built) if built.failed.is_empty() => Ok(built.modules),
+        Ok(_) | Err(_) => Err(Exit::Failed),
+    }
 }
 
 /// The error, and why.
