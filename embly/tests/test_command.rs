@@ -5,6 +5,7 @@
 mod support;
 
 use std::fs;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 
 use serde_json::Value;
@@ -195,4 +196,21 @@ fn without_cargo_it_says_what_is_missing() {
         said.contains("cannot run `cargo`") && said.contains("`embly doctor`"),
         "{said}"
     );
+}
+
+#[test]
+fn logs_of_the_project_get_nothing_of_tests() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let syslog = UnixDatagram::bind(&path).unwrap();
+    syslog.set_nonblocking(true).unwrap();
+    let log = format!(
+        "logs: [{{name: system, type: syslog, address: {}}}]",
+        path.display()
+    );
+    let project = project(&[("good.hurl", GOOD)]).top(&log);
+    let (code, _, stderr) = test(&project, &[]);
+    assert_eq!(code, 0, "{stderr}");
+    let mut buffer = [0; 1024];
+    assert!(syslog.recv(&mut buffer).is_err(), "{buffer:?}");
 }

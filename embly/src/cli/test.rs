@@ -277,6 +277,8 @@ fn served(
         gateway.access_log = None;
     }
     project.crons.clear();
+    // What is said in tests is for whoever runs them.
+    project.logs.clear();
     let policy = serve::policy(&options, reporter)?;
     let scratch = Scratch::make().map_err(|error| {
         reporter.error(format!("cannot make a folder for what is kept: {error}"));
