@@ -122,3 +122,16 @@ fn every_source_file_that_a_document_names_is_there() {
     }
     none("documents name source files that are not there", found);
 }
+
+/// The book of `docs/` leaves out no document.
+#[test]
+fn every_document_is_in_the_contents_of_the_book() {
+    let files = tree::ending(".md");
+    let contents = files.iter().find(|file| file.path == "docs/SUMMARY.md");
+    let contents = links(&contents.expect("docs/SUMMARY.md").text);
+    let documents = files.iter().filter_map(|file| {
+        let path = file.path.strip_prefix("docs/")?;
+        (path != "SUMMARY.md" && !contents.iter().any(|link| link == path)).then(|| path.to_owned())
+    });
+    none("not in docs/SUMMARY.md", documents.collect());
+}
