@@ -1,4 +1,4 @@
-//! The versions of a project that were deployed to a master: in the folder `versions` of its state, a
+//! The versions of a project that were deployed to a master, or run by it as a bundle: in the folder `versions` of its state, a
 //! folder each, and a file that names the current one. Whoever changes them holds the lock on the state.
 
 use std::fs::{self, DirBuilder, File};
@@ -28,6 +28,9 @@ const ABOUT: &str = "version.json";
 /// Is there once a version was healthy; one without it was broken off. Has the name of the environment in
 /// which that was, or nothing.
 const SERVED: &str = "served";
+
+/// Is there where nobody has deployed it: the bundle that was run.
+const RUN: &str = "run";
 
 /// What is under way begins so; what is left of it is removed by the next master.
 const ARRIVING: &str = ".arriving-";
@@ -81,6 +84,9 @@ pub enum VersionError {
     /// The state folder is another's, or cannot be made.
     #[error("{0}")]
     State(String),
+    /// It is not the bundle any more that was read before.
+    #[error("the bundle was replaced meanwhile: `embly reload` serves what is there now")]
+    Replaced,
     /// It does not name a version.
     #[error("`{}` names no version that is there: write the number of one of the folders beside it into it", .0.display())]
     Current(PathBuf),
@@ -141,13 +147,47 @@ impl Versions {
             if !self.was_served(number) {
                 continue;
             }
-            let path = self.version(number).join(ABOUT);
-            let text = fs::read(&path).map_err(of(&path))?;
-            let read = serde_json::from_slice(&text).map_err(io::Error::from);
-            let read: Version = read.map_err(of(&path))?;
+            let read = about(&self.version(number))?;
             versions.push(Version { number, ..read });
         }
         Ok(versions)
+    }
+
+    /// Whether it was not deployed: a bundle that was run has brought it.
+    pub fn was_run(&self, number: u64) -> bool {
+        self.version(number).join(RUN).exists()
+    }
+
+    /// A bundle that is served because it was run, in this environment, is the current version from now
+    /// on: its number. May block.
+    ///
+    /// # Errors
+    /// The bundle cannot be used, has another checksum, or the folder cannot be used.
+    pub fn take_run(
+        &self,
+        from: impl Read,
+        must: Option<&VerifyKey>,
+        checksum: &str,
+        environment: Option<&str>,
+    ) -> Result<u64, VersionError> {
+        if let Some(current) = self.current()?
+            && about(&self.version(current))?.checksum == checksum
+        {
+            if self.environment(current)?.as_deref() != environment {
+                self.make_current(current, environment)?;
+            }
+            return Ok(current);
+        }
+        let arrived = self.receive(from, must)?;
+        if about(&arrived.path)?.checksum != checksum {
+            return Err(VersionError::Replaced);
+        }
+        let path = arrived.path.join(RUN);
+        File::create(&path).map_err(of(&path))?;
+        let number = self.keep(arrived)?;
+        self.make_current(number, environment)?;
+        self.prune(&[number])?;
+        Ok(number)
     }
 
     /// The latest first.
@@ -310,6 +350,14 @@ impl Versions {
         }
         Ok(())
     }
+}
+
+/// What a folder of a version says of it, but for its number.
+fn about(version: &Path) -> Result<Version, VersionError> {
+    let path = version.join(ABOUT);
+    let text = fs::read(&path).map_err(of(&path))?;
+    let read = serde_json::from_slice(&text).map_err(io::Error::from);
+    read.map_err(of(&path))
 }
 
 /// Nothing was deployed: what is wrong with the state folder is said by whoever takes it.

@@ -36,6 +36,7 @@ impl Place {
         for (folder, bytes) in [
             (place.kept("toolchain/1.0"), 100_000),
             (place.kept("authority"), 1000),
+            (place.kept("bundles/8b3e"), 1000),
             (place.project.folder().join(".embly/target/x"), 3_000_000),
             (place.project.folder().join("data"), 1000),
         ] {
@@ -98,7 +99,17 @@ fn without_a_choice_it_shows_sizes_and_removes_nothing() {
     };
     let lines: Vec<Vec<String>> = stdout.lines().map(words).collect();
     let first: Vec<&str> = lines.iter().map(|line| &*line[0]).collect();
-    assert_eq!(first, ["WHAT", "build", "cache", "toolchain", "authority"]);
+    assert_eq!(
+        first,
+        [
+            "WHAT",
+            "build",
+            "cache",
+            "toolchain",
+            "bundles",
+            "authority"
+        ]
+    );
     assert_eq!(lines[1][2], "MiB", "{stdout}");
     assert_eq!(
         lines[1][3],
@@ -107,7 +118,7 @@ fn without_a_choice_it_shows_sizes_and_removes_nothing() {
     assert!(stderr.ends_with("what functions keep stays\n"), "{stderr}");
     assert_eq!(
         names(&place.cache.path().join("embly")),
-        ["artefacts", "authority", "toolchain"]
+        ["artefacts", "authority", "bundles", "toolchain"]
     );
     assert!(place.build().exists());
 }
@@ -139,7 +150,12 @@ fn what_is_chosen_goes_and_the_rest_stays() {
         .collect();
     assert_eq!(
         told,
-        [("cache", true), ("toolchain", true), ("authority", false)]
+        [
+            ("cache", true),
+            ("toolchain", true),
+            ("bundles", true),
+            ("authority", false)
+        ]
     );
     assert_eq!(names(&place.cache.path().join("embly")), ["authority"]);
     // What functions keep is never touched, nor is the project.

@@ -219,6 +219,86 @@ fn a_version_is_served_and_listed_outlives_the_master_and_is_rolled_back() {
     );
 }
 
+/// What the versions are: number, whether it is the current one.
+fn listed(embly: &Embly) -> Vec<(u64, bool)> {
+    let (status, answer) = embly.asks("GET", "/v1/versions");
+    assert_eq!(status, 200, "{answer}");
+    let versions = answer["versions"].as_array().unwrap().iter();
+    let of = |one: &Value| (one["version"].as_u64().unwrap(), one["current"] == true);
+    versions.map(of).collect()
+}
+
+#[test]
+fn a_bundle_that_is_run_is_the_first_version_and_rolled_back_to_also_after_a_restart() {
+    let place = Place::new();
+    let state = place.state();
+    let first = place.bundle("first", &serving("first"), &[]);
+    let start = || {
+        let runtime = tempfile::tempdir().unwrap();
+        let mut run = command(&["run", &first, "--state", &state], runtime.path());
+        run.args(["--bind", "127.0.0.1:0", "--format", "json"]);
+        Embly::spawn(run, runtime, 1)
+    };
+    let embly = start();
+    assert_eq!(answer(&embly), "first");
+    eventually("it is a version", || listed(&embly) == [(1, true)]);
+    let (code, _, err) = embly.told(&["rollback"]);
+    assert!(code == 1 && err.contains("no version before 1"), "{err}");
+    drop(embly);
+
+    // The same bundle is the same version.
+    let mut embly = start();
+    let two = place.bundle("two", &serving("two"), &[]);
+    let (code, out, err) = embly.told(&["deploy", &two, "--format", "json"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(
+        (&objects(&out)[0]["version"], &objects(&out)[0]["before"]),
+        (&json!(2), &json!(1))
+    );
+    embly.signal(Signal::KILL);
+    embly.wait();
+    let embly = start();
+    assert_eq!(answer(&embly), "two");
+    let (code, _, err) = embly.told(&["rollback"]);
+    assert_eq!((code, answer(&embly).as_str()), (0, "first"), "{err}");
+    drop(embly);
+    let embly = start();
+    assert_eq!(answer(&embly), "first");
+    assert_eq!(listed(&embly), [(2, false), (1, true)]);
+
+    // As long as what was run is the current one, a bundle in its place counts, as without versions.
+    place.bundle("first", &serving("another"), &[]);
+    let (code, _, err) = embly.told(&["reload"]);
+    assert_eq!((code, answer(&embly).as_str()), (0, "another"), "{err}");
+    eventually("it is a version", || {
+        listed(&embly).first() == Some(&(3, true))
+    });
+    drop(embly);
+    let embly = start();
+    assert_eq!(answer(&embly), "another");
+    deploy(&embly, &two);
+    drop(embly);
+    place.bundle("first", &serving("ignored"), &[]);
+    let embly = start();
+    assert_eq!(answer(&embly), "two");
+}
+
+#[test]
+fn a_bundle_that_cannot_be_kept_is_served_all_the_same_and_that_is_said() {
+    let place = Place::new();
+    let first = place.bundle("first", &serving("first"), &[]);
+    fs::write(place.path("state"), "no folder").unwrap();
+    let runtime = tempfile::tempdir().unwrap();
+    let mut run = command(&["run", &first, "--state", &place.state()], runtime.path());
+    run.args(["--bind", "127.0.0.1:0", "--format", "json"]);
+    let embly = Embly::spawn(run, runtime, 1);
+    assert_eq!(answer(&embly), "first");
+    embly.event("message", |event| {
+        let text = event["text"].as_str().unwrap();
+        event["level"] == "warn" && text.contains("not kept as a version")
+    });
+}
+
 #[test]
 fn a_master_without_a_state_folder_takes_nothing_and_says_what_to_type() {
     let place = Place::new();
@@ -466,7 +546,7 @@ fn no_request_fails_while_versions_come_and_go() {
     });
     let answers = answers.into_inner();
     println!("{answers} requests were answered");
-    assert_eq!(place.versions().len(), 5);
+    assert_eq!(place.versions().len(), 6);
 }
 
 #[test]

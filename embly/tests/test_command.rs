@@ -214,3 +214,42 @@ fn logs_of_the_project_get_nothing_of_tests() {
     let mut buffer = [0; 1024];
     assert!(syslog.recv(&mut buffer).is_err(), "{buffer:?}");
 }
+
+/// As `embly dev` and `embly run` find them: from the state folder, the environment and `.env`.
+#[test]
+fn functions_get_their_secrets_from_wherever_dev_has_them() {
+    let project = project(&[("a.hurl", GOOD)]);
+    project.edit(
+        "language: wasm",
+        "language: wasm\n    secrets: [FILED, SET, DOTTED]",
+    );
+    project.write(".env", "DOTTED=from-dotenv\n");
+    let (place, runtime) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (path, state) = (project.path(), place.path().join("state"));
+    let embly = |what: &[&str], input: &str| {
+        let mut embly = command(what, runtime.path());
+        embly
+            .arg(path)
+            .args(["--state", state.to_str().unwrap()])
+            .env("EMBLY_SECRETS_KEY_FILE", place.path().join("key"))
+            .env("SET", "from-the-environment");
+        let ran = support::output_for(&mut embly, input);
+        (
+            ran.status.code().unwrap(),
+            String::from_utf8(ran.stderr).unwrap(),
+        )
+    };
+    let (code, stderr) = embly(&["test"], "");
+    assert!(
+        code == 2
+            && stderr.contains("no secret `FILED`")
+            && stderr.contains("embly-project.yml: 1 error"),
+        "{stderr}"
+    );
+    let (code, stderr) = embly(&["secrets", "set", "FILED"], "from-the-file");
+    assert_eq!(code, 0, "{stderr}");
+    let (code, stderr) = embly(&["test"], "");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.ends_with("\n1 passed, 0 failed\n"), "{stderr}");
+    assert!(!project.folder().join("data").exists());
+}

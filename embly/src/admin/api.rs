@@ -245,7 +245,7 @@ objects! {
     pub struct Deployed {
         /// Its number.
         pub version: u64,
-        /// The one that was served before; null where that was not deployed.
+        /// The one that was served before; null where that was a folder.
         pub before: Option<u64>,
         /// What is to be said of the project file all the same, as in the event `problems`.
         pub problems: Vec<Value>,

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use serde::Serialize;
 
+use super::bundle::unpacked;
 use super::output::{self, Table};
 use super::{Exit, Where, context, serve};
 use crate::build::{FOLDER, toolchain};
@@ -32,7 +33,10 @@ pub(super) struct Clean {
     /// Remove the wasm target that Embly has installed, for all projects
     #[arg(long)]
     toolchain: bool,
-    /// Remove all three
+    /// Remove what bundles were unpacked to
+    #[arg(long)]
+    bundles: bool,
+    /// Remove all four
     #[arg(long)]
     all: bool,
 }
@@ -43,6 +47,7 @@ enum What {
     Build,
     Cache,
     Toolchain,
+    Bundles,
     Authority,
 }
 
@@ -52,6 +57,7 @@ impl What {
             Self::Build => "build",
             Self::Cache => "cache",
             Self::Toolchain => "toolchain",
+            Self::Bundles => "bundles",
             Self::Authority => "authority",
         }
     }
@@ -79,6 +85,7 @@ impl Clean {
             What::Build => self.build || self.all,
             What::Cache => self.cache || self.all,
             What::Toolchain => self.toolchain || self.all,
+            What::Bundles => self.bundles || self.all,
             // Browsers may trust it.
             What::Authority => false,
         }
@@ -98,6 +105,7 @@ fn clean_up(clean: &Clean, reporter: &Reporter) -> Result<(), Exit> {
     let places = [
         (What::Cache, embly_wrapper::artefact::folder(&cache)),
         (What::Toolchain, toolchain::root(&cache)),
+        (What::Bundles, cache.join(unpacked::FOLDER)),
         (What::Authority, cache.join(serve::AUTHORITY)),
     ];
     let places = build.into_iter().chain(places);
@@ -136,7 +144,7 @@ fn clean_up(clean: &Clean, reporter: &Reporter) -> Result<(), Exit> {
 }
 
 fn say(clean: &Clean, there: &[Kept], reporter: &Reporter) -> Result<(), Exit> {
-    let chosen = clean.build || clean.cache || clean.toolchain || clean.all;
+    let chosen = clean.build || clean.cache || clean.toolchain || clean.bundles || clean.all;
     if reporter.options().format == Format::Json {
         return output::json(there.iter(), reporter);
     }
@@ -150,7 +158,7 @@ fn say(clean: &Clean, there: &[Kept], reporter: &Reporter) -> Result<(), Exit> {
         reporter.info(match there.is_empty() {
             true => "there is nothing to remove",
             false => {
-                "`--build`, `--cache`, `--toolchain` or `--all` removes; what functions keep stays"
+                "`--build`, `--cache`, `--toolchain`, `--bundles` or `--all` removes; what functions keep stays"
             }
         });
         return Ok(());
@@ -172,10 +180,12 @@ fn refuse(kept: &Kept, reporter: &Reporter) -> Result<(), Exit> {
     let why = match kept.what {
         _ if !real => "it is a link, or no folder: remove it yourself",
         What::Build if builds(&kept.path) => "a build is under way: wait for it, or stop it",
-        What::Cache | What::Toolchain if master::is_any_running() => {
+        What::Cache | What::Toolchain | What::Bundles if master::is_any_running() => {
             "a master runs, whose functions are started from it: stop that one first"
         }
-        What::Build | What::Cache | What::Toolchain | What::Authority => return Ok(()),
+        What::Build | What::Cache | What::Toolchain | What::Bundles | What::Authority => {
+            return Ok(());
+        }
     };
     reporter.error(format!("`{path}` is not removed: {why}"));
     Err(Exit::Failed)

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use embly_wrapper::jail::Policy;
 
+use super::bundle::open;
 use super::context;
 use super::serve::{self, Asked, Signals, Stopped, Unbuilt};
 use super::source::{self, Loaded, Source, only_for_dev};
@@ -67,6 +68,9 @@ fn begin(options: Run, reporter: &Reporter) -> Result<(Serve, Policy, Begun), Ex
             serve.project.chosen.environment =
                 as_before.map_err(|error| failed(error.to_string()))?;
         }
+        // What a run has brought counts as long as the bundle is not there in another form.
+        let again = |current: &u64| is_bundle && typed.exists() && versions.was_run(*current);
+        let current = current.filter(|current| !again(current));
         deployed = current.map(|current| Source::Version(versions.clone(), current));
         serve.deploys = Some((versions, key.clone()));
     }
@@ -121,6 +125,8 @@ struct Serving {
     source: Source,
     loaded: Loaded,
     built: Built,
+    /// The version that a bundle is kept as.
+    kept: Option<u64>,
     /// What was served before: requests that began then may still look for files.
     _before: Option<Loaded>,
 }
@@ -191,10 +197,12 @@ async fn serve_until_stopped(
             source,
             loaded,
             built,
+            kept: None,
             _before: None,
         },
         reporter,
     };
+    runs.keep_bundle().await;
     loop {
         let went_on = match runs.signals.next().await {
             Asked::Stop => Err(Stopped),
@@ -258,6 +266,7 @@ impl Runs<'_> {
         self.reporter.info("reloaded");
         let problems = serve::as_json(&loaded.project.warnings);
         self.serves(source, loaded, built);
+        self.keep_bundle().await;
         Ok(Ok(problems))
     }
 
@@ -328,7 +337,41 @@ impl Runs<'_> {
         let before = std::mem::replace(&mut self.serving.loaded, loaded);
         self.serving.source = source;
         self.serving.built = built;
+        self.serving.kept = None;
         self.serving._before = Some(before);
+    }
+
+    /// A bundle that is served is a version as well, so that a rollback comes back to it.
+    async fn keep_bundle(&mut self) {
+        let Serving { source, loaded, .. } = &self.serving;
+        let (Source::Bundle(path, key), Some((versions, _))) = (source, &self.options.deploys)
+        else {
+            return;
+        };
+        let taken = self.master.take_state().map_err(|error| error.to_string());
+        let (path, key, versions) = (path.clone(), key.clone(), versions.clone());
+        let environment = self.options.project.chosen.environment.clone();
+        let checksum = loaded.checksum().unwrap_or_default().to_owned();
+        let work = move || {
+            let file = open(&path).map_err(|error| error.to_string())?;
+            let environment = environment.as_deref();
+            let kept = versions.take_run(file, key.as_ref(), &checksum, environment);
+            kept.map_err(|error| error.to_string())
+        };
+        let kept = match taken {
+            // A panic was printed.
+            Ok(()) => tokio::task::spawn_blocking(work)
+                .await
+                .unwrap_or_else(|error| Err(error.to_string())),
+            Err(error) => Err(error),
+        };
+        self.serving.kept = kept
+            .inspect_err(|error| {
+                self.reporter.warn(format!(
+                    "the bundle is served, and not kept as a version that a rollback could serve: {error}"
+                ));
+            })
+            .ok();
     }
 
     /// Serves a version, or what was served before.
@@ -391,7 +434,7 @@ impl Runs<'_> {
         }
         let before = match self.serving.source {
             Source::Version(_, before) => Some(before),
-            Source::Folder(_) | Source::Bundle(..) => None,
+            Source::Folder(_) | Source::Bundle(..) => self.serving.kept,
         };
         self.reporter.info(format!("version {number} is served"));
         let problems = serve::as_json(&loaded.project.warnings);

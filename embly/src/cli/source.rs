@@ -29,7 +29,15 @@ pub enum Source {
 pub struct Loaded {
     pub project: Project,
     /// Where it lies, if it was unpacked for this.
-    _unpacked: Option<Unpacked>,
+    unpacked: Option<Unpacked>,
+}
+
+impl Loaded {
+    /// The checksum of the bundle that was unpacked for this.
+    pub fn checksum(&self) -> Option<&str> {
+        let unpacked = self.unpacked.as_ref()?;
+        Some(&unpacked.about.checksum)
+    }
 }
 
 /// Why none was read.
@@ -126,7 +134,7 @@ impl Source {
                 let project = context::read(file, environment, false, need, reporter);
                 Ok(Loaded {
                     project: project.map_err(LoadError::Problems)?,
-                    _unpacked: None,
+                    unpacked: None,
                 })
             }
             Self::Bundle(path, key) => {
@@ -143,12 +151,12 @@ impl Source {
                 })?;
                 Ok(Loaded {
                     project: read(&unpacked.project())?,
-                    _unpacked: Some(unpacked),
+                    unpacked: Some(unpacked),
                 })
             }
             Self::Version(versions, number) => Ok(Loaded {
                 project: read(&versions.project(*number))?,
-                _unpacked: None,
+                unpacked: None,
             }),
         }
     }

@@ -38,6 +38,9 @@ pub(super) struct Test {
     /// Only functions, and files of `tests/`, that have this in their name
     #[arg(long, value_name = "TEXT")]
     filter: Option<String>,
+    /// Folder of the secrets; what else functions keep begins empty [default: data, in the project]
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
     /// As root: the user that functions run as, by number, of whom nothing else should run
     #[arg(long, value_name = "UID[:GID]")]
     jail_user: Option<User>,
@@ -95,10 +98,11 @@ fn tested(test: Test, reporter: &Reporter) -> Result<Exit, Exit> {
     let Test {
         project: place,
         filter,
+        state,
         jail_user,
         require_jail,
     } = test;
-    let need = Need::Secrets(None);
+    let need = Need::Secrets(state.as_deref());
     let project = context::project(&place.chosen, true, need, reporter)?;
     reporter.masks().only(&project.secrets);
     let wanted = |name: &str| filter.as_deref().is_none_or(|text| name.contains(text));
@@ -129,6 +133,7 @@ fn tested(test: Test, reporter: &Reporter) -> Result<Exit, Exit> {
     let scripts = read(&project.root, files, &mut report);
     if !scripts.is_empty() {
         let mut options = Serve::alone(place, jail_user, require_jail);
+        options.state = state;
         options.bind = Some(BindOverride {
             address: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
             any_port: true,
@@ -304,7 +309,7 @@ async fn serve_and_ask(
     let reporter = report.reporter;
     let mut signals = Signals::take(reporter)?;
     let jail = serve::check_jail(policy, reporter);
-    // Those of the project; what else is kept begins empty.
+    // From where they are kept; what else is kept begins empty.
     let secrets = serve::secrets(&options, project, reporter);
     options.state = Some(scratch.0.clone());
     let (theirs, to) = (project.clone(), reporter.clone());

@@ -315,6 +315,14 @@ impl Master {
         &self.switchboard
     }
 
+    /// Makes the state folder its own, which no other master uses then.
+    ///
+    /// # Errors
+    /// It is another's, or cannot be made.
+    pub fn take_state(&self) -> Result<(), StateError> {
+        self.services.state().map(drop)
+    }
+
     /// Who says what it does.
     pub fn admin(&self) -> &Arc<Admin> {
         &self.admin
