@@ -546,9 +546,13 @@ fn the_openapi_document_is_that_of_the_answers() {
     assert_eq!((status, &document["openapi"]), (200, &json!("3.1.0")));
     let mut seen = 0;
     for (path, methods) in document["paths"].as_object().unwrap() {
+        // Some have only POST, and some are elsewhere.
         let Some(get) = methods.get("get") else {
             continue;
         };
+        if methods.get("servers").is_some() {
+            continue;
+        }
         let content = &get["responses"]["200"]["content"];
         let Some(reference) = content["application/json"]["schema"]["$ref"].as_str() else {
             assert!(content["application/x-ndjson"].is_object(), "{path}");

@@ -356,7 +356,7 @@ fn ready_is_said_while_the_project_is_served_and_nothing_else_is_offered() {
     let refused = post(at, "/metrics", b"");
     assert_eq!(
         (refused.status, refused.header("allow")),
-        (405, Some("GET"))
+        (405, Some("GET, HEAD"))
     );
     let _stream = begin(&embly, "script", "sleep 600000");
     embly.event("invocation_started", |_| true);

@@ -32,6 +32,7 @@ pub struct Parameter {
     pub name: &'static str,
     pub about: &'static str,
     pub form: Form,
+    pub required: bool,
 }
 
 /// What a parameter may be.
@@ -98,7 +99,7 @@ codes! {
     /// There is no such path.
     UNKNOWN_PATH = "unknown_path", NOT_FOUND, "`GET /v1/openapi.json` lists what there is";
     /// The path is there, with another method.
-    WRONG_METHOD = "wrong_method", METHOD_NOT_ALLOWED, "the header `allow` names the method";
+    WRONG_METHOD = "wrong_method", METHOD_NOT_ALLOWED, "the header `allow` names those that there are";
     /// A parameter is not there, or cannot be read.
     BAD_PARAMETER = "bad_parameter", BAD_REQUEST, "`GET /v1/openapi.json` says what can be asked for, and how";
     /// What stands in the place of an address is none.
@@ -108,7 +109,7 @@ codes! {
     /// Nothing is kept of this invocation or request.
     UNKNOWN_TRACE = "unknown_trace", NOT_FOUND, "`embly trace` lists what is kept: what runs, and what ended lately";
     /// The project has no such function.
-    UNKNOWN_FUNCTION = "unknown_function", NOT_FOUND, "`GET /v1/functions` lists them";
+    UNKNOWN_FUNCTION = "unknown_function", NOT_FOUND, "`embly ps --functions` shows those that are there";
     /// No such version is kept.
     UNKNOWN_VERSION = "unknown_version", NOT_FOUND, "`embly versions` shows those that are kept";
     /// The master has no folder of its own for versions.
@@ -135,26 +136,37 @@ const FUNCTION: Parameter = Parameter {
     name: "function",
     about: "Only of this function.",
     form: Form::Name,
+    required: false,
 };
 const ADDRESS: Parameter = Parameter {
     name: "address",
     about: "Only of this invocation.",
     form: Form::Address,
+    required: false,
 };
 const SINCE: Parameter = Parameter {
     name: "since",
     about: "Only what came at this time or later, RFC 3339.",
     form: Form::Time,
+    required: false,
 };
 const VERSION: Parameter = Parameter {
     name: "version",
     about: "This one; otherwise the latest before the current one.",
     form: Form::Number,
+    required: false,
 };
 const FOLLOW: Parameter = Parameter {
     name: "follow",
     about: "Goes on with what comes, until the client or the master ends it.",
     form: Form::Flag,
+    required: false,
+};
+
+/// For what is not kept.
+const MUST_FOLLOW: Parameter = Parameter {
+    required: true,
+    ..FOLLOW
 };
 
 /// The type of a bundle.
@@ -200,7 +212,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         method: Method::GET,
         path: "/v1/events",
         about: "The events from now on, one JSON object a line, each with its `time`. Who reads too slowly loses some, and finds `{\"event\": \"lost\", \"lines\": N}` in their place.",
-        query: &[FOLLOW, FUNCTION, ADDRESS],
+        query: &[MUST_FOLLOW, FUNCTION, ADDRESS],
         takes: None,
         status: StatusCode::OK,
         answer: None,

@@ -20,6 +20,21 @@ const CONNECTION: Duration = Duration::from_secs(30);
 
 const PLAIN: &str = "text/plain; charset=utf-8";
 
+/// What there is: path, what it says, and with which statuses.
+pub const SHOWN: &[(&str, &str, &[StatusCode])] = &[
+    (
+        "/metrics",
+        "Metrics in the text format of Prometheus.",
+        &[StatusCode::OK],
+    ),
+    ("/healthz", "Whether the master answers.", &[StatusCode::OK]),
+    (
+        "/readyz",
+        "Whether it serves.",
+        &[StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE],
+    ),
+];
+
 impl Admin {
     /// Answers with metrics and health at this address from now on; where that is.
     ///
@@ -47,14 +62,14 @@ impl Admin {
 
     fn shows(&self, request: &Request<Incoming>) -> Response<Body> {
         let path = request.uri().path();
-        if !matches!(path, "/metrics" | "/healthz" | "/readyz") {
+        if SHOWN.iter().all(|(known, ..)| *known != path) {
             let known = "there is `/metrics`, `/healthz` and `/readyz`\n";
             return text(StatusCode::NOT_FOUND, PLAIN, known);
         }
         if request.method() != Method::GET && request.method() != Method::HEAD {
             let only = "for GET only\n";
             let response = text(StatusCode::METHOD_NOT_ALLOWED, PLAIN, only);
-            return server::allow(response, &Method::GET);
+            return server::allow(response, &["GET", "HEAD"]);
         }
         match path {
             "/metrics" => {

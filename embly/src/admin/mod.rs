@@ -215,7 +215,7 @@ impl Admin {
         }
         let (parts, body) = request.into_parts();
         let path = parts.uri.path();
-        let mut wrong_method = None;
+        let mut methods = Vec::new();
         for (endpoint, segment) in endpoint::at(path) {
             if endpoint.method == parts.method {
                 let query = parts.uri.query().unwrap_or_default();
@@ -223,15 +223,13 @@ impl Admin {
                     Ok(response) | Err(response) => response,
                 };
             }
-            wrong_method = Some(&endpoint.method);
+            methods.push(endpoint.method.as_str());
         }
-        match wrong_method {
-            Some(method) => {
-                let message = format!("`{path}` is for {method} only");
-                server::allow(failed(&endpoint::WRONG_METHOD, message), method)
-            }
-            None => failed(&endpoint::UNKNOWN_PATH, format!("there is no `{path}`")),
+        if methods.is_empty() {
+            return failed(&endpoint::UNKNOWN_PATH, format!("there is no `{path}`"));
         }
+        let message = format!("`{path}` is for {} only", methods.join(" and "));
+        server::allow(failed(&endpoint::WRONG_METHOD, message), &methods)
     }
 
     async fn do_it(

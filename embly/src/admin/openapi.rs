@@ -1,9 +1,11 @@
 //! The OpenAPI document, made from the table of endpoints.
 
+use http::StatusCode;
 use serde_json::{Map, Value, json};
 
 use super::api;
 use super::endpoint::{Code, ENDPOINTS, Endpoint, Form, OTHER_USER, Parameter, WRONG_METHOD};
+use super::listener::SHOWN;
 use super::schema::Schema as _;
 
 /// The type of answers that are JSON objects, one a line.
@@ -21,6 +23,9 @@ pub fn document() -> Value {
         let methods = paths.entry(endpoint.path).or_insert_with(|| json!({}));
         methods[endpoint.method.as_str().to_lowercase()] = operation(endpoint);
     }
+    for (path, about, statuses) in SHOWN {
+        paths.insert((*path).to_owned(), shown(about, statuses));
+    }
     json!({
         "openapi": "3.1.0",
         "info": {
@@ -31,6 +36,29 @@ pub fn document() -> Value {
         "servers": [{"url": "http://localhost"}],
         "paths": paths,
         "components": {"schemas": schemas},
+    })
+}
+
+/// What is elsewhere, for whoever asks.
+fn shown(about: &str, statuses: &[StatusCode]) -> Value {
+    let text = json!({"text/plain": {"schema": {"type": "string"}}});
+    let statuses = statuses.iter().chain([&StatusCode::METHOD_NOT_ALLOWED]);
+    let responses: Map<String, Value> = statuses
+        .map(|status| {
+            let about = status.canonical_reason().unwrap_or_default();
+            let response = json!({"description": about, "content": text});
+            (status.as_str().to_owned(), response)
+        })
+        .collect();
+    // Without bodies, but with their types.
+    json!({
+        "servers": [{
+            "url": "http://{address}",
+            "description": "Where `--admin-listen` says, and only there.",
+            "variables": {"address": {"default": "127.0.0.1:9090"}},
+        }],
+        "get": {"summary": about, "responses": responses},
+        "head": {"summary": about, "responses": responses},
     })
 }
 
@@ -81,7 +109,7 @@ fn schema_of(form: Form) -> Value {
         Form::Name => json!({"type": "string"}),
         // Not all of them zero.
         Form::Address => json!({"type": "string", "pattern": "^(?!0+$)[0-9a-fA-F]{1,16}$"}),
-        Form::Number => json!({"type": "integer", "minimum": 1}),
+        Form::Number => json!({"type": "integer", "minimum": 1, "maximum": i64::MAX}),
         Form::Time => json!({"type": "string", "format": "date-time"}),
     }
 }
@@ -90,7 +118,7 @@ fn parameter(parameter: &Parameter) -> Value {
     json!({
         "name": parameter.name,
         "in": "query",
-        "required": false,
+        "required": parameter.required,
         "allowEmptyValue": parameter.form == Form::Flag,
         "description": parameter.about,
         "schema": schema_of(parameter.form),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{ALLOW, CONTENT_TYPE};
-use http::{HeaderValue, Method, Request, Response, StatusCode};
+use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::{BodyExt as _, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper::server::conn::http1;
@@ -122,9 +122,9 @@ pub fn failed_with(
 }
 
 /// Says which methods there are.
-pub fn allow(mut response: Response<Body>, method: &Method) -> Response<Body> {
-    if let Ok(method) = HeaderValue::try_from(method.as_str()) {
-        response.headers_mut().insert(ALLOW, method);
+pub fn allow(mut response: Response<Body>, methods: &[&str]) -> Response<Body> {
+    if let Ok(methods) = HeaderValue::try_from(methods.join(", ")) {
+        response.headers_mut().insert(ALLOW, methods);
     }
     response
 }
