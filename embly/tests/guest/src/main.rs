@@ -51,6 +51,7 @@ fn main() -> Result<(), Error> {
         "script" => embly::run(script::run),
         "socket" | "socket-too" => ws::run(websocket::socket),
         "deaf" => ws::run(websocket::deaf),
+        "mirror" => ws::run(websocket::mirror),
         "spawns" => http::run(spawn::spawns),
         "asks-many" => http::run(spawn::asks_many),
         "nests" => embly::run(spawn::nests),

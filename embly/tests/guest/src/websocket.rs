@@ -28,6 +28,16 @@ pub async fn socket(socket: Socket) -> Result<(), Error> {
     Ok(())
 }
 
+/// Sends back what comes, and nothing else.
+pub async fn mirror(socket: Socket) -> Result<(), Error> {
+    while let Some(message) = socket.receive().await? {
+        if matches!(message, Message::Text(_) | Message::Binary(_)) {
+            socket.send(message).await?;
+        }
+    }
+    Ok(())
+}
+
 /// Whether it is over.
 async fn obey(socket: &Socket, text: &str) -> Result<bool, Error> {
     let (what, rest) = text.split_once(' ').unwrap_or((text, ""));
