@@ -585,7 +585,7 @@ fn without_a_file_every_folder_that_was_looked_in_is_named() {
         );
     }
     assert!(
-        text.ends_with("help: give the folder of a project, or make one with `embly new NAME`")
+        text.ends_with("hint: give the folder of a project, or make one with `embly new NAME`")
     );
 
     fs::write(base.join("a/embly-project.yaml"), ONE).unwrap();

@@ -31,7 +31,7 @@ const CONTEXT: &[u8] = b"embly-bundle-1\0";
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// It cannot be read.
-    #[error("cannot read the key `{}`: {source}", path.display())]
+    #[error("cannot read the key `{}`: {source}\nhint: `embly bundle --new-key FILE` makes one", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,

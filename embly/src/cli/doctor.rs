@@ -168,7 +168,13 @@ fn rust(cache: Option<&Path>) -> Finding {
             format!("the target `{TARGET}` is missing"),
             "`embly toolchain install`; `embly dev` and `embly build` do it by themselves",
         ),
-        Err(error) => Finding::wrong("rust", error.to_string(), "https://rustup.rs"),
+        Err(error) => {
+            let text = error.to_string();
+            let (what, hint) = text
+                .split_once("\nhint: ")
+                .unwrap_or((&text, "https://rustup.rs"));
+            Finding::wrong("rust", what, hint)
+        }
     }
 }
 

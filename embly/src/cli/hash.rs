@@ -31,8 +31,9 @@ fn token(reporter: &Reporter) -> Result<(), Exit> {
         .iter()
         .map(|byte| format!("{byte:02x}"))
         .collect();
-    reporter.info("the token is for the client, its hash for `auth: {bearer: [\u{2026}]}`; the token is not kept");
+    // First, so that the two come in one order where both go to one terminal.
     println!("{}\nsha256:{hex}", *token);
+    reporter.info("the token is for the client, its hash for `auth: {bearer: [\u{2026}]}`; the token is not kept");
     Ok(())
 }
 
@@ -46,13 +47,15 @@ fn password(reporter: &Reporter) -> Result<(), Exit> {
     let salt = rand::random::<[u8; 16]>();
     let hash = argon2.hash_password_with_salt(&password, &salt);
     let hash = hash.map_err(|error| failed(&error))?;
-    reporter.info("write it in quotes: `auth: {basic: {users: {NAME: \"HASH\"}}}`");
+    // First, as above.
     println!("{hash}");
+    reporter.info("write it in quotes: `auth: {basic: {users: {NAME: \"HASH\"}}}`");
     Ok(())
 }
 
 fn read(reporter: &Reporter) -> Result<Zeroizing<Vec<u8>>, Exit> {
-    let read = if io::stdin().is_terminal() {
+    let typed = io::stdin().is_terminal();
+    let read = if typed {
         secrets::ask("password", reporter)?
     } else {
         let mut bytes = Zeroizing::new(Vec::with_capacity(LONGEST + 3));
@@ -69,6 +72,11 @@ fn read(reporter: &Reporter) -> Result<Zeroizing<Vec<u8>>, Exit> {
         reporter.error(format!(
             "a password has 1 to {LONGEST} bytes: type `embly hash`, or `embly hash <FILE`"
         ));
+        return Err(Exit::Failed);
+    }
+    // Nobody has seen what was typed.
+    if typed && !secrets::ask("the same again", reporter)?.is_ok_and(|again| again == bytes) {
+        reporter.error("the two are not the same: type `embly hash` to begin anew");
         return Err(Exit::Failed);
     }
     Ok(Zeroizing::new(line.to_vec()))

@@ -1,8 +1,10 @@
 //! What a command was asked for, on stdout: a table for people, or a JSON object a line. None of it
 //! is dropped, however slow its reader is.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
+use std::ops::Range;
 
+use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use super::Exit;
@@ -58,15 +60,24 @@ impl Table {
         if self.is_empty() {
             return Ok(());
         }
-        let mut out = io::BufWriter::new(io::stdout().lock());
-        let lines = self.lines().into_iter();
-        let written = lines.map(|line| writeln!(out, "{line}"));
+        let stdout = io::stdout();
+        let size = stdout.is_terminal().then(|| tcgetwinsize(&stdout).ok());
+        // Not told by some terminals, and then 0.
+        let columns = size.flatten().map(|size| usize::from(size.ws_col));
+        let lines = self.within(columns.filter(|columns| *columns > 0));
+        let mut out = io::BufWriter::new(stdout.lock());
+        let written = lines.iter().map(|line| writeln!(out, "{line}"));
         let written = written.collect::<io::Result<()>>();
         done(written.and_then(|()| out.flush()), reporter)
     }
 
     /// The lines, the one above included.
     pub fn lines(&self) -> Vec<String> {
+        self.within(None)
+    }
+
+    /// The same, where the columns that a terminal has no room for stand below, a little to the right.
+    fn within(&self, room: Option<usize>) -> Vec<String> {
         let mut widths: Vec<usize> = Vec::new();
         for row in &self.rows {
             widths.resize(widths.len().max(row.len()), 0);
@@ -74,18 +85,49 @@ impl Table {
                 *width = (*width).max(cell.chars().count());
             }
         }
-        let lines = self.rows.iter().map(|row| {
-            let mut line = String::new();
-            for (width, cell) in widths.iter().zip(row) {
-                line.push_str(cell);
-                let missing = width + 2 - cell.chars().count();
-                line.extend(std::iter::repeat_n(' ', missing));
+        let parts = parts(&widths, room);
+        let mut lines = Vec::new();
+        for row in &self.rows {
+            for part in &parts {
+                let mut line = " ".repeat(if part.start == 0 { 0 } else { GAP });
+                for (width, cell) in widths.iter().zip(row).take(part.end).skip(part.start) {
+                    line.push_str(cell);
+                    let missing = width + GAP - cell.chars().count();
+                    line.extend(std::iter::repeat_n(' ', missing));
+                }
+                line.truncate(line.trim_end().len());
+                if part.start == 0 || !line.is_empty() {
+                    lines.push(line);
+                }
             }
-            line.truncate(line.trim_end().len());
-            line
-        });
-        lines.collect()
+        }
+        lines
     }
+}
+
+/// Between columns, and before those that stand below.
+const GAP: usize = 2;
+
+/// Which columns stand in a line; one that is wider than the terminal has a line of its own.
+fn parts(widths: &[usize], room: Option<usize>) -> Vec<Range<usize>> {
+    let Some(room) = room else {
+        return std::iter::once(0..widths.len()).collect();
+    };
+    let mut parts: Vec<Range<usize>> = Vec::new();
+    let mut used = 0;
+    for (at, width) in widths.iter().enumerate() {
+        match parts.last_mut() {
+            Some(part) if used + GAP + width <= room => {
+                part.end = at + 1;
+                used += GAP + width;
+            }
+            last => {
+                used = width + if last.is_some() { GAP } else { 0 };
+                parts.push(at..at + 1);
+            }
+        }
+    }
+    parts
 }
 
 /// What comes of it: a reader that has gone has seen enough.
@@ -99,5 +141,43 @@ pub fn done(written: io::Result<()>, reporter: &Reporter) -> Result<(), Exit> {
             Err(Exit::Failed)
         }
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_without_room_stand_below() {
+        let mut table = Table::new(["NAME", "STATE", "PATH"]);
+        table.row(["one", "serving", "/srv/one"]);
+        table.row(["another", "-", ""]);
+        let whole = [
+            "NAME     STATE    PATH",
+            "one      serving  /srv/one",
+            "another  -",
+        ];
+        assert_eq!(table.within(None), whole);
+        assert_eq!(table.within(Some(26)), whole);
+        let narrow = [
+            "NAME     STATE",
+            "  PATH",
+            "one      serving",
+            "  /srv/one",
+            "another  -",
+        ];
+        assert_eq!(table.within(Some(25)), narrow);
+        let least = [
+            "NAME",
+            "  STATE",
+            "  PATH",
+            "one",
+            "  serving",
+            "  /srv/one",
+            "another",
+            "  -",
+        ];
+        assert_eq!(table.within(Some(1)), least);
     }
 }

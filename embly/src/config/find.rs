@@ -81,12 +81,12 @@ impl fmt::Display for NotFound {
         match &self.similar {
             Some(file) => write!(
                 f,
-                "\nhelp: `{}` is there; rename it to `{FILE_NAME}`",
+                "\nhint: `{}` is there; rename it to `{FILE_NAME}`",
                 file.display()
             ),
             None => write!(
                 f,
-                "\nhelp: give the folder of a project, or make one with `embly new NAME`"
+                "\nhint: give the folder of a project, or make one with `embly new NAME`"
             ),
         }
     }

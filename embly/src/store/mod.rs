@@ -58,6 +58,16 @@ impl Place {
     }
 }
 
+/// What is expected in the place of a file that is something else.
+fn not_a_copy(error: &rusqlite::Error) -> &'static str {
+    match error.sqlite_error_code() {
+        Some(rusqlite::ErrorCode::NotADatabase) => {
+            "\nhint: give a file that `embly store backup` has made"
+        }
+        _ => "",
+    }
+}
+
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -73,7 +83,7 @@ pub enum Error {
         path: PathBuf,
     },
     /// SQLite does not read or write it.
-    #[error("cannot use `{}`: {source}", path.display())]
+    #[error("cannot use `{}`: {source}{}", path.display(), not_a_copy(source))]
     Sqlite {
         /// The file.
         path: PathBuf,

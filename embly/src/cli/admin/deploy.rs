@@ -94,7 +94,11 @@ fn deployed(deploy: &Deploy, reporter: &Reporter) -> Result<(), Exit> {
     } = deploy;
     let key = verify.key(reporter)?;
     let unreadable = |error: io::Error| {
-        reporter.error(format!("cannot read `{}`: {error}", path.display()));
+        let hint = match error.kind() {
+            io::ErrorKind::NotFound => "\nhint: `embly bundle -o FILE` makes one of a project",
+            _ => "",
+        };
+        reporter.error(format!("cannot read `{}`: {error}{hint}", path.display()));
         Exit::Failed
     };
     let mut file = match path == Path::new("-") {

@@ -173,8 +173,9 @@ fn draw(master: &api::Master, invocations: &[api::Invocation], sort: Sort) -> io
     });
     let keys = keys.collect::<Vec<_>>().join("  ");
     let mut lines = vec![
-        format!("{}  {}  {count} running", master.id, master.project),
-        format!("{keys}  q quit"),
+        // What matters most first: a narrow terminal shows the beginning.
+        format!("{count} running  {}  {}", master.id, master.project),
+        format!("q quit  {keys}"),
         String::new(),
     ];
     lines.extend(table(invocations).lines());
