@@ -269,8 +269,8 @@ impl World {
     /// What cases call `$WEB` and so on, of the master that runs.
     fn addresses(&self) -> Vec<(String, String)> {
         let folders = admin::folders(&self.path("run"));
-        let sockets = folders.iter().map(|folder| folder.join("admin.sock"));
-        let Some(socket) = sockets.into_iter().find(|socket| socket.exists()) else {
+        let mut sockets = folders.iter().map(|folder| folder.join("admin.sock"));
+        let Some(socket) = sockets.find(|socket| socket.exists()) else {
             return Vec::new();
         };
         if self.masters.is_empty() {
