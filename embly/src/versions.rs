@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use crate::bundle::{self, About, BundleError, Limits, VerifyKey};
+use crate::file;
 
 /// Where they are, in the state folder.
 pub const FOLDER: &str = "versions";
@@ -29,8 +30,8 @@ const ABOUT: &str = "version.json";
 /// which that was, or nothing.
 const SERVED: &str = "served";
 
-/// Is there where nobody has deployed it: the bundle that was run.
-const RUN: &str = "run";
+/// The checksum of the bundle that a run has brought last.
+const BROUGHT: &str = "brought";
 
 /// What is under way begins so; what is left of it is removed by the next master.
 const ARRIVING: &str = ".arriving-";
@@ -153,9 +154,20 @@ impl Versions {
         Ok(versions)
     }
 
-    /// Whether it was not deployed: a bundle that was run has brought it.
-    pub fn was_run(&self, number: u64) -> bool {
-        self.version(number).join(RUN).exists()
+    /// Whether a bundle with this checksum is to be served, and not the current version: it is that
+    /// version, or no run has brought it last, so it is a new one.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn is_to_be_run(&self, checksum: &str, current: u64) -> Result<bool, VersionError> {
+        let path = self.folder.join(BROUGHT);
+        let brought = match fs::read_to_string(&path) {
+            // Nothing but deployments has brought any.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+            read => Some(read.map_err(of(&path))?),
+        };
+        let is_new = brought.is_none_or(|brought| brought != checksum);
+        Ok(is_new || about(&self.version(current))?.checksum == checksum)
     }
 
     /// A bundle that is served because it was run, in this environment, is the current version from now
@@ -176,16 +188,16 @@ impl Versions {
             if self.environment(current)?.as_deref() != environment {
                 self.make_current(current, environment)?;
             }
+            self.write(&self.folder.join(BROUGHT), checksum)?;
             return Ok(current);
         }
         let arrived = self.receive(from, must)?;
         if about(&arrived.path)?.checksum != checksum {
             return Err(VersionError::Replaced);
         }
-        let path = arrived.path.join(RUN);
-        File::create(&path).map_err(of(&path))?;
         let number = self.keep(arrived)?;
         self.make_current(number, environment)?;
+        self.write(&self.folder.join(BROUGHT), checksum)?;
         self.prune(&[number])?;
         Ok(number)
     }
@@ -295,24 +307,19 @@ impl Versions {
     /// # Errors
     /// The folder cannot be used; then it is the one that it was.
     pub fn make_current(&self, number: u64, environment: Option<&str>) -> Result<(), VersionError> {
-        let path = self.folder.join(CURRENT);
-        let new = self.folder.join(format!("{CURRENT}.new"));
         let version = self.version(number);
-        let write = || {
-            let served = version.join(SERVED);
-            let next = version.join(format!("{SERVED}.new"));
-            let mut file = File::create(&next)?;
-            write!(file, "{}", environment.unwrap_or_default())?;
-            file.sync_all()?;
-            fs::rename(&next, &served)?;
-            File::open(&version)?.sync_all()?;
-            let mut file = File::create(&new)?;
-            writeln!(file, "{number}")?;
-            file.sync_all()?;
-            fs::rename(&new, &path)?;
-            self.sync()
-        };
-        write().map_err(of(&path))
+        self.write(&version.join(SERVED), environment.unwrap_or_default())?;
+        File::open(&version)
+            .and_then(|folder| folder.sync_all())
+            .map_err(of(&version))?;
+        self.write(&self.folder.join(CURRENT), &format!("{number}\n"))
+    }
+
+    fn write(&self, path: &Path, text: &str) -> Result<(), VersionError> {
+        let write = |file: &mut File| file.write_all(text.as_bytes());
+        file::whole(path, write)
+            .and_then(|()| self.sync())
+            .map_err(of(path))
     }
 
     fn sync(&self) -> io::Result<()> {

@@ -266,7 +266,7 @@ fn a_bundle_that_is_run_is_the_first_version_and_rolled_back_to_also_after_a_res
     assert_eq!(answer(&embly), "first");
     assert_eq!(listed(&embly), [(2, false), (1, true)]);
 
-    // As long as what was run is the current one, a bundle in its place counts, as without versions.
+    // Another bundle in its place counts, as without versions.
     place.bundle("first", &serving("another"), &[]);
     let (code, _, err) = embly.told(&["reload"]);
     assert_eq!((code, answer(&embly).as_str()), (0, "another"), "{err}");
@@ -278,9 +278,27 @@ fn a_bundle_that_is_run_is_the_first_version_and_rolled_back_to_also_after_a_res
     assert_eq!(answer(&embly), "another");
     deploy(&embly, &two);
     drop(embly);
-    place.bundle("first", &serving("ignored"), &[]);
     let embly = start();
     assert_eq!(answer(&embly), "two");
+    drop(embly);
+
+    // So does it after a deployment, as with a new image of a container: once.
+    place.bundle("first", &serving("a new image"), &[]);
+    let embly = start();
+    assert_eq!(answer(&embly), "a new image");
+    eventually("it is a version", || {
+        listed(&embly).first() == Some(&(5, true))
+    });
+    let (code, _, err) = embly.told(&["rollback"]);
+    assert_eq!((code, answer(&embly).as_str()), (0, "two"), "{err}");
+    drop(embly);
+    fs::write(&first, "no bundle").unwrap();
+    let embly = start();
+    assert_eq!(answer(&embly), "two");
+    embly.event("message", |event| {
+        let text = event["text"].as_str().unwrap();
+        event["level"] == "warn" && text.contains("version 4 is served")
+    });
 }
 
 #[test]

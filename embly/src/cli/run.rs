@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 
 use embly_wrapper::jail::Policy;
 
-use super::bundle::open;
+use super::bundle::{open, refused};
 use super::context;
 use super::serve::{self, Asked, Signals, Stopped, Unbuilt};
 use super::source::{self, Loaded, Source, only_for_dev};
 use super::{Exit, Run, Serve, build};
 use crate::admin::{Activate, Unchanged, Wants, api};
 use crate::build::Built;
+use crate::bundle::{self, BundleError, Limits};
 use crate::config::{self, Project};
 use crate::master::Master;
 use crate::report::Reporter;
@@ -68,9 +69,16 @@ fn begin(options: Run, reporter: &Reporter) -> Result<(Serve, Policy, Begun), Ex
             serve.project.chosen.environment =
                 as_before.map_err(|error| failed(error.to_string()))?;
         }
-        // What a run has brought counts as long as the bundle is not there in another form.
-        let again = |current: &u64| is_bundle && typed.exists() && versions.was_run(*current);
-        let current = current.filter(|current| !again(current));
+        let current = match current {
+            Some(current) if is_bundle && typed.exists() => {
+                let is_run = is_run(&typed, &versions, current).unwrap_or_else(|error| {
+                    reporter.warn(format!("{error}; version {current} is served"));
+                    false
+                });
+                (!is_run).then_some(current)
+            }
+            current => current,
+        };
         deployed = current.map(|current| Source::Version(versions.clone(), current));
         serve.deploys = Some((versions, key.clone()));
     }
@@ -109,6 +117,15 @@ fn begin(options: Run, reporter: &Reporter) -> Result<(Serve, Policy, Begun), Ex
         state,
     };
     Ok((serve, policy, begun))
+}
+
+/// Whether a bundle is served that was typed, and not what was deployed.
+fn is_run(typed: &Path, versions: &Versions, current: u64) -> Result<bool, String> {
+    let file = open(typed).map_err(|error| refused(typed, &BundleError::Read(error)))?;
+    let about = bundle::examine(file, None, &Limits::default());
+    let about = about.map_err(|error| refused(typed, &error))?;
+    let is_run = versions.is_to_be_run(&about.checksum, current);
+    is_run.map_err(|error| error.to_string())
 }
 
 /// What a master is known by that serves what was deployed: what was typed, if that is anything.
