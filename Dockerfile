@@ -10,19 +10,20 @@ ARG DEBIAN=docker.io/library/debian:bookworm-slim
 
 FROM ${RUST} AS build
 WORKDIR /embly
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 COPY protos protos
 COPY embly-sdk embly-sdk
 COPY embly-wrapper embly-wrapper
 COPY xtask xtask
 COPY embly embly
-RUN cargo install --locked --path embly --profile dist --root /out
+RUN cargo xtask dist /out
 
 # What builds functions as well: with Rust, the wasm target, and a linker for build scripts.
 FROM ${RUST} AS dev
-COPY --from=build /out/bin/embly /usr/local/bin/
-RUN embly toolchain install && mkdir -p /project /var/cache/embly /run/embly && chmod 1777 /var/cache/embly /run/embly
+COPY --from=build /out/embly /usr/local/bin/
 ENV XDG_CACHE_HOME=/var/cache/embly XDG_RUNTIME_DIR=/run/embly EMBLY_BIND=0.0.0.0
+RUN embly toolchain install && mkdir -p /project /run/embly && chmod 1777 /run/embly
 WORKDIR /project
 EXPOSE 8082
 ENTRYPOINT ["embly"]
@@ -36,8 +37,9 @@ RUN embly bundle /src/app -o /app.embly
 # What serves, as a user without rights. /data is what is kept; the native code that is made of a
 # bundle is kept there too, so that the next start takes no time.
 FROM ${DEBIAN} AS runtime
-RUN install -d -o 65532 -g 65532 -m 700 /data /run/embly
-COPY --from=build /out/bin/embly /usr/local/bin/
+# An engine that puts a tmpfs over the second one gives it the same mode, and its own owner.
+RUN install -d -o 65532 -g 65532 -m 700 /data && install -d -m 1777 /run/embly
+COPY --from=build /out/embly /usr/local/bin/
 ENV XDG_CACHE_HOME=/data/cache XDG_RUNTIME_DIR=/run/embly EMBLY_BIND=0.0.0.0
 USER 65532:65532
 VOLUME /data

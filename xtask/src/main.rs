@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod codegen;
+mod dist;
 #[cfg(test)]
 mod tidy;
 
@@ -12,6 +13,7 @@ use anyhow::{Result, bail};
 
 const USAGE: &str = "usage:
   cargo xtask codegen                 make protos/src/comms.rs from its schema
+  cargo xtask dist [FOLDER]           the static executable and its checksum, default target/dist
   cargo xtask bench compare [ROUNDS] [--json FILE]
                                       Embly beside others, in one run
   cargo xtask bench curve             Embly with few and many connections, small and large bodies
@@ -31,6 +33,11 @@ const USAGE: &str = "usage:
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("codegen") => codegen::write(root()),
+        Some("dist") => {
+            let folder = std::env::args_os().nth(2);
+            let folder = folder.map_or_else(|| root().join("target/dist"), Into::into);
+            dist::build(root(), &folder)
+        }
         Some("bench") => bench(),
         _ => bail!(USAGE),
     }
