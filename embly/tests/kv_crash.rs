@@ -1,7 +1,7 @@
 //! The master is killed while functions write: every change that was acknowledged is there
 //! afterwards, no batch is there in part, and no change that nobody asked for.
 //!
-//! `EMBLY_KV_ROUNDS=1000 cargo test --release -p embly --test kv_crash` does so many rounds;
+//! `EMBLY_KV_ROUNDS=1000 cargo test -p embly --test kv_crash` does so many rounds;
 //! `EMBLY_KV_SEED` repeats one run.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]

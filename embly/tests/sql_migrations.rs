@@ -1,6 +1,6 @@
 //! Migrations of SQL stores; and commits that outlive the master.
 //!
-//! `EMBLY_SQL_ROUNDS=1000 cargo test --release -p embly --test sql_migrations commits` kills the master
+//! `EMBLY_SQL_ROUNDS=1000 cargo test -p embly --test sql_migrations commits` kills the master
 //! so often; `EMBLY_SQL_SEED` repeats one run.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]

@@ -1,7 +1,7 @@
 //! Code, routes and certificates are replaced all the time, under load: no request fails, each is
 //! answered by what was served between its beginning and its end, and nothing stays.
 //!
-//! `EMBLY_SWAP_SECONDS=60 cargo test --release -p embly --test swap` does so for a minute.
+//! `EMBLY_SWAP_SECONDS=60 cargo test -p embly --test swap` does so for a minute.
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
