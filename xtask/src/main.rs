@@ -28,7 +28,9 @@ const USAGE: &str = "usage:
   cargo xtask bench micro [FILTER]    the parts that every request passes, one by one
   cargo xtask bench jail [ROUNDS]     what each step of the jail costs
   cargo xtask bench scale [PART]      how far one machine goes
-  cargo xtask bench attacks [NAME]    how soon attackers are ended, and what others notice";
+  cargo xtask bench attacks [NAME]    how soon attackers are ended, and what others notice
+  cargo xtask faults [--seed N] [--runs N] [--seconds N] [--kinds a,b] [--at-once N] [--json FILE]
+                                      faults drawn from seeds on the real system, against its promises";
 
 fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
@@ -39,6 +41,7 @@ fn main() -> Result<()> {
             dist::build(root(), &folder)
         }
         Some("bench") => bench(),
+        Some("faults") => faults(),
         _ => bail!(USAGE),
     }
 }
@@ -67,6 +70,26 @@ fn bench() -> Result<()> {
     }
     if !cargo.current_dir(root()).status()?.success() {
         bail!("the measurement failed");
+    }
+    Ok(())
+}
+
+/// Runs the command that the test program of seeded faults has in it.
+fn faults() -> Result<()> {
+    let mut cargo = std::process::Command::new(env!("CARGO"));
+    cargo.args([
+        "test",
+        "--quiet",
+        "--release",
+        "--workspace",
+        "--test",
+        "seeded_faults",
+    ]);
+    cargo
+        .args(["--", "many-faults"])
+        .args(std::env::args().skip(2));
+    if !cargo.current_dir(root()).status()?.success() {
+        bail!("a promise was broken, or could not be checked: see above");
     }
     Ok(())
 }
