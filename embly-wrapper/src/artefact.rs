@@ -5,9 +5,10 @@
 //! read-only, in a folder that only this user can write. Whoever loads one opens it once and checks owner, mode and
 //! checksum on that descriptor.
 //!
-//! The file is the engine's ELF image, then a trailer of 48 bytes: `EMBLYAO2`, or `EMBLYAS2` for
+//! The file is the engine's ELF image, then a trailer of 48 bytes: `EMBLYAO3`, or `EMBLYAS3` for
 //! a module with a start section; the length of the image as u64 little-endian; and the BLAKE3
-//! hash of all that comes before it.
+//! hash of all that comes before it and of the file's own name, so that no artefact passes for
+//! another.
 
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::hash::{Hash, Hasher};
@@ -18,8 +19,8 @@ use std::time::{Duration, SystemTime};
 
 use wasmtime::Engine;
 
-const MAGIC: [u8; 8] = *b"EMBLYAO2";
-const MAGIC_WITH_START: [u8; 8] = *b"EMBLYAS2";
+const MAGIC: [u8; 8] = *b"EMBLYAO3";
+const MAGIC_WITH_START: [u8; 8] = *b"EMBLYAS3";
 const TRAILER_BYTES: u64 = 8 + 8 + 32;
 
 /// An artefact that was opened and checked.
@@ -76,7 +77,7 @@ pub enum Untrusted {
     /// Cut short, or never an artefact.
     #[error("it is cut short or not an artefact")]
     Trailer,
-    /// Changed since it was written.
+    /// Changed since it was written, or that of another function.
     #[error("its checksum does not match")]
     Checksum,
 }
@@ -154,12 +155,12 @@ pub fn open(path: &Path) -> Result<Artefact, Untrusted> {
     if meta.mode() & 0o022 != 0 {
         return Err(Untrusted::Mode(meta.mode() & 0o7777));
     }
-    let has_start = check(&mut file, meta.len())?;
+    let has_start = check(&mut file, meta.len(), name(path))?;
     Ok(Artefact { file, has_start })
 }
 
 /// Whether it has a start section, if all is well with it.
-fn check(file: &mut File, length: u64) -> Result<bool, Untrusted> {
+fn check(file: &mut File, length: u64, name: &str) -> Result<bool, Untrusted> {
     let image_length = length
         .checked_sub(TRAILER_BYTES)
         .ok_or(Untrusted::Trailer)?;
@@ -168,7 +169,7 @@ fn check(file: &mut File, length: u64) -> Result<bool, Untrusted> {
     let mut trailer = Vec::with_capacity(TRAILER_BYTES as usize);
     file.read_to_end(&mut trailer)?;
     let has_start = trailer.starts_with(&MAGIC_WITH_START);
-    let expected = trailer_of(has_start, image_length, hasher);
+    let expected = trailer_of(has_start, image_length, name, hasher);
     if trailer.len() != expected.len() || trailer[..16] != expected[..16] {
         return Err(Untrusted::Trailer);
     }
@@ -178,11 +179,12 @@ fn check(file: &mut File, length: u64) -> Result<bool, Untrusted> {
     Ok(has_start)
 }
 
-/// What follows an image that went into `hasher`.
-fn trailer_of(has_start: bool, length: u64, mut hasher: blake3::Hasher) -> Vec<u8> {
+/// What follows an image that went into `hasher`, in a file of this name.
+fn trailer_of(has_start: bool, length: u64, name: &str, mut hasher: blake3::Hasher) -> Vec<u8> {
     let magic = if has_start { MAGIC_WITH_START } else { MAGIC };
     let mut trailer = [magic, length.to_le_bytes()].concat();
     hasher.update(&trailer);
+    hasher.update(name.as_bytes());
     trailer.extend_from_slice(hasher.finalize().as_bytes());
     trailer
 }
@@ -230,6 +232,8 @@ pub struct Draft {
     file: File,
     /// Its name, in the folder of artefacts.
     pub name: String,
+    /// The name that it gets.
+    becomes: String,
 }
 
 impl Draft {
@@ -250,8 +254,11 @@ impl Draft {
             .create_new(true)
             .mode(0o400)
             .open(&temporary)?;
-        let name = name(&temporary).to_owned();
-        Ok(Self { file, name })
+        Ok(Self {
+            file,
+            name: name(&temporary).to_owned(),
+            becomes: name(path).to_owned(),
+        })
     }
 
     /// Writes all of it, to the disk.
@@ -262,7 +269,7 @@ impl Draft {
         self.file.write_all(image)?;
         let mut hasher = blake3::Hasher::new();
         hasher.update(image);
-        let trailer = trailer_of(has_start, image.len() as u64, hasher);
+        let trailer = trailer_of(has_start, image.len() as u64, &self.becomes, hasher);
         self.file.write_all(&trailer)?;
         self.file.sync_all()
     }

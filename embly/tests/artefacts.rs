@@ -93,11 +93,20 @@ fn an_artefact_that_is_not_as_it_was_written_is_compiled_again() {
     fs::copy(cached.artefact(), &elsewhere).unwrap();
     set_mode(&elsewhere, 0o400);
 
+    // Whole, trusted, and that of another function.
+    let other = Cached {
+        project: Project::unparked().wat("says", &answering("another")),
+        ..Cached::new()
+    };
+    other.build();
+    let other = fs::read(other.artefact()).unwrap();
+
     let truncate = |path: &Path| change(path, |bytes| bytes.truncate(bytes.len() / 2));
     let cut_the_end = |path: &Path| change(path, |bytes| bytes.truncate(bytes.len() - 1));
     let add = |path: &Path| change(path, |bytes| bytes.push(0));
     let empty = |path: &Path| change(path, Vec::clear);
     let flip = |path: &Path| change(path, |bytes| bytes[1000] ^= 1);
+    let replace = |path: &Path| change(path, |bytes| bytes.clone_from(&other));
     let let_others_write = |path: &Path| set_mode(path, 0o420);
     let link = |path: &Path| {
         fs::remove_file(path).unwrap();
@@ -110,12 +119,13 @@ fn an_artefact_that_is_not_as_it_was_written_is_compiled_again() {
             truncate(path);
         }
     };
-    let damages: [(&str, Damage<'_>); 8] = [
+    let damages: [(&str, Damage<'_>); 9] = [
         ("cut in half", &truncate),
         ("cut by a byte", &cut_the_end),
         ("a byte more", &add),
         ("empty", &empty),
         ("a bit flipped", &flip),
+        ("another's", &replace),
         ("writable by its group", &let_others_write),
         ("a link", &link),
         ("somebody else's", &give_away),

@@ -12,6 +12,12 @@ use crate::load::{self, Load};
 use crate::plan::Plan;
 use crate::run::Outcome;
 
+/// So many findings of one run are shown; all of them are in the JSON.
+const FINDINGS: usize = 12;
+
+/// What is shown of a line of the master, in characters.
+const LINE: usize = 500;
+
 /// The text of a panic.
 pub fn panic_text(panic: &(dyn Any + Send)) -> String {
     let text = panic.downcast_ref::<String>().cloned();
@@ -188,11 +194,15 @@ pub fn finding(outcome: &Outcome, kinds: Option<&str>) -> String {
         .map(|kinds| format!(" --kinds {kinds}"))
         .unwrap_or_default();
     let mut text = format!("seed {seed}: `cargo xtask faults --seed {seed} --runs 1{kinds}`\n");
-    for found in &outcome.findings {
+    for found in outcome.findings.iter().take(FINDINGS) {
         writeln!(text, "  - {found}").unwrap();
     }
     let Outcome { plan, said, .. } = outcome;
-    writeln!(text, "the schedule: {plan}the master has said:\n{said}").unwrap();
+    writeln!(text, "the schedule: {plan}the master has said:").unwrap();
+    for line in said.lines() {
+        let short: String = line.chars().take(LINE).collect();
+        writeln!(text, "{short}").unwrap();
+    }
     text
 }
 

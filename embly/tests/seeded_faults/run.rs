@@ -11,7 +11,7 @@ use crate::load::{self, Entry, Load};
 use crate::plan::Plan;
 use crate::support::process::{Process, children_and_zombies, descriptors, resident};
 use crate::support::{Done, Embly, sql};
-use crate::world::World;
+use crate::world::{WELL_WITHIN, World};
 
 /// The allocator keeps some of what was used at the busiest moment.
 const GROWTH: u64 = 64 << 20;
@@ -39,8 +39,8 @@ pub struct Outcome {
 struct Idle {
     /// Without those for its processes.
     descriptors: usize,
-    /// Neither parked wrappers nor those of SQL: fork servers.
-    servers: usize,
+    /// Fork servers beside another one of the same function: an old version that nobody uses.
+    spare: usize,
     zombies: usize,
 }
 
@@ -113,8 +113,12 @@ fn afterwards(world: &World, plan: &Plan, before: Idle, memory: u64) {
     for load in plan.loads.iter() {
         world.well(load);
     }
+    // What has died while it waited for a request is put away by the next one.
+    for gateway in ["sleeps", "pours"] {
+        answers(world, gateway);
+    }
     let mut after = idle(world);
-    // A fork server whose function nobody has called since it was killed is started when it is.
+    // What was begun before may still end.
     let since = Instant::now();
     while !back(before, after) && since.elapsed() < Duration::from_secs(10) {
         std::thread::sleep(Duration::from_millis(50));
@@ -129,11 +133,29 @@ fn afterwards(world: &World, plan: &Plan, before: Idle, memory: u64) {
     }
 }
 
+/// A function that only faults call answers as well.
+fn answers(world: &World, gateway: &str) {
+    let since = Instant::now();
+    let ask = || {
+        let mut wire = Wire::to(world.at(gateway))?;
+        let head = "GET /0?1 HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        wire.say(head.as_bytes())?;
+        let (response, _) = wire.response()?;
+        Ok::<_, load::Outcome>(response.status)
+    };
+    let mut said = ask();
+    while said != Ok(200) {
+        if since.elapsed() > WELL_WITHIN {
+            return world.finding(format!("{gateway} is not well again: {said:?}"));
+        }
+        std::thread::sleep(Duration::from_millis(50));
+        said = ask();
+    }
+}
+
 fn back(before: Idle, after: Idle) -> bool {
-    // Of the functions of faults there may be fork servers now.
-    after.descriptors <= before.descriptors
-        && after.servers <= before.servers + 3
-        && after.zombies == 0
+    // Functions that faults have called have a fork server now, which is a process for a descriptor.
+    after.descriptors <= before.descriptors && after.spare == 0 && after.zombies == 0
 }
 
 /// Waits until nothing changes.
@@ -141,11 +163,14 @@ fn idle(world: &World) -> Idle {
     let now = || {
         let pid = world.pid()?;
         let all = children_and_zombies(pid);
-        let servers = all.iter().filter(|process| process.leads()).count();
+        let mut names: Vec<_> = world.servers().into_iter().map(|one| one.name).collect();
+        let servers = names.len();
+        names.sort();
+        names.dedup();
         let zombies = all.iter().filter(|process| process.state == 'Z').count();
         Some(Idle {
             descriptors: descriptors(pid).saturating_sub(all.len()),
-            servers,
+            spare: servers - names.len(),
             zombies,
         })
     };
@@ -159,7 +184,7 @@ fn idle(world: &World) -> Idle {
     }
     last.unwrap_or(Idle {
         descriptors: 0,
-        servers: 0,
+        spare: 0,
         zombies: 0,
     })
 }

@@ -1,7 +1,7 @@
 //! What lies in the cache is not what was written there.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 
 use rand::RngExt;
@@ -20,17 +20,20 @@ fn artefacts(strike: &Strike<'_>) -> Vec<PathBuf> {
     found
 }
 
-/// Writes it anew, in place of the old one.
-fn put(path: &Path, bytes: &[u8]) {
-    let temporary = path.with_extension("changed");
-    let owner = fs::metadata(path);
-    fs::write(&temporary, bytes).unwrap();
-    fs::set_permissions(&temporary, fs::Permissions::from_mode(0o400)).unwrap();
-    if let Ok(owner) = owner {
-        use std::os::unix::fs::MetadataExt;
-        std::os::unix::fs::chown(&temporary, Some(owner.uid()), Some(owner.gid())).unwrap();
+/// Writes it anew, in place of the old one; where another fault leaves no room for that, not.
+fn put(strike: &Strike<'_>, path: &Path, bytes: &[u8]) {
+    let temporary = path.with_extension(format!("changed-{:x}", strike.pick));
+    let put = || -> std::io::Result<()> {
+        let owner = fs::metadata(path)?;
+        fs::write(&temporary, bytes)?;
+        fs::set_permissions(&temporary, fs::Permissions::from_mode(0o400))?;
+        chown(&temporary, Some(owner.uid()), Some(owner.gid()))?;
+        fs::rename(&temporary, path)
+    };
+    match put() {
+        Ok(()) => strike.struck(),
+        Err(_) => drop(fs::remove_file(&temporary)),
     }
-    fs::rename(temporary, path).unwrap();
 }
 
 /// Changes all of them, has them loaded, and then made again.
@@ -38,11 +41,8 @@ fn changed(strike: &Strike<'_>, change: impl Fn(&mut StdRng, Vec<u8>) -> Vec<u8>
     let mut dice = strike.dice();
     for path in artefacts(strike) {
         // Another fault may have removed it.
-        if let Ok(bytes) = fs::read(&path)
-            && fs::metadata(&path).is_ok()
-        {
-            put(&path, &change(&mut dice, bytes));
-            strike.struck();
+        if let Ok(bytes) = fs::read(&path) {
+            put(strike, &path, &change(&mut dice, bytes));
         }
     }
     loaded(strike);
@@ -77,8 +77,7 @@ pub fn replace(strike: &Strike<'_>) {
     let all = artefacts(strike);
     let texts: Vec<_> = all.iter().filter_map(|path| fs::read(path).ok()).collect();
     for (path, text) in all.iter().zip(texts.iter().cycle().skip(1)) {
-        put(path, text);
-        strike.struck();
+        put(strike, path, text);
     }
     loaded(strike);
 }

@@ -54,8 +54,8 @@ pub struct Kind {
     pub strike: fn(&Strike<'_>),
 }
 
-/// Others' processes and disks are root's.
-const OF_ROOT: [&str; 4] = ["full-cache", "full-data", "no-memory", "no-processes"];
+/// Disks are mounted by root.
+const OF_ROOT: [&str; 2] = ["full-cache", "full-data"];
 
 impl Kind {
     /// Whether this machine lets it have an effect; says what is missing.

@@ -3,16 +3,15 @@
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
-
-use rustix::process::{Pid, Resource, Rlimit, prlimit};
+use std::process::Command;
 
 use super::Strike;
 use crate::world::Edit;
 
 /// Fills a disk with a file; whether it is full.
-fn fill(folder: &Path) -> bool {
+fn fill(path: &Path) -> bool {
     let block = [b'x'; 4096];
-    let mut file = File::create(folder.join("filler")).unwrap();
+    let mut file = File::create(path).unwrap();
     loop {
         // More than there is anywhere: where the disk is not one of our own nobody fills it.
         match file.write_all(&block) {
@@ -24,8 +23,9 @@ fn fill(folder: &Path) -> bool {
 }
 
 fn full(strike: &Strike<'_>, folder: &Path, meanwhile: impl FnOnce()) {
-    let file = folder.join("filler");
-    if fill(folder) {
+    // Several at once fill it together.
+    let file = folder.join(format!("filler-{:x}", strike.pick));
+    if fill(&file) {
         strike.struck();
         meanwhile();
         strike.stay();
@@ -45,41 +45,64 @@ pub fn full_data(strike: &Strike<'_>) {
     full(strike, &strike.world.data(), || {});
 }
 
-/// Sets a limit of a process for a while.
-fn limited(strike: &Strike<'_>, pids: &[i32], what: Resource, most: impl Fn(i32) -> u64) {
+/// Sets the soft limit of these for a while; the hard one stays, so that the old one can come back.
+fn limited(strike: &Strike<'_>, pids: &[i32], what: Limit, most: impl Fn(i32) -> u64) {
     let mut before = Vec::new();
     for pid in pids {
-        let id = Pid::from_raw(*pid).unwrap();
-        let old = fs::read_to_string(format!("/proc/{pid}/limits"));
-        let new = |maximum| Rlimit {
-            current: Some(most(*pid)),
-            maximum,
-        };
-        // The hard limit stays, so that the old one can come back.
-        let Some(hard) = old.ok().and_then(|limits| hard(&limits, what)) else {
-            continue;
-        };
-        if let Ok(old) = prlimit(Some(id), what, new(hard)) {
-            before.push((id, old));
+        let old = what.of(*pid);
+        if let Some(old) = old.filter(|_| what.set(*pid, &most(*pid).to_string())) {
+            before.push((*pid, old));
             strike.struck();
         }
     }
     strike.stay();
-    for (id, old) in before {
+    for (pid, old) in before {
         // It may have ended.
-        let _ = prlimit(Some(id), what, old);
+        what.set(pid, &old);
     }
 }
 
-/// The hard limit, as the kernel shows it: `None` in it is no limit.
-fn hard(limits: &str, what: Resource) -> Option<Option<u64>> {
-    let name = match what {
-        Resource::Nofile => "Max open files",
-        Resource::Nproc => "Max processes",
-        _ => "Max address space",
+/// A limit: its name in `/proc`, and for `prlimit`.
+struct Limit(&'static str, &'static str);
+
+const DESCRIPTORS: Limit = Limit("Max open files", "--nofile");
+const PROCESSES: Limit = Limit("Max processes", "--nproc");
+const MEMORY: Limit = Limit("Max address space", "--as");
+
+impl Limit {
+    /// The soft limit of a process, as it is.
+    fn of(&self, pid: i32) -> Option<String> {
+        let all = fs::read_to_string(format!("/proc/{pid}/limits")).ok()?;
+        let line = all.lines().find_map(|line| line.strip_prefix(self.0))?;
+        line.split_whitespace().next().map(str::to_owned)
+    }
+
+    /// Sets it, as the user of that process: in a container root may not.
+    fn set(&self, pid: i32, soft: &str) -> bool {
+        let Some((user, group)) = owner(pid) else {
+            return false;
+        };
+        let mut command = Command::new("prlimit");
+        if rustix::process::geteuid().as_raw() != user {
+            command = Command::new("setpriv");
+            command.args(["--reuid", &user.to_string(), "--regid", &group.to_string()]);
+            command.args(["--clear-groups", "prlimit"]);
+        }
+        command.arg(format!("{}={soft}:", self.1));
+        command.args(["--pid", &pid.to_string()]);
+        let done = command.output();
+        done.is_ok_and(|done| done.status.success())
+    }
+}
+
+/// Whose a process is.
+fn owner(pid: i32) -> Option<(u32, u32)> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let id = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.split_whitespace().next()?.parse().ok()
     };
-    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
-    Some(line.split_whitespace().nth(1)?.parse().ok())
+    Some((id("Uid:")?, id("Gid:")?))
 }
 
 pub fn no_descriptors(strike: &Strike<'_>) {
@@ -88,18 +111,21 @@ pub fn no_descriptors(strike: &Strike<'_>) {
             let open = fs::read_dir(format!("/proc/{pid}/fd"));
             open.map_or(0, |open| open.count() as u64)
         };
-        limited(strike, &[pid], Resource::Nofile, most);
+        limited(strike, &[pid], DESCRIPTORS, most);
     }
 }
 
+fn servers(strike: &Strike<'_>) -> Vec<i32> {
+    let servers = strike.world.servers();
+    servers.iter().map(|server| server.pid).collect()
+}
+
 pub fn no_processes(strike: &Strike<'_>) {
-    let mut pids: Vec<_> = strike.world.pid().into_iter().collect();
-    pids.extend(strike.world.servers().iter().map(|server| server.pid));
-    limited(strike, &pids, Resource::Nproc, |_| 1);
+    let mut pids = servers(strike);
+    pids.extend(strike.world.pid());
+    limited(strike, &pids, PROCESSES, |_| 1);
 }
 
 pub fn no_memory(strike: &Strike<'_>) {
-    let servers = strike.world.servers();
-    let pids: Vec<_> = servers.iter().map(|server| server.pid).collect();
-    limited(strike, &pids, Resource::As, |_| 1 << 20);
+    limited(strike, &servers(strike), MEMORY, |_| 1 << 20);
 }
