@@ -1,7 +1,7 @@
 //! Files that are opened without waiting, and files that are there whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,30 @@ pub fn open(path: &Path) -> io::Result<File> {
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
         .open(path)
+}
+
+/// The most that a file of keys or certificates has, in bytes: all authorities that browsers know are
+/// 200 KiB.
+const SMALL: u64 = 4 << 20;
+
+/// All of a plain file that is small. A FIFO keeps nobody waiting, and a device that never ends is not
+/// read.
+///
+/// # Errors
+/// What the system says; or it is something else than a file, or longer than 4 MiB.
+pub fn small(path: &Path) -> io::Result<Vec<u8>> {
+    let file = open(path)?;
+    if !file.metadata()?.is_file() {
+        let what = "it is not a plain file";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    let mut bytes = Vec::new();
+    file.take(SMALL + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > SMALL {
+        let what = "it is bigger than 4 MiB";
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, what));
+    }
+    Ok(bytes)
 }
 
 /// Where something lies until it is whole: beside its place.
@@ -61,6 +85,20 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     use super::*;
+
+    #[test]
+    fn only_a_plain_file_of_some_size_is_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        fs::write(&path, "text").unwrap();
+        assert_eq!(small(&path).unwrap(), b"text");
+        fs::write(&path, vec![0; SMALL as usize + 1]).unwrap();
+        assert!(small(&path).unwrap_err().to_string().contains("4 MiB"));
+        // It has no end.
+        let device = small(Path::new("/dev/zero")).unwrap_err();
+        assert!(device.to_string().contains("plain file"), "{device}");
+        assert!(small(folder.path()).is_err());
+    }
 
     #[test]
     fn a_file_is_whole_or_as_it_was_and_what_others_have_left_is_not_written_to() {

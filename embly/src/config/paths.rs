@@ -1,6 +1,5 @@
 //! The folders and files that a function names.
 
-use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
@@ -9,6 +8,7 @@ use super::codes;
 use super::fields::Field;
 use super::problem::{Problem, Problems, quote};
 use super::suggest;
+use crate::file;
 
 /// `context` of a function, absolute; `root` if it is not set.
 pub(super) fn context(
@@ -116,7 +116,7 @@ pub(super) fn certificates(
 ) -> Option<PathBuf> {
     let text = field.text(problems)?;
     let path = root.join(text);
-    let why = match fs::read(&path) {
+    let why = match file::small(&path) {
         Ok(pem) if String::from_utf8_lossy(&pem).contains(CERTIFICATE) => return Some(path),
         Ok(_) => format!("{} has no certificate in it", quote(text)),
         Err(error) => format!("{} cannot be read: {error}", quote(text)),

@@ -14,6 +14,7 @@ use super::super::problem::{Problem, Problems, quote};
 use super::super::route::scalar;
 use super::super::tree::{Entry, Value};
 use super::super::{codes, schema, suggest};
+use crate::file;
 
 /// How it is known who asks.
 #[derive(Clone, PartialEq, Eq)]
@@ -302,9 +303,9 @@ fn jwt(field: Field<'_>, root: &Path, problems: &mut Problems) -> Option<Jwt> {
     let field = fields.get("keys")?;
     let text = field.text(problems)?;
     let keys = root.join(text);
-    let read =
-        std::fs::read_to_string(&keys).map_err(|error| format!("it cannot be read: {error}"));
-    if let Err(why) = read.and_then(|text| usable_keys(&text, &algorithms)) {
+    let read = file::small(&keys).map_err(|error| format!("it cannot be read: {error}"));
+    let usable = |bytes: Vec<u8>| usable_keys(&String::from_utf8_lossy(&bytes), &algorithms);
+    if let Err(why) = read.and_then(usable) {
         let message = format!("{} is no key set: {why}", quote(text));
         let problem = Problem::new(&codes::JWKS, field.span(), message);
         problems.push(

@@ -1,7 +1,6 @@
 //! TLS towards others: who they are is checked, against the certificate authorities of the system and
 //! those of the project.
 
-use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -21,9 +20,7 @@ use tokio_rustls::rustls::{self, ClientConfig, RootCertStore};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::Host;
-
-/// The largest file of certificate authorities: all that browsers know are 200 KiB.
-const FILE_MAX: u64 = 4 << 20;
+use crate::file;
 
 /// Sessions that are kept to make the next connection to the same server shorter.
 const SESSIONS: usize = 256;
@@ -92,10 +89,7 @@ impl Authorities {
             path: path.to_owned(),
             why,
         };
-        if fs::metadata(path).map_err(unreadable)?.len() > FILE_MAX {
-            return Err(useless(format!("it has more than {} MiB", FILE_MAX >> 20)));
-        }
-        let text = fs::read(path).map_err(unreadable)?;
+        let text = file::small(path).map_err(unreadable)?;
         let mut roots = RootCertStore::empty();
         roots.extend(self.0.roots.iter().cloned());
         for certificate in CertificateDer::pem_slice_iter(&text) {

@@ -13,6 +13,7 @@ use serde_json::{Map, Value};
 use super::super::User;
 use super::{Refused, provider, token_challenge};
 use crate::config::{self, Algorithm, usable_keys};
+use crate::file;
 use crate::report::Reporter;
 
 /// How often it is looked whether the file has changed.
@@ -158,9 +159,9 @@ impl Seen {
     }
 }
 
-fn load(file: &Path, algorithms: &[Algorithm]) -> Result<Arc<[Key]>, String> {
-    let text = std::fs::read_to_string(file).map_err(|error| error.to_string())?;
-    let keys = usable_keys(&text, algorithms)?.into_iter();
+fn load(path: &Path, algorithms: &[Algorithm]) -> Result<Arc<[Key]>, String> {
+    let bytes = file::small(path).map_err(|error| error.to_string())?;
+    let keys = usable_keys(&String::from_utf8_lossy(&bytes), algorithms)?.into_iter();
     let keys = keys.filter_map(|(algorithm, jwk)| {
         Some(Key {
             key: DecodingKey::from_jwk(&jwk).ok()?,
