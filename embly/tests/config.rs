@@ -604,7 +604,11 @@ fn what_a_file_says_does_not_act_on_the_terminal() {
         "terminal",
         format!("{ONE}\"\\e[31mred\\a\": 1\n? {name}\n: 1\n"),
     );
-    for text in [text.to_string(), text.render(false, Some(20))] {
+    // ESC and `[` in one, beyond ASCII.
+    let beyond = problems("beyond", format!("{ONE}{{a \u{9b}31m: b, c\n"));
+    assert!(beyond.to_string().contains("31m"), "the line is shown");
+    let shown = [&text, &beyond].map(|it| [it.to_string(), it.render(false, Some(20))]);
+    for text in shown.as_flattened() {
         let bad = text.chars().find(|c| c.is_control() && *c != '\n');
         assert_eq!(bad, None, "{text:?}");
     }

@@ -1,5 +1,6 @@
 //! Problems as a person reads them: message, place, the underlined piece, what to write.
 
+use std::borrow::Cow;
 use std::ops::Range;
 use std::path::Path;
 
@@ -13,6 +14,19 @@ const WIDTH: usize = 120;
 /// Bytes of the file that are shown for one problem; finding the columns takes as long as
 /// they are many. Beyond it the place is only named.
 const LONGEST: usize = 16 * 1024;
+
+/// Stands for a control character of those that the renderer shows as they are. It has as many bytes.
+const CONTROL: &str = "\u{b7}";
+
+/// The text without what acts on a terminal and the renderer leaves: U+0080 to U+009F, of which one begins
+/// a command as ESC does. All places in it stay the same.
+fn harmless(text: &str) -> Cow<'_, str> {
+    let acts = |letter: char| matches!(letter, '\u{80}'..='\u{9f}');
+    match text.contains(acts) {
+        true => Cow::Owned(text.replace(acts, CONTROL)),
+        false => Cow::Borrowed(text),
+    }
+}
 
 impl Problems {
     /// All problems, and a last line that counts them. `width` is the terminal's, in columns.
@@ -72,7 +86,7 @@ impl Problems {
 
         let start = lines.start;
         let annotation = AnnotationKind::Primary.span(span.start - start..span.end - start);
-        let mut snippet = Snippet::source(&self.text[lines])
+        let mut snippet = Snippet::source(harmless(&self.text[lines]))
             .line_start(self.line_of(start) + 1)
             .path(path)
             .annotation(annotation);
