@@ -271,6 +271,10 @@ impl Target {
         if name.is_empty() || name.ends_with('.') {
             return Err(BadUrl::Syntax(url::ParseError::EmptyHost));
         }
+        // No host is called so, and no entry could allow it.
+        if name.contains('*') {
+            return Err(BadUrl::Syntax(url::ParseError::InvalidDomainCharacter));
+        }
         if url.host_str() != Some(name) {
             url.set_host(Some(name))?;
         }
