@@ -44,6 +44,8 @@ pub mod build;
 pub mod bundle;
 pub mod cli;
 pub mod config;
+#[cfg(test)]
+mod exploring;
 pub mod file;
 pub mod gateway;
 pub mod hurl;

@@ -15,7 +15,7 @@ use std::time::Duration;
 use protos::Reason;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use crate::admin::{self, Admin, Asks, Deploys, Identity, Served};
 use crate::bundle::VerifyKey;
@@ -31,7 +31,7 @@ use crate::secrets::Secrets;
 use crate::service::{ConfigureError, Services};
 use crate::state::StateError;
 use crate::supervisor::Supervisor;
-use crate::switchboard::Switchboard;
+use crate::switchboard::{Drained, Switchboard, first};
 use crate::versions::Versions;
 use crate::wrapper::{Door, DoorError, Nursery, Processors, Reaper, Slots};
 pub use crate::wrapper::{Incomplete, Jail};
@@ -630,11 +630,8 @@ impl Master {
                 .await;
             self.switchboard.idle().await;
         };
-        tokio::select! {
-            drained = timeout(DRAIN_WITHIN, drained) => if drained.is_err() {
-                self.reporter.warn("what was still running is ended");
-            },
-            () = at_once => {}
+        if first(drained, sleep(DRAIN_WITHIN), at_once).await == Drained::Late {
+            self.reporter.warn("what was still running is ended");
         }
         self.switchboard
             .stop_all(Reason::Shutdown, "the master is stopping");

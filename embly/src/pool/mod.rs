@@ -10,6 +10,9 @@ mod health;
 mod lot;
 mod offences;
 mod queue;
+mod shelf;
+#[cfg(test)]
+mod swap;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::path::PathBuf;

@@ -4,6 +4,8 @@
 //! out, in their order.
 
 mod budget;
+#[cfg(test)]
+mod flow;
 mod link;
 #[cfg(test)]
 mod model;

@@ -7,6 +7,7 @@
 mod backstop;
 mod call;
 mod clock;
+mod drain;
 mod driver;
 mod ending;
 mod exchange;
@@ -20,11 +21,10 @@ mod trace;
 mod verdict;
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use protos::{Address, Body, Ending, Errno, Message, Reason, SpawnOptions, is_service};
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 use crate::limits::WINDOW_MIN;
 use crate::pool::{Function, Functions, Processes};
@@ -35,6 +35,8 @@ use crate::wrapper::{Count, Counted};
 use call::{Called, Serves};
 pub use call::{Caller, Host, Serving, Session, Stream};
 pub use clock::Times;
+use drain::Drain;
+pub use drain::{Drained, first};
 use driver::{Driver, Order};
 pub use exchange::{Exchange, Source};
 use live::Live;
@@ -93,9 +95,7 @@ pub struct Switchboard {
     clients: Arc<Count>,
     /// Files that are on their way to them.
     files: Arc<Count>,
-    stopping: AtomicBool,
-    /// Told each time an invocation has ended.
-    ended: Notify,
+    drain: Drain,
 }
 
 impl Switchboard {
@@ -123,8 +123,7 @@ impl Switchboard {
             room: Room::here(),
             clients: Arc::default(),
             files: Arc::default(),
-            stopping: AtomicBool::new(false),
-            ended: Notify::new(),
+            drain: Drain::default(),
         })
     }
 
@@ -549,7 +548,7 @@ impl Switchboard {
             }
         }
         drop(core);
-        self.ended.notify_waiters();
+        self.drain.one_has_ended();
     }
 
     fn close_gate(self: &Arc<Self>, gate: Address, ending: Ending) {
@@ -559,13 +558,13 @@ impl Switchboard {
 
     /// Refuses new work from now on, also what waits in queues.
     pub fn refuse_new(&self) {
-        self.stopping.store(true, Ordering::Relaxed);
+        self.drain.refuse_new();
         self.functions.announce();
     }
 
     /// Whether new work is refused.
     pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
+        self.drain.refuses()
     }
 
     /// How many invocations there are.
@@ -575,31 +574,17 @@ impl Switchboard {
 
     /// Waits until nothing runs.
     pub async fn idle(&self) {
-        loop {
-            let ended = self.ended.notified();
-            tokio::pin!(ended);
-            // Counts endings from here on, so that none is missed.
-            ended.as_mut().enable();
-            if self.lock().router.invocations().is_empty() {
-                return;
-            }
-            ended.await;
-        }
+        let idle = || self.lock().router.invocations().is_empty();
+        self.drain.until(idle).await;
     }
 
     /// Waits until nothing runs but these and what they have started.
     pub async fn idle_but(&self, roots: impl Fn() -> BTreeSet<Address>) {
-        loop {
-            let ended = self.ended.notified();
-            tokio::pin!(ended);
-            // Counts endings from here on, so that none is missed.
-            ended.as_mut().enable();
+        let idle = || {
             let roots = roots();
-            if !self.lock().router.runs_beside(&roots) {
-                return;
-            }
-            ended.await;
-        }
+            !self.lock().router.runs_beside(&roots)
+        };
+        self.drain.until(idle).await;
     }
 
     /// Ends everything that runs.
