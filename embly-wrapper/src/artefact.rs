@@ -189,6 +189,56 @@ fn trailer_of(has_start: bool, length: u64, name: &str, mut hasher: blake3::Hash
     trailer
 }
 
+/// What `fuzz/` feeds.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing {
+    use std::io::Seek;
+
+    use super::*;
+
+    /// What it was written as.
+    const NAME: &str = "fed.cwasm";
+
+    /// A file that may be an artefact. The first byte: as it is, or with a trailer of which byte `at` has
+    /// been changed. It is trusted only if it is the very file that is written here.
+    pub fn artefact(data: &[u8]) {
+        let [how, at, flip, content @ ..] = data else {
+            return;
+        };
+        let trailed = how & 1 == 1;
+        let mut bytes = content.to_vec();
+        if trailed {
+            let mut hasher = blake3::Hasher::new();
+            hasher.update(content);
+            bytes.extend(trailer_of(how & 2 == 2, content.len() as u64, NAME, hasher));
+            let at = bytes.len() - 1 - usize::from(*at).min(bytes.len() - 1);
+            bytes[at] ^= flip;
+        }
+        let path = std::env::temp_dir().join(format!("embly-fuzz-artefact-{}", std::process::id()));
+        let mut file = File::options();
+        let file = file.read(true).write(true).create(true).truncate(true);
+        let mut file = file.open(&path).expect("a temporary file");
+        fs::remove_file(&path).expect("what was made here");
+        file.write_all(&bytes).expect("room for it");
+        file.rewind().expect("a plain file");
+        let trusted = check(&mut file, bytes.len() as u64, NAME);
+        match trusted {
+            Ok(has_start) => {
+                let image = bytes.len() - TRAILER_BYTES as usize;
+                let mut hasher = blake3::Hasher::new();
+                hasher.update(&bytes[..image]);
+                let trailer = trailer_of(has_start, image as u64, NAME, hasher);
+                assert_eq!(bytes[image..], trailer);
+                assert!(!trailed || *flip == 0, "a bit was changed");
+            }
+            Err(_) => assert!(!trailed || *flip != 0, "nothing was changed"),
+        }
+        // Before a module is compiled it may be anything.
+        let begins = has_start(content);
+        assert!(begins || (0..content.len().min(64)).all(|end| !has_start(&content[..end])));
+    }
+}
+
 /// All artefacts together may take so many bytes; then those go that were not used for longest.
 pub const CACHE_CAP: u64 = 1 << 30;
 

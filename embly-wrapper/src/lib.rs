@@ -26,6 +26,9 @@ pub mod control;
 pub mod cpus;
 pub mod engine;
 pub mod exit;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod host;
 pub mod instance;
 pub mod jail;

@@ -47,6 +47,9 @@ pub mod config;
 #[cfg(test)]
 mod exploring;
 pub mod file;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 pub mod hurl;
 pub mod limits;

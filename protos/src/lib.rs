@@ -23,6 +23,9 @@ pub mod comms;
 pub mod credit;
 pub mod errno;
 pub mod frame;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod id;
 pub mod message;
 pub mod meter;

@@ -4,6 +4,7 @@
 
 mod codegen;
 mod dist;
+mod fuzz;
 #[cfg(test)]
 mod tidy;
 
@@ -14,6 +15,8 @@ use anyhow::{Result, bail};
 const USAGE: &str = "usage:
   cargo xtask codegen                 make protos/src/comms.rs from its schema
   cargo xtask dist [FOLDER]           the static executable and its checksum, default target/dist
+  cargo xtask fuzz [TARGET] [--seconds N]
+                                      feed the parsers with whatever comes, N seconds each
   cargo xtask bench compare [ROUNDS] [--json FILE]
                                       Embly beside others, in one run
   cargo xtask bench curve             Embly with few and many connections, small and large bodies
@@ -40,6 +43,7 @@ fn main() -> Result<()> {
             let folder = folder.map_or_else(|| root().join("target/dist"), Into::into);
             dist::build(root(), &folder)
         }
+        Some("fuzz") => fuzz::run(root(), std::env::args().skip(2)),
         Some("bench") => bench(),
         Some("faults") => faults(),
         _ => bail!(USAGE),

@@ -4,6 +4,8 @@
 //! checked before it is used: [`manifest`] says which names and sizes there can be, `tar` knows plain
 //! files only, and no more is unpacked than the manifest has promised.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod key;
 pub mod manifest;
 mod read;

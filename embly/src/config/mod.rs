@@ -18,6 +18,8 @@ mod environment;
 mod fields;
 mod find;
 mod function;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod gateway;
 mod http;
 mod json_schema;

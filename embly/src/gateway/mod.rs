@@ -4,6 +4,8 @@
 mod activated;
 mod behind;
 pub mod cron;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 pub mod http;
 mod listener;
 mod refusals;

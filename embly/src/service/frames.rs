@@ -176,6 +176,42 @@ pub fn malformed(detail: String) -> Ending {
     Ending::refused(Errno::INVAL, detail)
 }
 
+/// What `fuzz/` feeds.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing {
+    use super::*;
+
+    /// The longest frame that is read here, in bytes.
+    const MOST: usize = 40;
+
+    /// A stream of frames. The first byte says in which pieces it comes, on which nothing depends.
+    pub fn stream(data: &[u8]) {
+        let Some((&piece, stream)) = data.split_first() else {
+            return;
+        };
+        let whole = frames(stream, stream.len());
+        assert_eq!(whole, frames(stream, usize::from(piece) + 1), "in pieces");
+    }
+
+    fn frames(stream: &[u8], piece: usize) -> (Vec<Bytes>, Option<Ending>) {
+        let (mut buffer, mut frames) = (Buffer::default(), Vec::new());
+        for piece in stream.chunks(piece.max(1)) {
+            buffer.0.extend_from_slice(piece);
+            loop {
+                match buffer.frame(MOST) {
+                    Ok(Some(frame)) => {
+                        assert!(frame.len() <= MOST);
+                        frames.push(frame);
+                    }
+                    Ok(None) => break,
+                    Err(ending) => return (frames, Some(ending)),
+                }
+            }
+        }
+        (frames, buffer.end().err())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;

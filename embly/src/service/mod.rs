@@ -5,6 +5,8 @@
 //! A service is a module here, and a line in `all`. No service knows another.
 
 pub mod frames;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) mod fuzzing;
 mod http;
 pub mod kv;
 pub mod outbound;

@@ -9,6 +9,8 @@ mod decode;
 mod exchange;
 mod files;
 mod forwarded;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 pub mod head;
 mod health;
 mod html;

@@ -1,5 +1,7 @@
 //! Between the socket and what a gateway speaks: who a proxy speaks for, and TLS.
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod proxy;
 mod socket;
 mod stream;

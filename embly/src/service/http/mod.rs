@@ -17,6 +17,8 @@ mod clock;
 mod connection;
 mod decode;
 mod failure;
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod pool;
 mod redirect;
 mod request;

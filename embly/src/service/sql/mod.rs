@@ -5,6 +5,8 @@
 //! what arbitrates between them: whose turn it is to write ([`turns`]), who has which process
 //! ([`store`], [`lease`]), and when a transaction has been open for too long ([`session`]).
 
+#[cfg(any(test, feature = "fuzzing"))]
+pub(super) mod fuzzing;
 mod lease;
 mod migrate;
 mod request;

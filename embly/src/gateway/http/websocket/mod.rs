@@ -1,7 +1,7 @@
 //! WebSockets (RFC 6455): one invocation for each connection. The gateway answers the handshake,
 //! pings and fragments; the function sees whole messages, as frames of an ordinary stream.
 
-mod frame;
+pub mod frame;
 mod handshake;
 mod talk;
 
