@@ -16,6 +16,11 @@
 //! This crate is the only one that knows the engine, and `unsafe` stands in its `sys` modules
 //! only. The executable calls [`main`] for `embly wrapper …` before it has any thread.
 
+// With them std looks at each descriptor before it closes it: a call that the jail does not allow, so that no
+// function would start.
+#[cfg(all(debug_assertions, not(any(doc, feature = "fuzzing"))))]
+compile_error!("Embly needs a profile with `debug-assertions = false`");
+
 pub mod activation;
 pub mod artefact;
 pub mod backtrace;

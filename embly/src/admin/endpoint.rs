@@ -123,7 +123,7 @@ codes! {
     /// The project file has mistakes; what was served is served.
     PROJECT_FILE = "project_file", UNPROCESSABLE_ENTITY, "mend the project file, then reload; it is served as it was";
     /// A bundle is none, is damaged, or is not signed as it must be; what was served is served.
-    BAD_BUNDLE = "bad_bundle", UNPROCESSABLE_ENTITY, "make it again with `embly bundle`; it is served as it was";
+    BAD_BUNDLE = "bad_bundle", UNPROCESSABLE_ENTITY, "what was served is served as it was";
     /// A function was not built; what was served is served.
     BUILD_FAILED = "build_failed", UNPROCESSABLE_ENTITY, "the output of the master says why; it is served as it was";
     /// A gateway cannot listen, or a service cannot be provided; what was served is served.

@@ -153,8 +153,12 @@ fn add_function(function: &Function, reporter: &Reporter) -> Result<(), Exit> {
             "cron" => " --type cron --schedule '@hourly'",
             _ => "",
         };
+        let request = match function.template.name {
+            "http" => " --http GET /",
+            _ => "",
+        };
         reporter.info(format!(
-            "\n  embly invoke {name}\n  embly add gateway {name}{kind} --function {name}"
+            "\n  embly invoke {name}{request}\n  embly add gateway {name}{kind} --function {name}"
         ));
     }
     Ok(())

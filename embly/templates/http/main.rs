@@ -1,4 +1,4 @@
-//! Answers the requests that arrive at the gateway `index`.
+//! Answers requests of HTTP.
 
 use embly::Error;
 use embly::http::{Body, Request, ResponseWriter, run_catch_error};
