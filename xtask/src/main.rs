@@ -81,14 +81,7 @@ fn bench() -> Result<()> {
 /// Runs the command that the test program of seeded faults has in it.
 fn faults() -> Result<()> {
     let mut cargo = std::process::Command::new(env!("CARGO"));
-    cargo.args([
-        "test",
-        "--quiet",
-        "--release",
-        "--workspace",
-        "--test",
-        "seeded_faults",
-    ]);
+    cargo.args(["test", "--quiet", "--workspace", "--test", "seeded_faults"]);
     cargo
         .args(["--", "many-faults"])
         .args(std::env::args().skip(2));

@@ -84,7 +84,7 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
     // Before it is built: that may take long.
     let screen = Screen::enter(signals.asks(), rebuild, reporter);
     if let Some(screen) = &screen {
-        screen.shows(&project, Vec::new(), None);
+        screen.shows(&project, Vec::new(), false, None);
     }
     let install = !options.project.no_install;
     let since = SystemTime::now();
@@ -214,6 +214,7 @@ impl Dev<'_> {
                 Err(problems) => {
                     self.reporter.warn("the project is served as it was");
                     self.wrong = true;
+                    self.show();
                     return Ok(Err(serve::problems_of_the_file(&problems)));
                 }
             };
@@ -286,6 +287,7 @@ impl Dev<'_> {
             screen.shows(
                 &self.project,
                 self.built.unbuilt(),
+                self.wrong,
                 Some(self.master.admin()),
             );
         }

@@ -77,7 +77,7 @@ impl Table {
     }
 
     /// The same, where the columns that a terminal has no room for stand below, a little to the right.
-    fn within(&self, room: Option<usize>) -> Vec<String> {
+    pub fn within(&self, room: Option<usize>) -> Vec<String> {
         let mut widths: Vec<usize> = Vec::new();
         for row in &self.rows {
             widths.resize(widths.len().max(row.len()), 0);

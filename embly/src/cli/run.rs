@@ -372,7 +372,11 @@ impl Runs<'_> {
         let work = move || {
             let file = open(&path).map_err(|error| error.to_string())?;
             let environment = environment.as_deref();
-            let kept = versions.take_run(file, key.as_ref(), &checksum, environment);
+            let before = versions.current();
+            let kept = before.and_then(|before| {
+                let kept = versions.take_run(file, key.as_ref(), &checksum, environment)?;
+                Ok((before, kept))
+            });
             kept.map_err(|error| error.to_string())
         };
         let kept = match taken {
@@ -382,13 +386,24 @@ impl Runs<'_> {
                 .unwrap_or_else(|error| Err(error.to_string())),
             Err(error) => Err(error),
         };
-        self.serving.kept = kept
-            .inspect_err(|error| {
+        self.serving.kept = match kept {
+            Ok((before, number)) => {
+                match before {
+                    Some(before) if before == number => {}
+                    None => self.reporter.info(format!("kept as version {number}")),
+                    Some(before) => self.reporter.info(format!(
+                        "kept as version {number}: `embly rollback` goes back to {before}"
+                    )),
+                }
+                Some(number)
+            }
+            Err(error) => {
                 self.reporter.warn(format!(
                     "the bundle is served, and not kept as a version that a rollback could serve: {error}"
                 ));
-            })
-            .ok();
+                None
+            }
+        };
     }
 
     /// Serves a version, or what was served before.

@@ -178,7 +178,7 @@ fn draw(master: &api::Master, invocations: &[api::Invocation], sort: Sort) -> io
         format!("q quit  {keys}"),
         String::new(),
     ];
-    lines.extend(table(invocations).lines());
+    lines.extend(table(invocations).within(Some(columns)));
     let mut text = String::from(HOME);
     for (n, line) in lines.iter().take(rows).enumerate() {
         if n > 0 {

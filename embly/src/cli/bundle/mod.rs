@@ -91,6 +91,8 @@ fn tell(
     about: &About,
     reporter: &Reporter,
 ) -> Result<(), Exit> {
+    // A folder has no size of its own.
+    let packed = path.metadata().ok().filter(fs::Metadata::is_file);
     let path = context::shown(path);
     if reporter.options().format == Format::Json {
         let told = Told {
@@ -113,8 +115,12 @@ fn tell(
         Some(key) => format!("signed by {key}"),
         None => "not signed".to_owned(),
     };
+    let bytes = match packed {
+        Some(packed) => format!("{} bytes, {bytes} unpacked", packed.len()),
+        None => format!("{bytes} bytes"),
+    };
     reporter.info(format!(
-        "{verb} `{path}`: {files} files, {bytes} bytes, checksum {checksum}, {signed}"
+        "{verb} `{path}`: {files} files, {bytes}, checksum {checksum}, {signed}"
     ));
     Ok(())
 }

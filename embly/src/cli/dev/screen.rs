@@ -61,6 +61,8 @@ struct State {
     /// Those that a browser can open, with the functions behind each.
     gateways: Vec<(String, Vec<String>)>,
     failed: Vec<String>,
+    /// The project file cannot be used as it is now.
+    wrong: bool,
     /// Lines of this function only.
     chosen: Option<String>,
 }
@@ -98,7 +100,13 @@ impl Screen {
     }
 
     /// This is built, or was not, and served by a master once there is one.
-    pub fn shows(&self, project: &Project, failed: Vec<String>, admin: Option<&Arc<Admin>>) {
+    pub fn shows(
+        &self,
+        project: &Project,
+        failed: Vec<String>,
+        wrong: bool,
+        admin: Option<&Arc<Admin>>,
+    ) {
         let functions = project.functions.iter();
         let functions: Vec<_> = functions.map(|function| function.name.clone()).collect();
         let gateways = project.gateways.iter();
@@ -128,6 +136,7 @@ impl Screen {
             functions,
             gateways,
             failed,
+            wrong,
             chosen,
         };
         drop(state);
@@ -165,6 +174,9 @@ impl State {
     /// What matters most stands first: a narrow terminal shows only the beginning.
     fn line(&self) -> String {
         let mut parts = vec!["? help".to_owned()];
+        if self.wrong {
+            parts.push("errors in the project file".to_owned());
+        }
         if !self.failed.is_empty() {
             parts.push(format!("not built: {}", self.failed.join(", ")));
         }
