@@ -37,10 +37,10 @@ RUN embly bundle /src/app -o /app.embly
 # What serves, as a user without rights. /data is what is kept; the native code that is made of a
 # bundle is kept there too, so that the next start takes no time.
 FROM ${DEBIAN} AS runtime
-# An engine that puts a tmpfs over the second one gives it the same mode, and its own owner.
-RUN install -d -o 65532 -g 65532 -m 700 /data && install -d -m 1777 /run/embly
+RUN install -d -o 65532 -g 65532 -m 700 /data
 COPY --from=build /out/embly /usr/local/bin/
-ENV XDG_CACHE_HOME=/data/cache XDG_RUNTIME_DIR=/run/embly EMBLY_BIND=0.0.0.0
+# Sockets: engines differ in whose a tmpfs elsewhere is.
+ENV XDG_CACHE_HOME=/data/cache XDG_RUNTIME_DIR=/tmp EMBLY_BIND=0.0.0.0
 USER 65532:65532
 VOLUME /data
 HEALTHCHECK --interval=10s --timeout=5s --start-period=60s --retries=3 CMD ["embly", "ready"]

@@ -6,6 +6,8 @@ use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
+use rustix::process::Signal;
+
 use super::{eventually, skipped};
 
 /// Nobody's number nearly everywhere.
@@ -14,6 +16,7 @@ const NOBODY: u32 = 65534;
 /// A server that runs until this is dropped.
 pub struct Server {
     child: Child,
+    ended_by: Signal,
     /// Where it listens, at 127.0.0.1.
     pub port: u16,
     _folder: tempfile::TempDir,
@@ -21,9 +24,8 @@ pub struct Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // PostgreSQL ends its children at this; Redis has none.
         let pid = i32::try_from(self.child.id()).unwrap();
-        super::kill(pid, rustix::process::Signal::QUIT);
+        super::kill(pid, self.ended_by);
         let _ = self.child.wait();
     }
 }
@@ -47,6 +49,8 @@ pub fn redis() -> Option<Server> {
     };
     let server = Server {
         child,
+        // It has no children, and a shell may have told it to ignore other signals.
+        ended_by: Signal::KILL,
         port,
         _folder: folder,
     };
@@ -95,6 +99,8 @@ pub fn postgres(password: &str, tls: Option<(String, String)>) -> Option<Server>
     let child = command.stderr(Stdio::null()).spawn().unwrap();
     let server = Server {
         child,
+        // At this it ends its children.
+        ended_by: Signal::QUIT,
         port,
         _folder: folder,
     };
