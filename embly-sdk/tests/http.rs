@@ -148,6 +148,7 @@ fn an_error_before_the_flush_is_a_500_that_does_not_tell() {
     assert_eq!(response.status, 500);
     assert_eq!(response.text(), "Internal Server Error\n");
     assert_eq!(response.header("x-secret"), None);
+    assert_eq!(response.header("embly-handler"), None);
     assert!(response.exit.is_ok());
 }
 

@@ -191,7 +191,7 @@ impl Channel {
         });
         match poll(&mut fds, timeout.as_ref()) {
             Ok(_) => Ok(fds[0].revents()),
-            // The CPU timer: whoever waits looks again.
+            // The CPU timer, or the master asks it to stop: whoever waits looks again.
             Err(Errno::INTR) => Ok(PollFlags::empty()),
             Err(error) => Err(ChannelError::Io(error.into())),
         }

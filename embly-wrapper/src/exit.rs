@@ -4,6 +4,7 @@ use protos::{Ending, Reason};
 use wasmtime::{Error, Trap};
 
 use crate::channel::ChannelError;
+use crate::sys;
 
 /// The guest called `proc_exit`.
 #[derive(Debug, thiserror::Error)]
@@ -14,10 +15,24 @@ pub struct ProcExit(pub i32);
 #[derive(Debug, thiserror::Error)]
 #[error("{detail}")]
 pub struct LimitReached {
-    /// [`Reason::Cpu`] or [`Reason::Memory`].
+    /// [`Reason::Cpu`], [`Reason::Memory`] or [`Reason::Wall`].
     pub reason: Reason,
     /// With figures.
     pub detail: String,
+}
+
+/// Whether the guest may go on, or has taken so long that the master has asked it to stop.
+///
+/// # Errors
+/// [`LimitReached`], so that the log says where it was.
+pub fn go_on() -> Result<(), LimitReached> {
+    match sys::signal::is_asked_to_stop() {
+        false => Ok(()),
+        true => Err(LimitReached {
+            reason: Reason::Wall,
+            detail: "it was here when its time was over".to_owned(),
+        }),
+    }
 }
 
 /// What the end of a run tells us beside its result.
@@ -25,7 +40,7 @@ pub struct LimitReached {
 pub struct Clues {
     /// Growth of memory was refused, with figures.
     pub memory_refused: Option<String>,
-    /// A panic's message and place, from what the guest wrote to stderr.
+    /// A panic's place and message, from what the guest wrote to stderr.
     pub panic: Option<String>,
 }
 
@@ -57,9 +72,6 @@ pub fn ending(error: Option<&Error>, clues: Clues) -> Option<Ending> {
         }
         None => format!("{:#}", error.root_cause()),
     };
-    let detail = match clues.panic {
-        Some(panic) => format!("{panic} ({trap})"),
-        None => trap,
-    };
-    Some(Ending::new(Reason::Trap, detail))
+    // How Rust traps after it is of no interest.
+    Some(Ending::new(Reason::Trap, clues.panic.unwrap_or(trap)))
 }

@@ -11,6 +11,7 @@ use wasmtime::{Engine, InstancePre, Module, Store, TypedFunc, UpdateDeadline};
 
 use crate::exit::{self, Clues};
 use crate::host::clock::cpu_time;
+use crate::host::log::Panic;
 use crate::host::{Host, Invocation};
 use crate::limits::Tick;
 use crate::{backtrace, link, sys};
@@ -45,7 +46,7 @@ impl Prepared {
         has_start: bool,
     ) -> wasmtime::Result<Self> {
         let pre = link::linker(&engine)?.instantiate_pre(module)?;
-        sys::signal::advance_epoch_on_cpu_timer(&engine)?;
+        sys::signal::advance_epoch_on_signals(&engine)?;
         // The signal stack and what belongs to a thread: once here, instead of in each fork.
         Engine::tls_eager_initialize();
         let mut prepared = Self {
@@ -76,10 +77,11 @@ impl Prepared {
     fn store(&self) -> Store<Host> {
         let mut store = Store::new(&self.engine, Host::default());
         store.limiter(|host| &mut host.memory_limit);
-        // Each tick of the CPU timer advances the epoch by one.
+        // Each tick of the CPU timer advances the epoch by one, and so does the master's signal.
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|mut store| {
             let invocation = store.data_mut().invocation()?;
+            exit::go_on()?;
             if let Some(limit) = &mut invocation.cpu_limit
                 && limit.on_tick(Instant::now(), cpu_time())? == Tick::Near
             {
@@ -115,17 +117,29 @@ impl Prepared {
             std::mem::forget(store);
         }
         let mut log = std::mem::take(&mut invocation.log);
-        log.flush(|stream, line| invocation.last_words(stream, line))
+        log.end(|stream, line| invocation.last_words(stream, line))
             .ok()?;
-        invocation.say_dropped().ok()?;
+        let panic = log.panic();
         let clues = Clues {
             memory_refused,
-            panic: log.panic(),
+            panic: panic.as_ref().map(Panic::brief),
         };
         let error = result.err();
         let mut ending = exit::ending(error.as_ref(), clues)?;
-        let lines = error.map(|error| backtrace::lines(&error, &ending));
-        for line in lines.into_iter().flatten() {
+        // Nothing is said twice: the backtrace begins with it, or with the limit that it comes from.
+        let is_told = panic.as_ref().is_some_and(|panic| match ending.reason {
+            Reason::Trap => true,
+            reason => reason == Reason::Memory && panic.is_of_memory(),
+        });
+        let panic = panic.filter(|_| ending.reason == Reason::Trap);
+        let lines = error.map(|error| backtrace::lines(&error, &ending, panic.as_ref()));
+        let lines = lines.unwrap_or_default();
+        if !is_told {
+            log.release(|stream, line| invocation.last_words(stream, line))
+                .ok()?;
+        }
+        invocation.say_dropped().ok()?;
+        for line in lines {
             let body = Body::Log {
                 stream: 2,
                 severity: Some(Severity::Error),

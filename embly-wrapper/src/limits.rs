@@ -57,8 +57,20 @@ impl MemoryLimit {
     }
 
     fn reached(&self, wanted: u64) -> String {
-        let limit = self.limit;
-        format!("memory limit reached: {wanted} bytes wanted, {limit} allowed")
+        let (wanted, limit) = (size(wanted), size(self.limit));
+        format!("limit `memory` reached: {limit}, {wanted} wanted")
+    }
+}
+
+/// As the project file writes it, where that is a whole number, or nearly so.
+fn size(bytes: u64) -> String {
+    let units = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+    let fits = |unit: &&(&str, u64)| bytes >= unit.1;
+    match units.iter().find(fits) {
+        Some((name, unit)) if bytes.is_multiple_of(*unit) => format!("{}{name}", bytes / unit),
+        // What is a little more than a limit does not look like it.
+        Some((name, unit)) => format!("{:.1}{name}", (bytes * 10).div_ceil(*unit) as f64 / 10.0),
+        None => format!("{bytes}B"),
     }
 }
 
@@ -161,7 +173,7 @@ impl CpuLimit {
             let first = !std::mem::replace(&mut self.warned, near) && near;
             return Ok(if first { Tick::Near } else { Tick::Fine });
         }
-        let detail = format!("CPU limit reached: {:?} in {:?}", self.limit, self.window);
+        let detail = format!("limit `cpu` reached: {:?} in {:?}", self.limit, self.window);
         Err(LimitReached {
             reason: Reason::Cpu,
             detail,

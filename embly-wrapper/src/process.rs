@@ -4,9 +4,9 @@ use std::ffi::OsStr;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::process::CommandExt;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -135,7 +135,26 @@ pub fn probe_jail(policy: &Policy) -> io::Result<Reply> {
         let _ = child.kill();
     }
     let status = child.wait()?;
-    said.map_err(|error| io::Error::new(error.kind(), format!("{error}, {status}")))
+    said.map_err(|error| io::Error::new(error.kind(), Silent { error, status }))
+}
+
+/// A process entered the jail and said nothing.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}, {status}")]
+pub struct Silent {
+    #[source]
+    error: io::Error,
+    status: ExitStatus,
+}
+
+impl Silent {
+    /// Whether the filter for system calls has ended it, if this error is about such a process.
+    pub fn by_the_jail(error: &io::Error) -> bool {
+        let silent = error
+            .get_ref()
+            .and_then(|error| error.downcast_ref::<Self>());
+        silent.is_some_and(|silent| silent.status.signal() == Some(libc::SIGSYS))
+    }
 }
 
 /// A process starts and enters the jail in milliseconds; a machine under heavy load gets this.
@@ -290,6 +309,16 @@ pub fn is_child(pid: i32) -> bool {
 pub fn kill(pid: i32) -> io::Result<()> {
     let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
     Ok(rustix::process::kill_process(pid, Signal::KILL)?)
+}
+
+/// Asks a guest to stop where it is, and to say where that is. Its process is a child that was not
+/// reaped yet.
+///
+/// # Errors
+/// That of `kill`.
+pub fn interrupt(pid: i32) -> io::Result<()> {
+    let pid = Pid::from_raw(pid).ok_or(io::ErrorKind::InvalidInput)?;
+    Ok(rustix::process::kill_process(pid, Signal::USR1)?)
 }
 
 /// Keeps SIGCHLD from this thread, so that another one takes it. Inherited by the processes that it

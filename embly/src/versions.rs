@@ -148,7 +148,11 @@ impl Versions {
             if !self.was_served(number) {
                 continue;
             }
-            let read = about(&self.version(number))?;
+            let read = match about(&self.version(number)) {
+                // Whoever serves them has just removed it.
+                Err(_) if !self.version(number).exists() => continue,
+                read => read?,
+            };
             versions.push(Version { number, ..read });
         }
         Ok(versions)
@@ -188,7 +192,7 @@ impl Versions {
             if self.environment(current)?.as_deref() != environment {
                 self.make_current(current, environment)?;
             }
-            self.write(&self.folder.join(BROUGHT), checksum)?;
+            write(&self.folder, BROUGHT, checksum)?;
             return Ok(current);
         }
         let arrived = self.receive(from, must)?;
@@ -197,7 +201,7 @@ impl Versions {
         }
         let number = self.keep(arrived)?;
         self.make_current(number, environment)?;
-        self.write(&self.folder.join(BROUGHT), checksum)?;
+        write(&self.folder, BROUGHT, checksum)?;
         self.prune(&[number])?;
         Ok(number)
     }
@@ -307,19 +311,9 @@ impl Versions {
     /// # Errors
     /// The folder cannot be used; then it is the one that it was.
     pub fn make_current(&self, number: u64, environment: Option<&str>) -> Result<(), VersionError> {
-        let version = self.version(number);
-        self.write(&version.join(SERVED), environment.unwrap_or_default())?;
-        File::open(&version)
-            .and_then(|folder| folder.sync_all())
-            .map_err(of(&version))?;
-        self.write(&self.folder.join(CURRENT), &format!("{number}\n"))
-    }
-
-    fn write(&self, path: &Path, text: &str) -> Result<(), VersionError> {
-        let write = |file: &mut File| file.write_all(text.as_bytes());
-        file::whole(path, write)
-            .and_then(|()| self.sync())
-            .map_err(of(path))
+        let environment = environment.unwrap_or_default();
+        write(&self.version(number), SERVED, environment)?;
+        write(&self.folder, CURRENT, &format!("{number}\n"))
     }
 
     fn sync(&self) -> io::Result<()> {
@@ -357,6 +351,14 @@ impl Versions {
         }
         Ok(())
     }
+}
+
+/// Writes a file of a folder, which is on the disk then, with its name.
+fn write(folder: &Path, name: &str, text: &str) -> Result<(), VersionError> {
+    let path = folder.join(name);
+    file::whole(&path, |file| file.write_all(text.as_bytes()))
+        .and_then(|()| File::open(folder)?.sync_all())
+        .map_err(of(&path))
 }
 
 /// What a folder of a version says of it, but for its number.

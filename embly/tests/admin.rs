@@ -6,6 +6,7 @@ mod support;
 
 use std::io::{Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -354,6 +355,27 @@ fn of_two_masters_the_one_of_the_folder_is_meant_or_the_one_that_is_named() {
 }
 
 #[test]
+fn in_the_folder_of_another_project_the_only_master_is_meant_and_named() {
+    let project = Project::new().wat("site", &answering("one")).http("site");
+    let other = Project::new().wat("else", &answering("two")).http("else");
+    let embly = Embly::run(&project);
+    let asked = |folder: &Path| {
+        let mut ps = command(&["ps"], embly.runtime.path());
+        let output = ps.current_dir(folder).output().unwrap();
+        assert_eq!(output.status.code(), Some(0));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(!asked(project.path()).contains("no master of"));
+    assert!(!asked(embly.runtime.path()).contains("no master of"));
+    let said = asked(other.path());
+    let of = format!("this is the one of {}", project.path().display());
+    assert!(
+        said.contains("no master of") && said.contains(&of),
+        "{said}"
+    );
+}
+
+#[test]
 fn a_master_that_was_killed_is_not_listed_and_its_folder_is_cleared() {
     let mut embly = Embly::run(&waits());
     let folder = folders(embly.runtime.path()).remove(0);
@@ -367,6 +389,68 @@ fn a_master_that_was_killed_is_not_listed_and_its_folder_is_cleared() {
     let (code, _, err) = embly.told(&["ps"]);
     assert_eq!(code, 1);
     assert!(err.contains("embly run"), "{err}");
+}
+
+#[test]
+fn who_asks_for_a_master_that_is_still_being_built_is_told_so() {
+    let project = Project::new().rust("slow", "fn main() {}").http("slow");
+    // A compiler that does not answer.
+    let tools = tempfile::tempdir().unwrap();
+    let rustc = tools.path().join("rustc");
+    std::fs::write(&rustc, "#!/bin/sh\nexec sleep 600\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(&rustc, mode).unwrap();
+    let runtime = tempfile::tempdir().unwrap();
+    let asked = |arguments: &[&str], folder: &Path| {
+        let asked = command(arguments, runtime.path())
+            .current_dir(folder)
+            .output();
+        let output = asked.unwrap();
+        assert!(output.stdout.is_empty(), "{output:?}");
+        (
+            output.status.code(),
+            String::from_utf8(output.stderr).unwrap(),
+        )
+    };
+    let file = project.path().join("embly-project.yml");
+    let said = format!("`{}` is still being built", file.display());
+    for what in ["dev", "run"] {
+        let mut builds = command(&arguments(what, project.path()), runtime.path());
+        let mut builds = builds.env("RUSTC", &rustc).spawn().unwrap();
+        eventually("a master that is to come", || {
+            asked(&["masters"], runtime.path()).1.contains(&said)
+        });
+        for (arguments, folder) in [
+            (&["ps"][..], project.path()),
+            (&["logs"], runtime.path()),
+            (&["ready", project.path().to_str().unwrap()], runtime.path()),
+        ] {
+            let (code, err) = asked(arguments, folder);
+            assert_eq!(code, Some(1), "{err}");
+            let said = match folder == project.path() {
+                true => "`embly-project.yml` is still being built",
+                false => said.as_str(),
+            };
+            assert!(err.contains(said), "{arguments:?}: {err}");
+        }
+        // Another one is not taken for it.
+        let other = waits();
+        let (_, err) = asked(&["ps", other.path().to_str().unwrap()], runtime.path());
+        assert!(
+            err.contains("start one with") && !err.contains("still"),
+            "{err}"
+        );
+        builds.kill().unwrap();
+        builds.wait().unwrap();
+        let (_, err) = asked(&["ps"], project.path());
+        assert!(err.contains("no master runs"), "{err}");
+    }
+    assert_eq!(
+        std::fs::read_dir(runtime.path().join("embly"))
+            .unwrap()
+            .count(),
+        0
+    );
 }
 
 #[test]
@@ -425,6 +509,9 @@ fn logs_are_kept_by_function_address_and_time_and_go_on() {
         let line = embly.event("log", |event| event["line"] == text);
         line["address"].as_str().unwrap().to_owned()
     };
+    let none = embly.told(&["logs"]);
+    let nothing = "no function has written a line; `embly logs -f` shows those that come\n";
+    assert_eq!(none, (0, String::new(), nothing.to_owned()));
     let first = said("first");
     let between = jiff::Timestamp::now();
     said("second");
@@ -450,8 +537,13 @@ fn logs_are_kept_by_function_address_and_time_and_go_on() {
     assert_eq!(lines(&["--address", &first]), ["first"]);
     assert_eq!(lines(&["--since", &between.to_string()]), ["second"]);
     assert_eq!(lines(&["--since", "1h"]), ["first", "second"]);
-    let (_, out, _) = embly.told(&["logs"]);
+    let (_, out, err) = embly.told(&["logs"]);
     assert!(out.contains(&format!("script {first} | first\n")), "{out}");
+    assert_eq!(err, "");
+    // What is not there is said to people, and not where the lines are.
+    let none = embly.told(&["logs", "--since", "2100-01-01T00:00:00Z"]);
+    let nothing = "no line that is kept is one of those; `embly logs` shows all that are kept\n";
+    assert_eq!(none, (0, String::new(), nothing.to_owned()));
     let (code, _, err) = embly.told(&["logs", "--function", "scripts"]);
     assert_eq!(code, 1);
     assert!(err.contains("`script`"), "{err}");
@@ -690,6 +782,10 @@ fn top_prints_once_where_there_is_no_terminal() {
     let shown = objects(&out);
     let used = |n: usize| shown[n]["cpu_us"].as_u64().unwrap();
     assert!(shown.len() == 2 && used(0) > used(1), "{out}");
+    let idle = Embly::run(&waits());
+    let (code, out, err) = idle.told(&["top"]);
+    assert_eq!((code, out.as_str()), (0, ""));
+    assert!(err.contains("no invocation runs; `embly trace`"), "{err}");
     let (code, out, _) = embly.told(&["top", "--sort", "age"]);
     assert_eq!(code, 0);
     assert!(out.starts_with("ADDRESS") && !out.contains('\x1b'), "{out}");

@@ -5,7 +5,7 @@
 mod support;
 
 use support::client::get;
-use support::{Embly, Project};
+use support::{Embly, Project, output};
 
 /// The lines on stderr up to the ending of the first invocation of a function.
 fn log(embly: &Embly, function: &str) -> Vec<String> {
@@ -28,14 +28,22 @@ fn place(lines: &[String], words: &str) -> usize {
 
 #[test]
 fn a_trap_a_panic_and_a_limit_show_in_the_log_where_the_function_was() {
-    for (how, first) in [
-        ("/trap", "trap: wasm `unreachable` instruction executed"),
-        ("/panic", "trap: panicked at src/falls.rs:"),
-        ("/spin", "cpu: "),
-        ("/eat", "memory: memory limit reached: "),
+    let (small, short) = ("cpu: 200ms, memory: 8MiB", "wall: 300ms");
+    for (how, first, limits) in [
+        (
+            "/trap",
+            "trap: wasm `unreachable` instruction executed",
+            small,
+        ),
+        ("/panic", "trap: panicked at src/falls.rs:", small),
+        ("/spin", "cpu: ", small),
+        ("/eat", "memory: limit `memory` reached: ", small),
+        // These are ended from outside, and asked before.
+        ("/spin", "wall: it was here", short),
+        ("/wait", "wall: it was here", short),
     ] {
         let project = Project::new()
-            .guest_with("falls", "    limits: {cpu: 200ms, memory: 8MiB}")
+            .guest_with("falls", &format!("    limits: {{{limits}}}"))
             .http("falls");
         let embly = Embly::run(&project);
         let answer = get(embly.at("falls"), how);
@@ -49,8 +57,14 @@ fn a_trap_a_panic_and_a_limit_show_in_the_log_where_the_function_was() {
         assert!(head < second && second < caller, "{how}: {lines:#?}");
         // Names as they were written, and nothing of the machinery above and below.
         assert!(!lines.iter().any(|line| line.contains("17h")), "{lines:#?}");
-        assert!(lines[head + 1].starts_with("   0: "), "{lines:#?}");
-        if how != "/eat" {
+        // What the allocator does is one line.
+        let first = if how == "/eat" {
+            "      … "
+        } else {
+            "   0: "
+        };
+        assert!(lines[head + 1].starts_with(first), "{lines:#?}");
+        if !["/eat", "/wait"].contains(&how) {
             assert_eq!(second, head + 1, "{how}: {lines:#?}");
         }
         let ending = embly.ending("falls");
@@ -59,6 +73,35 @@ fn a_trap_a_panic_and_a_limit_show_in_the_log_where_the_function_was() {
             "{ending}"
         );
     }
+}
+
+#[test]
+fn a_panic_is_told_once_and_whole_and_without_what_means_nothing_here() {
+    let project = Project::new().guest("falls").http("falls");
+    let embly = Embly::run(&project);
+    assert_eq!(get(embly.at("falls"), "/panic").reason(), "trap");
+    let lines = log(&embly, "falls");
+    assert!(
+        lines[0].starts_with("trap: panicked at src/falls.rs:"),
+        "{lines:#?}"
+    );
+    let all = lines.join("\n");
+    assert_eq!(all.matches("panicked").count(), 1, "{all}");
+    assert!(
+        !all.contains("RUST_BACKTRACE") && !all.contains("unreachable"),
+        "{all}"
+    );
+    // Nor that there was no memory, where that is the limit.
+    let project = Project::new()
+        .guest_with("falls", "    limits: {memory: 8MiB}")
+        .http("falls");
+    let embly = Embly::run(&project);
+    assert_eq!(get(embly.at("falls"), "/eat").reason(), "memory");
+    let lines = log(&embly, "falls");
+    assert!(
+        lines[0].starts_with("memory: limit `memory` reached: 8MiB, "),
+        "{lines:#?}"
+    );
 }
 
 #[test]
@@ -79,7 +122,8 @@ fn a_text_modules_names_are_in_the_log_and_a_deep_recursion_is_cut() {
     let lines = log(&embly, "dives");
     assert_eq!(place(&lines, "trap: call stack exhausted"), 0);
     assert_eq!(lines[1], "   0: dive");
-    assert!((10..70).contains(&lines.len()), "{}", lines.len());
+    assert!(lines[2].ends_with(" more of the same"), "{lines:?}");
+    assert!(lines.len() < 70, "{}", lines.len());
 }
 
 #[test]
@@ -118,4 +162,63 @@ fn with_line_tables_files_and_lines_are_in_the_log() {
     let lines = log(&embly, "places");
     let fall = place(&lines, "places::fall");
     assert!(lines[fall + 1].contains("src/main.rs:5"), "{lines:#?}");
+}
+
+const PLACES: &str = "use embly::http::{Body, Request, ResponseWriter};
+async fn handle(_: Request<Body>, _: ResponseWriter) {
+    let none: Option<u32> = None;
+    none.unwrap();
+}
+fn main() -> Result<(), embly::Error> { embly::http::run(handle) }
+";
+
+#[test]
+fn what_is_worked_on_has_files_and_lines_and_what_is_shipped_has_none() {
+    let project = Project::new().rust("places", PLACES).http("places");
+    let embly = Embly::dev(&project);
+    assert_eq!(get(embly.at("places"), "/").reason(), "trap");
+    let lines = log(&embly, "places");
+    // The function's own, as seen from the project; the rest in a line.
+    let [head, std, name, at, sdk, main, begins] = &lines[..] else {
+        panic!("{lines:#?}");
+    };
+    assert!(head.starts_with("trap: panicked at places/src/main.rs:4:10: called `Option"));
+    assert!(
+        std.starts_with("      … ") && std.ends_with(" of std"),
+        "{std}"
+    );
+    assert_eq!(name, "   0: places::handle::{{closure}}");
+    assert_eq!(at, "        at places/src/main.rs:4");
+    assert!(
+        sdk.ends_with(" of the SDK") || sdk.ends_with(" of std and the SDK"),
+        "{sdk}"
+    );
+    assert_eq!(main, "   1: places::main");
+    assert_eq!(begins, "        at places/src/main.rs:6");
+
+    let has_lines = |file: &str| {
+        let module = std::fs::read(project.folder().join(file)).unwrap();
+        module.windows(11).any(|part| part == b".debug_line")
+    };
+    assert!(has_lines(".embly/wasm/lines/places.wasm"));
+    let (code, _, stderr) = output(&["build", project.folder().to_str().unwrap()]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(!has_lines(".embly/wasm/places.wasm"));
+    // It is not what `embly dev` serves that was replaced.
+    assert!(has_lines(".embly/wasm/lines/places.wasm"));
+}
+
+#[test]
+fn whoever_says_something_about_lines_in_a_profile_has_chosen() {
+    let project = Project::new().rust("places", PLACES).http("places");
+    let manifest = project.read("Cargo.toml");
+    let profile = "[profile.release]\ndebug = false\n";
+    project.write("Cargo.toml", &format!("{manifest}\n{profile}"));
+    let embly = Embly::dev(&project);
+    assert_eq!(get(embly.at("places"), "/").reason(), "trap");
+    let lines = log(&embly, "places");
+    assert!(
+        !lines.iter().any(|line| line.starts_with("        at ")),
+        "{lines:#?}"
+    );
 }

@@ -91,6 +91,7 @@ impl Project {
             toolchain: common::toolchain().unwrap(),
             color: false,
             quiet: false,
+            lines: false,
             cancel: &self.cancel,
             observer: &seen,
         };

@@ -103,6 +103,48 @@ fn text(path: &Path) -> &str {
 }
 
 #[test]
+fn line_tables_are_told_with_the_size_and_left_out_on_request() {
+    let project = Project::new().wat("hello", &answering("hello"));
+    project.path();
+    project.write(
+        "embly-project.yml",
+        "functions: [{name: a, path: ./a, language: rust}]\n",
+    );
+    let package = "[package]\nname = \"a\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n";
+    let profile = "[profile.release]\ndebug = \"line-tables-only\"\n";
+    project.write("a/Cargo.toml", &format!("{package}{profile}"));
+    project.write("a/src/main.rs", "fn main() { println!(\"hello\") }\n");
+    let place = tempfile::tempdir().unwrap();
+    let (to, runtime) = (place.path().join("a.embly"), place.path().join("run"));
+    fs::create_dir(&runtime).unwrap();
+    let made = |debug: Option<&str>| {
+        let mut command = environment(Command::new(EMBLY), &runtime);
+        command.args([
+            "bundle",
+            project.folder().to_str().unwrap(),
+            "-o",
+            text(&to),
+        ]);
+        if let Some(debug) = debug {
+            command.env("CARGO_PROFILE_RELEASE_DEBUG", debug);
+        }
+        let ran = command.output().unwrap();
+        let said = String::from_utf8(ran.stderr).unwrap();
+        assert!(ran.status.success(), "{said}");
+        (said, fs::metadata(&to).unwrap().len())
+    };
+    let (said, large) = made(None);
+    assert!(
+        said.contains(" bytes of that are there for the files and lines of backtraces")
+            && said.contains("`CARGO_PROFILE_RELEASE_DEBUG=none embly bundle`"),
+        "{said}"
+    );
+    let (said, small) = made(Some("none"));
+    assert!(!said.contains("backtraces"), "{said}");
+    assert!(small < large, "{small} {large}");
+}
+
+#[test]
 fn a_bundle_is_the_same_bit_for_bit_wherever_and_whenever_it_is_made() {
     let place = tempfile::tempdir().unwrap();
     let (first, second) = (place.path().join("a.embly"), place.path().join("b.embly"));

@@ -261,15 +261,51 @@ fn doctor_says_what_is_there() {
     }
     assert_eq!(code, i32::from(stderr.contains('✗')), "{stderr}");
     let runtime = tempfile::tempdir().unwrap();
-    let mut broken = command(&["doctor"], runtime.path());
-    broken
-        .env("XDG_RUNTIME_DIR", "/nonexistent")
-        .env("PATH", "/nonexistent");
-    let (code, _, stderr) = texts(broken.output().unwrap());
+    let broken = |folder: &Path| {
+        let mut broken = command(&["doctor"], runtime.path());
+        broken
+            .env("XDG_RUNTIME_DIR", "/nonexistent")
+            .env("PATH", "/nonexistent")
+            .current_dir(folder);
+        texts(broken.output().unwrap())
+    };
+    let rust = Project::new().rust("hello", "fn main() {}").http("hello");
+    let (code, _, stderr) = broken(rust.path());
     assert_eq!(code, Some(1));
     for what in ["✗ rust: ", "✗ linker: ", "✗ socket folder: ", "→ "] {
         assert!(stderr.contains(what), "{what}: {stderr}");
     }
+    // What serves a bundle builds nothing.
+    let wasm = hello();
+    for folder in [wasm.path(), runtime.path()] {
+        let (_, _, stderr) = broken(folder);
+        let only = "only who builds functions needs it\n";
+        let said: Vec<&str> = stderr.split_inclusive('\n').collect();
+        for what in ["! rust: ", "! linker: "] {
+            let said = said.iter().find(|line| line.starts_with(what));
+            assert!(said.is_some_and(|line| line.ends_with(only)), "{stderr}");
+        }
+    }
+}
+
+#[test]
+fn only_what_is_near_is_proposed_for_a_command_that_is_not_there() {
+    for (typed, near) in [
+        ("biuld", "build"),
+        ("dep", "deploy"),
+        ("lgos", "logs"),
+        ("rnu", "run"),
+    ] {
+        let (code, _, stderr) = output(&[typed]);
+        assert_eq!(code, 2);
+        assert!(stderr.contains(&format!("'{near}'")), "{typed}: {stderr}");
+    }
+    let (code, _, stderr) = output(&["bogus"]);
+    assert_eq!(code, 2);
+    assert!(
+        !stderr.contains("similar") && stderr.contains("'--help'"),
+        "{stderr}"
+    );
 }
 
 #[test]

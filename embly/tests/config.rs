@@ -106,6 +106,59 @@ fn an_environment_is_put_together_key_by_key_and_by_name() {
 }
 
 #[test]
+fn what_an_environment_says_of_something_that_is_not_there_is_seen_unless_it_is_whole() {
+    let file = folder("misspelled").join(config::FILE_NAME);
+    let text = "functions:
+  - {name: hello, path: ./hello, language: rust}
+gateways:
+  - {name: index, type: http, port: 8082, function: hello}
+environments:
+  slips:
+    functions: [{name: hallo, env: {A: b}}, {name: worker, env: {A: b}}]
+    gateways: [{name: indx, port: 80}, {name: hello, type: ~}]
+    stores: [{name: default}]
+  nearly:
+    gateways: [{name: idnex, type: http, port: 80, function: hello}]
+  adds:
+    functions: [{name: other, path: ./listener, language: rust}]
+    gateways: [{name: admin, type: http, port: 81, function: other}]
+    stores: [{name: default, type: kv}]
+";
+    fs::write(&file, text).unwrap();
+    let load = |name| config::load_for(&file, &environment().choose(Some(name)), &MACHINE);
+    let slips = load("slips").unwrap_err();
+    assert_eq!(
+        places(&slips),
+        [
+            ("E225", 7, 24, 5),
+            ("E225", 7, 52, 6),
+            ("E225", 8, 23, 4),
+            ("E225", 8, 47, 5),
+            ("E111", 9, 14, 15),
+        ]
+    );
+    let help: Vec<_> = slips.records().map(|record| record.help.unwrap()).collect();
+    assert_eq!(
+        help[..4],
+        [
+            "did you mean `name: hello`? one that is added here needs `path` and `language` as well",
+            "it has `hello`; one that is added here needs `path` and `language` as well",
+            "did you mean `name: index`? one that is added here needs `type` as well",
+            "it has `index`; one that is added here needs `type` as well",
+        ]
+    );
+    let nearly = load("nearly").unwrap();
+    assert_eq!(places(&nearly.warnings), [("W103", 11, 23, 5)]);
+    assert_eq!(nearly.gateways.len(), 2);
+    let adds = load("adds").unwrap();
+    assert!(adds.warnings.is_empty(), "{}", adds.warnings);
+    assert_eq!(
+        (adds.functions.len(), adds.gateways.len(), adds.stores.len()),
+        (2, 2, 1)
+    );
+}
+
+#[test]
 fn each_file_is_answered_as_expected() {
     let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/config");
     let update = std::env::var_os("EMBLY_UPDATE").is_some();
@@ -140,7 +193,9 @@ fn each_file_is_answered_as_expected() {
     assert!(different.is_empty(), "{}", different.join("\n"));
 
     // What no text file can show has tests of its own below, or where bundles are made.
-    seen.extend(["E101", "E102", "E107", "E153", "E182", "E220", "E224"]);
+    seen.extend([
+        "E101", "E102", "E107", "E153", "E182", "E220", "E224", "E225", "W103", "W104",
+    ]);
     let all: BTreeSet<_> = config::CODES.iter().map(|code| code.id).collect();
     let missing: Vec<_> = all.difference(&seen).collect();
     assert!(missing.is_empty(), "no test for {missing:?}");
@@ -160,14 +215,22 @@ fn secrets_that_cannot_be_read_are_one_problem_and_those_that_are_kept_need_no_v
         config::load_for(&file, &environment, &MACHINE)
     };
     let unreadable = |_: &str| Err("the file is broken".to_owned());
-    let problems = load(config::Secrets::Kept(Box::new(unreadable))).unwrap_err();
+    let problems = load(config::Secrets::Kept {
+        is_kept: Box::new(unreadable),
+        option: String::new(),
+    })
+    .unwrap_err();
     assert_eq!(places(&problems), [("E182", 2, 66, 9)]);
     assert!(
         problems.to_string().contains("the file is broken"),
         "{problems}"
     );
     let kept = |name: &str| Ok(name == "KEPT");
-    let project = load(config::Secrets::Kept(Box::new(kept))).unwrap();
+    let project = load(config::Secrets::Kept {
+        is_kept: Box::new(kept),
+        option: String::new(),
+    })
+    .unwrap();
     let secrets: Vec<_> = project.secrets.iter().collect();
     assert_eq!(secrets.len(), 2);
     assert_eq!(

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 
 use support::client::{Response, request};
-use support::project::answering;
+use support::project::{answering, writing};
 use support::{Embly, Project};
 
 /// What a browser asks for when somebody goes to a page.
@@ -46,14 +46,17 @@ const FALLS: &str = r#"use std::io::Write as _;
 use embly::http::{Body, Request, ResponseWriter};
 
 fn main() -> Result<(), embly::Error> {
-    embly::http::run(|request: Request<Body>, mut w: ResponseWriter| {
+    embly::http::run_catch_error(|request: Request<Body>, mut w: ResponseWriter| {
         println!("asked for <{}>", request.uri().path());
         eprintln!("with {}", std::env::var("TOKEN").unwrap_or_default());
         match request.uri().path() {
             "/trap" => fall("<b>bold & brave</b>"),
             "/panic" => panic!("no <i>luck</i>"),
-            _ => w.write_all(b"<!doctype html><p>fine</p>").unwrap(),
+            "/err" => "<7>".parse::<u8>().map(drop).map_err(Unread)?,
+            "/exit" => Err(exit("error: as `run`\nsays it"))?,
+            _ => w.write_all(b"<!doctype html><p>fine</p>")?,
         }
+        Ok::<(), embly::Error>(())
     })
 }
 
@@ -62,7 +65,34 @@ fn fall(text: &str) {
     std::hint::black_box(text); // correct-horse-battery <u>
     core::arch::wasm32::unreachable()
 }
+
+fn exit(text: &str) -> std::fmt::Error {
+    eprintln!("{text}");
+    std::process::exit(1)
+}
+
+#[derive(Debug)]
+struct Unread(std::num::ParseIntError);
+
+impl std::fmt::Display for Unread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the number <b> cannot be read,\nsays {}", std::env::var("TOKEN").unwrap_or_default())
+    }
+}
+
+impl std::error::Error for Unread {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
 "#;
+
+/// Answers as the SDK does in place of a handler that has failed.
+fn failing() -> String {
+    let fields = "embly-handler: failed\\0d\\0acontent-length: 5\\0d\\0a\\0d\\0asorry";
+    let response = format!("HTTP/1.1 500 Internal Server Error\\0d\\0a{fields}");
+    writing(&response)
+}
 
 /// Each of these stands in the page.
 #[track_caller]
@@ -75,9 +105,6 @@ fn has(page: &str, parts: &[&str]) {
 #[test]
 fn a_browser_sees_why_where_and_what_was_said_until_the_next_build_works() {
     let project = Project::new().rust("falls", FALLS).http("falls");
-    let manifest = project.read("Cargo.toml");
-    let lines = "[profile.release]\ndebug = \"line-tables-only\"\n";
-    project.write("Cargo.toml", &format!("{manifest}\n{lines}"));
     project.write(".env", &format!("TOKEN={SECRET}\n"));
     project.edit("language: rust\n", "language: rust\n    secrets: [TOKEN]\n");
     let embly = Embly::dev(&project);
@@ -98,8 +125,8 @@ fn a_browser_sees_why_where_and_what_was_said_until_the_next_build_works() {
             "wasm `unreachable` instruction executed",
             // What `embly explain` says.
             "The function did what WebAssembly does not allow (<code>unreachable</code>",
-            "<code>falls::fall</code><span class=\"place\">falls/src/main.rs:19</span>",
-            "<span class=\"here\"><i>19</i>    core::arch::wasm32::unreachable()</span>",
+            "<code>falls::fall</code><span class=\"place\">falls/src/main.rs:22</span>",
+            "<span class=\"here\"><i>22</i>    core::arch::wasm32::unreachable()</span>",
             "<i>9</i>            &quot;/trap&quot; =&gt; fall(&quot;&lt;b&gt;bold &amp; brave&lt;/b&gt;&quot;)",
             "asked for &lt;/trap&gt;\n",
             answer.header("x-request-id").unwrap(),
@@ -131,11 +158,61 @@ fn a_browser_sees_why_where_and_what_was_said_until_the_next_build_works() {
         ],
     );
 
+    // An `Err` of the handler, which answers by itself for all others.
+    let answer = browse(at, "/err");
+    assert_eq!((answer.status, answer.reason()), (500, "exit"));
+    let failed = answer.text();
+    has(
+        &failed,
+        &[
+            "The handler has returned an error",
+            "error: the number &lt;b&gt; cannot be read,\nsays [secret TOKEN]: invalid digit found in string</code>",
+            "asked for &lt;/err&gt;\n",
+            answer.header("x-request-id").unwrap(),
+            "GET /err",
+        ],
+    );
+    assert!(!failed.contains("<b>") && !failed.contains(SECRET));
+    // Its own lines come before those of others.
+    let place = |words: &str| {
+        failed
+            .find(words)
+            .unwrap_or_else(|| panic!("{words}: {failed}"))
+    };
+    assert!(place("asked for &lt;/err&gt;") < place("What others have said"));
+    assert!(place("What others have said") < place("asked for &lt;/trap&gt;"));
+    let curl = ask(at, "/err", "accept: */*\r\n");
+    assert_eq!(curl.status, 500);
+    let kind = curl.header("content-type").unwrap();
+    assert!(kind.starts_with("text/plain"), "{kind}");
+    let said = curl.text();
+    has(
+        &said,
+        &[
+            "error: the number <b> cannot be read,\nsays [secret TOKEN]: invalid digit",
+            "which only `embly dev` shows",
+            "`embly logs --function falls` shows it",
+        ],
+    );
+    assert!(!said.contains(SECRET), "{said}");
+    assert_eq!(curl.header("embly-handler"), None);
+    let exit = browse(at, "/exit").text();
+    has(
+        &exit,
+        &[
+            "Exit with the code 1",
+            "<code>error: as `run`\nsays it</code>",
+            "asked for &lt;/exit&gt;\n",
+        ],
+    );
+
     // Others get what they always got.
     let json = ask(at, "/trap", "accept: application/json\r\n");
     let body: serde_json::Value = serde_json::from_slice(&json.body).unwrap();
     assert_eq!(body["error"], "trap");
     assert!(body["detail"].as_str().unwrap().contains("unreachable"));
+    let advice = body["advice"].as_str().unwrap();
+    assert!(advice.contains("`embly explain trap`"), "{advice}");
     let script = format!("{BROWSER}sec-fetch-mode: cors\r\n");
     for headers in ["", "accept: */*\r\n", &script] {
         let small = ask(at, "/trap", headers).text();
@@ -193,6 +270,9 @@ fn a_function_that_was_never_built_says_why_also_to_who_sends_a_form() {
         &page,
         &["does not compile", "new.wat:2", "data-again=\"no\""],
     );
+    // To others in a line.
+    let line = ask(at, "/", "").text();
+    assert!(line.contains("`new` does not compile"), "{line}");
     // The project's own headers do not keep the page from working.
     let policy = answer.header("content-security-policy").unwrap();
     assert!(policy.contains("script-src 'nonce-"), "{policy}");
@@ -209,6 +289,43 @@ fn a_function_that_was_never_built_says_why_also_to_who_sends_a_form() {
     embly.stops_with_nothing_left();
     // Its connection may be closed before it has sent anything.
     let _ = waits.join();
+}
+
+#[test]
+fn while_the_project_file_is_wrong_a_browser_sees_what_is_and_programs_what_was_served() {
+    let project = Project::new().wat("says", &answering("fine")).http("says");
+    let embly = Embly::dev(&project);
+    let at = embly.at("says");
+    assert_eq!(browse(at, "/").text(), "fine");
+    let build = browse(at, "/.embly/dev/reload").text();
+    project.edit("language: wasm", "langauge: \"<b>\"");
+    next_build(at, &format!("data-since=\"{build}\""));
+    let answer = browse(at, "/nowhere?a=b");
+    assert_eq!(answer.status, 500);
+    let wrong = answer.text();
+    has(
+        &wrong,
+        &[
+            "<h1><code>embly-project.yml</code> is wrong, and not served</h1>",
+            "<span class=\"error\">error[E110]: unknown key `langauge` in function `says`</span>",
+            "langauge: &quot;&lt;b&gt;&quot;",
+            "data-again=\"yes\"",
+            answer.header("x-request-id").unwrap(),
+        ],
+    );
+    let policy = answer.header("content-security-policy").unwrap();
+    assert!(policy.contains("script-src 'nonce-"), "{policy}");
+    assert_eq!(ask(at, "/", "").text(), "fine");
+    // Building something else does not make it right.
+    project.write("says.wat", &answering("new"));
+    next_build(at, &wrong);
+    let still = browse(at, "/").text();
+    has(&still, &["is wrong, and not served"]);
+    assert_eq!(ask(at, "/", "").text(), "new");
+
+    project.edit("langauge: \"<b>\"", "language: wasm");
+    next_build(at, &still);
+    assert_eq!(browse(at, "/").text(), "new");
 }
 
 #[test]
@@ -247,9 +364,22 @@ fn embly_run_has_neither_the_page_nor_its_path() {
             "(module (memory (export \"memory\") 1) (func (export \"_start\") unreachable))",
         )
         .wat("says", &answering("its own"))
+        .wat("fails", &failing())
         .http("traps")
-        .http("says");
+        .http("says")
+        .http("fails");
     let embly = Embly::run(&project);
+    // Whoever asks, and however.
+    for headers in [
+        "",
+        "accept: */*\r\n",
+        "accept: application/json\r\n",
+        BROWSER,
+    ] {
+        let answer = ask(embly.at("fails"), "/", headers);
+        assert_eq!((answer.status, answer.text()), (500, "sorry".to_owned()));
+        assert_eq!(answer.header("embly-handler"), None);
+    }
     let answer = browse(embly.at("traps"), "/");
     assert_eq!(answer.reason(), "trap");
     assert_eq!(answer.header("content-security-policy"), None);

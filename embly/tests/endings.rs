@@ -61,7 +61,7 @@ fn each_reason_that_a_child_can_have_reaches_its_parent_with_code_and_detail() {
             "wasm `unreachable` instruction",
         ),
         ("script", "panic no luck", "trap", 0, "panicked at "),
-        ("script", "eat", "memory", 0, "memory limit reached: "),
+        ("script", "eat", "memory", 0, "limit `memory` reached: "),
         ("script", "spin", "cpu", 0, ""),
         ("beats", "", "wall", 0, "limit `wall` reached: 300ms"),
         ("sleeps-on", "", "idle", 0, "limit `idle` reached: 300ms"),

@@ -156,6 +156,43 @@ fn check_looks_at_all_environments_and_says_in_which_one_and_where_something_is_
 }
 
 #[test]
+fn files_of_the_machine_that_serves_are_missed_there_and_not_where_others_are_chosen_or_bundled() {
+    let keys = "functions: [{name: tells, env: {GREETING: base}}]";
+    let tls = "tls: {cert: /nowhere/web.pem, key: /nowhere/web.key}";
+    let jwt = "auth: {jwt: {keys: /nowhere/keys.json, issuer: us, audience: all}}";
+    let gateway = format!("gateways: [{{name: tells, {tls}, {jwt}}}]");
+    let environments = format!("environments: {{production: {{{keys}, {gateway}}}}}");
+    let project = project(&environments);
+    let (code, _, err) = check(&project, &[]);
+    assert_eq!(code, 0, "{err}");
+    for file in ["web.pem", "web.key", "keys.json"] {
+        let told = format!("warning[W104]: `/nowhere/{file}` is not on this machine");
+        assert!(err.contains(&told), "{err}");
+    }
+    assert!(err.contains("environment production: 1 function"), "{err}");
+
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("all.embly");
+    let path = project.path().to_str().unwrap();
+    let (code, _, err) = output(&["bundle", path, "-o", file.to_str().unwrap()]);
+    assert!(code == 0 && err.contains("W104"), "{err}");
+
+    // Where it is to run they have to be there.
+    for command in [&["check", path][..], &["run", file.to_str().unwrap()]] {
+        let (code, _, err) = output(&[command, &["--environment", "production"]].concat());
+        assert_eq!(code, 2, "{command:?} {err}");
+        assert!(
+            err.contains("error[E184]") && err.contains("error[E207]"),
+            "{err}"
+        );
+    }
+    // What is relative would be here.
+    project.edit("/nowhere/web", "nowhere/web");
+    let (code, _, err) = check(&project, &[]);
+    assert!(code == 2 && err.contains("error[E184]"), "{err}");
+}
+
+#[test]
 fn the_resolved_file_is_shown_and_is_a_project_file_itself() {
     let project = project(ENVIRONMENTS);
     let more = ["--environment", "production", "--resolved"];

@@ -61,7 +61,10 @@ fn more_memory_than_allowed_answers_500_with_its_reason() {
     let (response, ending) = after_with("eat", "    limits: {memory: 8MiB}");
     assert_eq!((response.status, response.reason()), (500, "memory"));
     let detail = ending["detail"].as_str().unwrap();
-    assert!(detail.contains("8388608 allowed"), "{detail}");
+    assert!(
+        detail.starts_with("limit `memory` reached: 8MiB, "),
+        "{detail}"
+    );
 }
 
 #[test]

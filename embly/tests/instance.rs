@@ -48,6 +48,22 @@ fn a_start_section_runs_once_in_each_invocation() {
 }
 
 #[test]
+fn a_start_section_can_call_the_host() {
+    let module = r#"(module
+        (import "embly" "_write" (func $write (param i32 i32 i32 i32) (result i32)))
+        (memory (export "memory") 1)
+        (data (i32.const 1024) "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nearly")
+        (func $first
+            (drop (call $write (i32.const 1) (i32.const 1024) (i32.const 43) (i32.const 0))))
+        (start $first)
+        (func (export "_start")))"#;
+    let embly = Embly::run(&Project::new().wat("early", module).http("early"));
+    for _ in 0..2 {
+        assert_eq!(get(embly.at("early"), "/").text(), "early");
+    }
+}
+
+#[test]
 fn a_start_section_that_traps_is_a_trap_of_its_invocation() {
     let module = r#"(module (func $f unreachable) (start $f) (func (export "_start")))"#;
     let embly = Embly::run(&Project::new().wat("traps", module).http("traps"));

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
 use support::process::children;
 use support::project::answering;
+use support::terminal::Running;
 use support::{PATIENCE, Project, command, eventually, kill};
 
 /// What a command did: exit code, stdout, stderr.
@@ -65,6 +66,31 @@ fn read_line(out: &mut BufReader<ChildStdout>) -> String {
     let mut line = String::new();
     out.read_line(&mut line).unwrap();
     line
+}
+
+#[test]
+fn whoever_types_is_told_so_and_how_it_ends_and_nobody_else_is() {
+    if support::program("script").is_none() {
+        return support::skipped("script (util-linux)");
+    }
+    let project = Project::new().guest("echo");
+    let runtime = tempfile::tempdir().unwrap();
+    let path = project.path().to_str().unwrap();
+    let script = support::environment(Command::new("script"), runtime.path());
+    let line = format!("{} invoke echo {path}", support::EMBLY);
+    let mut terminal = Running::in_terminal(script, &line, 80);
+    let said = "type what the function is to get; Ctrl-D in an empty line ends it";
+    assert!(terminal.sees(said));
+    terminal.types("hello\n\x04");
+    let (code, out, _) = terminal.ends();
+    assert_eq!(code, 0, "{out}");
+    assert_eq!(out.matches(said).count(), 1, "{out}");
+    // What was typed, and what came back.
+    assert_eq!(out.matches("hello\r\n").count(), 2, "{out}");
+
+    let (code, out, err) = invoke(&project, "echo", &[], b"hello");
+    assert_eq!((code, out.as_str()), (0, "hello"));
+    assert!(!err.contains("Ctrl-D"), "{err}");
 }
 
 #[test]

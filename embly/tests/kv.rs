@@ -81,6 +81,15 @@ fn a_store_is_closed_to_functions_that_do_not_list_it_and_the_error_names_the_li
 }
 
 #[test]
+fn a_function_without_a_store_is_told_all_that_is_missing_at_once() {
+    let embly = Embly::run(&Project::new().guest("relays").tcp("relays"));
+    let (_, ending) = Call::store(embly.at("relays"), "default").end();
+    let line = "add `kv: [{store: default, access: read-write}]` under `allow` of function `relays`, \
+                and `- {name: default, type: kv}` to `stores`";
+    assert!(ending.contains(line), "{ending}");
+}
+
+#[test]
 fn a_request_of_the_original_is_one_write_and_what_is_wrong_with_it_is_said() {
     let project = Project::new().guest_with("relays", ALL).tcp("relays");
     let embly = Embly::run(&project.store("name: default, type: kv"));

@@ -15,6 +15,7 @@ use rustix::process::Signal;
 
 use support::client::{Response, connect, pause};
 use support::process::{Process, children, descendants, time_until_gone};
+use support::project::WAITS;
 use support::{EMBLY, Embly, PATIENCE, Project, command, eventually, get};
 
 fn meanwhile(at: SocketAddr, path: &'static str) -> JoinHandle<Response> {
@@ -249,6 +250,31 @@ fn a_port_that_is_taken_is_named_and_nothing_stays() {
         why.contains(&format!("port {port} is taken")) && why.contains("`hello`"),
         "{why}"
     );
+    assert!(
+        why.contains(&format!("`ss -ltnp 'sport = :{port}'` shows by whom")),
+        "{why}"
+    );
+}
+
+#[test]
+fn a_port_that_another_master_has_names_its_project_and_what_stops_it() {
+    let project = Project::unparked().wat("hello", WAITS).http("hello");
+    let embly = Embly::run(&project);
+    let port = embly.at("hello").port();
+    let second = Project::unparked().wat("hello", WAITS).http("hello");
+    let path = second.path().to_owned();
+    second.edit("port: 0", &format!("port: {port}\n    bind: 127.0.0.1"));
+    let runtime = embly.runtime.path();
+    let output = command(&["run", path.to_str().unwrap()], runtime).output();
+    let stderr = String::from_utf8(output.unwrap().stderr).unwrap();
+    let (_, master) = embly.asks("GET", "/v1/master");
+    let expected = format!(
+        "error: gateway `hello`: port {port} is taken on 127.0.0.1, by the master of `{}`: \
+         `embly stop --master {}` stops it",
+        master["project"].as_str().unwrap(),
+        master["id"].as_str().unwrap()
+    );
+    assert!(stderr.contains(&expected), "{stderr}");
 }
 
 #[test]

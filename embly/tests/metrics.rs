@@ -66,7 +66,7 @@ fn begin(embly: &Embly, gateway: &str, steps: &str) -> TcpStream {
 
 /// The names of all metrics, as the reference has them.
 fn names() -> Vec<String> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference.md");
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/admin.md");
     let reference = std::fs::read_to_string(path).unwrap();
     let rows = reference
         .lines()

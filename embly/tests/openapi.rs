@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use rustix::process::Signal;
-use support::project::answering;
+use support::project::{WAITS, answering};
 use support::{Embly, Project, output, pypi};
 
 /// As it was when what it finds was mended; a later one may look for more.
@@ -18,14 +18,6 @@ const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
 /// For one side; twice that is what the test takes.
 const SECONDS: &str = "10";
-
-/// Waits, and is there again when it was killed.
-const WAITS: &str = "(module
-  (import \"embly\" \"_events\" (func $events (param i32 i64 i32 i32 i32 i32) (result i32)))
-  (memory (export \"memory\") 1)
-  (func (export \"_start\") (loop $again
-    (drop (call $events (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 64) (i32.const 4) (i32.const 32)))
-    (br $again))))";
 
 /// Ends with the test.
 struct Bridge(Child);
@@ -82,6 +74,7 @@ fn whatever_is_asked_the_answers_are_those_of_the_openapi_document() {
     let place = tempfile::tempdir().unwrap();
     let project = Project::new()
         .wat("hello", &answering("hello"))
+        // There again when it was killed.
         .wat_with("waits", WAITS, "    start: true\n    restart: always")
         .http("hello");
     let bundle = place.path().join("hello.embly");

@@ -76,8 +76,8 @@ fn a_trusted_proxy_says_who_asks_and_how_and_for_which_host() {
     assert_eq!(value(&text, "embly-scheme"), Some("http"));
     assert_eq!(value(&text, "host"), Some("new.test:8"));
     assert_eq!(value(&text, "forwarded"), None);
-    let access = embly.nth_event("access", 2, |_| true);
-    assert_eq!(access["client"], "192.0.2.8:99");
+    // Lines of requests on other connections come in any order.
+    embly.event("access", |access| access["client"] == "192.0.2.8:99");
 }
 
 #[test]

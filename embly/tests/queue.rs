@@ -135,6 +135,36 @@ fn a_request_whose_wait_is_over_answers_503() {
 }
 
 #[test]
+fn a_developer_reads_of_a_busy_function_what_runs_and_what_waits() {
+    let cases = [
+        ("{length: 1, wait: 1m}", "1 wait (`queue: {length: 1}`)"),
+        (
+            "{wait: 100ms}",
+            "none has ended within 100ms (`queue: {wait: 100ms}`)",
+        ),
+    ];
+    for (queue, why) in cases {
+        let limits = format!("    limits: {{concurrency: 1, queue: {queue}}}");
+        let embly = Embly::dev(&Project::new().guest_with("script", &limits).http("script"));
+        let at = embly.at("script");
+        let _first = runs(&embly, "sleep 60000");
+        let mut answer = None;
+        let mut waiting = Vec::new();
+        eventually("one that is refused", || {
+            answer = at_once(at);
+            let mut next = Connection::new(at);
+            next.send(script("exit 0"));
+            waiting.push(next);
+            answer.is_some()
+        });
+        let refused = answer.unwrap();
+        assert_eq!((refused.status, refused.reason()), (503, "overloaded"));
+        let said = format!("function `script` is busy: 1 run (`concurrency: 1`), and {why}");
+        assert!(refused.text().contains(&said), "{}", refused.text());
+    }
+}
+
+#[test]
 fn a_request_that_waits_gets_the_room_of_the_new_code() {
     let limits = "    limits: {concurrency: 1, queue: {wait: 1m}}";
     let project = Project::new()

@@ -23,14 +23,7 @@ fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     match words[..] {
-        ["wrapper", "connect", ..] => {
-            let task = peer::Task::read(&arguments);
-            if task.function == "hello" {
-                return embly_wrapper::main(std::env::args_os().skip(2));
-            }
-            attacks::run(&task);
-            ExitCode::SUCCESS
-        }
+        ["wrapper", "connect", ..] => attacks::wrapper(&arguments),
         ["wrapper", ..] => embly_wrapper::main(std::env::args_os().skip(2)),
         ["run", ..] => embly::cli::main(),
         _ => harness::run(&harness::tests![

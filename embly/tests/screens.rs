@@ -10,12 +10,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use regex_lite::Regex;
-use support::project::answering;
+use support::project::{WAITS, answering};
 use support::terminal::{Running, colours_named, shown};
 use support::{EMBLY, admin, eventually, output, skipped};
 
@@ -128,14 +129,6 @@ fn hello() -> String {
     text.replace("(func (export \"_start\")", data)
         .replace("(func (export \"_start\")", said)
 }
-
-/// Waits for something that never comes.
-const WAITS: &str = "(module
-  (import \"embly\" \"_events\" (func $events (param i32 i64 i32 i32 i32 i32) (result i32)))
-  (memory (export \"memory\") 1)
-  (func (export \"_start\") (loop $again
-    (drop (call $events (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 64) (i32.const 4) (i32.const 32)))
-    (br $again))))";
 
 const TRAPS: &str =
     "(module (memory (export \"memory\") 1) (func (export \"_start\") unreachable))";
@@ -270,7 +263,8 @@ impl World {
     fn addresses(&self) -> Vec<(String, String)> {
         let folders = admin::folders(&self.path("run"));
         let mut sockets = folders.iter().map(|folder| folder.join("admin.sock"));
-        let Some(socket) = sockets.find(|socket| socket.exists()) else {
+        // It is there a moment before anybody listens.
+        let Some(socket) = sockets.find(|socket| UnixStream::connect(socket).is_ok()) else {
             return Vec::new();
         };
         if self.masters.is_empty() {

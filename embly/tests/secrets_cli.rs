@@ -52,6 +52,47 @@ fn a_missing_secret_is_an_error_at_its_place_that_says_what_to_type() {
     );
     assert_eq!(code, 2, "{stderr}");
     assert!(!state.exists());
+    let typed = format!(
+        "help: type `embly secrets set KEY --state {}`",
+        state.display()
+    );
+    assert!(stderr.contains(&typed), "{stderr}");
+    // As a shell reads it.
+    let state = elsewhere.path().join("my state");
+    let state = state.to_str().unwrap();
+    let (_, _, stderr) = place.embly(&["check", place.path(), "--state", state], b"");
+    let typed = format!("`embly secrets set KEY --state '{state}'`");
+    assert!(stderr.contains(&typed), "{stderr}");
+    // In a bundle it is the file of the bundle, and not where that is unpacked for a while.
+    let bundle = elsewhere.path().join("shop.embly");
+    let bundle = bundle.to_str().unwrap();
+    let (code, _, stderr) = place.embly(&["bundle", place.path(), "-o", bundle], b"");
+    assert_eq!(code, 0, "{stderr}");
+    let (code, _, stderr) = place.embly(&["run", bundle, "--state", state], b"");
+    assert_eq!(code, 2, "{stderr}");
+    let at = format!("--> {bundle}/embly-project.yml:");
+    assert!(stderr.contains("E181") && stderr.contains(&at), "{stderr}");
+}
+
+#[test]
+fn where_only_a_state_folder_is_secrets_are_set_listed_and_removed_all_the_same() {
+    let place = Place::new(confides(LISTED));
+    let server = tempfile::tempdir().unwrap();
+    let secrets = |what: &[&str]| {
+        let mut command = place.command(&[&["secrets"], what, &["--state", "state"]].concat());
+        command.current_dir(server.path());
+        let (code, stdout, stderr) = finish(command, VALUE.as_bytes());
+        assert_eq!(code, 0, "{stderr}");
+        stdout
+    };
+    secrets(&["set", "KEY"]);
+    assert!(secrets(&["list"]).contains("KEY"));
+    // What is served there gets it.
+    let state = server.path().join("state");
+    let check = ["check", place.path(), "--state", state.to_str().unwrap()];
+    assert_eq!(place.embly(&check, b"").0, 0);
+    secrets(&["remove", "KEY"]);
+    assert_eq!(place.embly(&check, b"").0, 2);
 }
 
 #[test]

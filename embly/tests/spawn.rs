@@ -141,7 +141,7 @@ fn a_parent_sees_how_its_child_ended() {
         ("exit 3", "exit 3 "),
         ("trap", "trap 0 wasm `unreachable` instruction executed"),
         ("panic no luck", "trap 0 panicked at "),
-        ("eat", "memory 0 memory limit reached: "),
+        ("eat", "memory 0 limit `memory` reached: "),
         ("sleep 60000", "wall 0 limit `wall` reached: 300ms"),
     ] {
         let text = child_does(&embly, steps);

@@ -202,6 +202,15 @@ fn a_store_is_closed_to_functions_that_do_not_list_it_and_the_error_names_the_li
 }
 
 #[test]
+fn a_function_without_a_store_is_told_all_that_is_missing_at_once() {
+    let embly = Embly::run(&Project::new().guest("queries").tcp("queries"));
+    let answer = Talk::new(&embly, "queries", "open main").ask("q SELECT 1");
+    let line = "add `sql: [{store: main, access: read-write}]` under `allow` of function `queries`, \
+                and `- {name: main, type: sql}` to `stores`";
+    assert!(answer.contains(line), "{answer}");
+}
+
+#[test]
 fn stores_are_files_of_their_own() {
     let project = project("").store("name: other, type: sql, path: deep/other.db");
     project.edit(

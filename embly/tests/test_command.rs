@@ -74,11 +74,39 @@ fn what_fails_is_shown_with_file_line_and_text_and_the_others_are_run() {
     for words in [
         "error: tests/bad.hurl:3:6: the status is 200, expected: 404\nhello\n  3 | HTTP 404\n",
         "error: tests/unknown.hurl:4:1: the query `xpath` is not supported\n  4 | xpath \"//a\" exists\n",
-        "error: failed tests/bad.hurl (",
+        "error: failed tests/bad.hurl (request 1 of 1, ",
+        "\nhint: `embly test --filter bad.hurl` runs it alone\n",
+        "error: failed tests/unknown.hurl (cannot be read, ",
         "passed tests/good.hurl (2 requests, ",
         "\n1 passed, 2 failed\n",
     ] {
         assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+}
+
+#[test]
+fn what_was_said_in_a_test_is_shown_where_it_failed_and_with_verbose() {
+    let project = project(&[
+        ("a.hurl", "GET {{hello}}/passes\nHTTP 200\n"),
+        ("b.hurl", "GET {{hello}}/fails\nHTTP 404\n"),
+        ("c.hurl", "GET {{hello}}/passes-too\nHTTP 200\n"),
+    ]);
+    let (code, _, stderr) = test(&project, &[]);
+    assert_eq!(code, 1, "{stderr}");
+    let place = |words: &str| {
+        stderr
+            .find(words)
+            .unwrap_or_else(|| panic!("{words}: {stderr}"))
+    };
+    // Before what is wrong.
+    assert!(
+        place("\"GET /fails HTTP/1.1\" 200") < place("tests/b.hurl:2:6"),
+        "{stderr}"
+    );
+    assert!(!stderr.contains("/passes"), "{stderr}");
+    let (_, _, stderr) = test(&project, &["--verbose"]);
+    for path in ["/passes ", "/fails ", "/passes-too "] {
+        assert!(stderr.contains(path), "{stderr}");
     }
 }
 
@@ -174,6 +202,104 @@ fn a_function_that_does_not_build_fails_and_what_it_uses_is_begun_anew() {
     broken.path();
     broken.write("embly-project.yml", "functions: [\n");
     assert_eq!(test(&broken, &[]).0, 2);
+}
+
+#[test]
+fn tests_of_functions_are_compiled_beside_builds_and_not_in_the_folder_of_an_editor() {
+    let project = Project::new()
+        .wat("hello", &answering("hello"))
+        .http("hello");
+    project.path();
+    project.write(
+        "embly-project.yml",
+        "functions: [{name: a, path: ./a, language: rust}]\n",
+    );
+    project.write(
+        "a/Cargo.toml",
+        "[package]\nname = \"a\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
+    );
+    project.write("a/src/main.rs", "fn main() {}\n#[test]\nfn passes() {}\n");
+    // As an editor's check does while it runs.
+    project.write("a/target/debug/.cargo-lock", "");
+    let lock = project.folder().join("a/target/debug/.cargo-lock");
+    let lock = fs::File::open(lock).unwrap();
+    lock.lock().unwrap();
+    let runtime = tempfile::tempdir().unwrap();
+    let path = project.folder().to_str().unwrap();
+    let mut test = command(&["test", path], runtime.path());
+    let ran = test.env_remove("CARGO_TARGET_DIR").output().unwrap();
+    assert!(
+        ran.status.success(),
+        "{}",
+        String::from_utf8_lossy(&ran.stderr)
+    );
+    assert!(project.folder().join(".embly/target").is_dir());
+    assert_eq!(
+        fs::read_dir(project.folder().join("a/target"))
+            .unwrap()
+            .count(),
+        1
+    );
+}
+
+#[test]
+fn a_test_that_has_failed_is_shown_with_the_command_that_runs_it_and_not_with_cargos() {
+    let project = project(&[(
+        "a.hurl",
+        "GET {{hello}}/\nHTTP 200\n\nGET {{hello}}/\nHTTP 404\n",
+    )]);
+    project.path();
+    let file = project.read("embly-project.yml");
+    let more = "functions:\n  - {name: falls, path: ./falls, language: rust}\n";
+    project.write("embly-project.yml", &file.replacen("functions:\n", more, 1));
+    project.write(
+        "falls/Cargo.toml",
+        "[package]\nname = \"falls\"\nversion = \"0.1.0\"\nedition = \"2024\"\n[workspace]\n",
+    );
+    let text = "fn main() {}\n#[test]\nfn no() { eprintln!(\"said\"); panic!(\"oh\") }\n";
+    project.write("falls/src/main.rs", text);
+    let (code, _, stderr) = test(&project, &[]);
+    assert_eq!(code, 1, "{stderr}");
+    // All else that cargo says, and what it runs.
+    for words in ["Running ", "\nsaid\n", "test no ... FAILED", "\noh\n"] {
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+    assert!(!stderr.contains("to rerun pass"), "{stderr}");
+    for words in [
+        "error: failed falls (",
+        "\nhint: `embly test --filter falls` runs it alone\n",
+        "error: failed tests/a.hurl (request 2 of 2, ",
+    ] {
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+    // Whoever has typed that knows it.
+    let (_, _, stderr) = test(&project, &["--filter", "falls"]);
+    assert!(stderr.contains("error: failed falls ("), "{stderr}");
+    assert!(!stderr.contains("--filter"), "{stderr}");
+}
+
+#[test]
+fn a_limit_is_said_with_its_unit_where_it_is_set_and_what_explains_it() {
+    let project = Project::new()
+        .wat_with(
+            "eats",
+            "(module (memory (export \"memory\") 1)
+              (func (export \"_start\")
+                (loop $more (br_if $more (i32.gt_s (memory.grow (i32.const 1)) (i32.const 0))))
+                unreachable))",
+            "    limits: {memory: 1MiB}",
+        )
+        .http("eats");
+    project.write("tests/a.hurl", "GET {{eats}}/\nHTTP 200\n");
+    let (code, _, stderr) = test(&project, &[]);
+    assert_eq!(code, 1, "{stderr}");
+    for words in [
+        "eats | error: memory: limit `memory` reached: 1MiB, 1.1MiB wanted\n",
+        ": memory; set by `limits: {memory: …}`, see `embly explain memory`\n",
+    ] {
+        assert!(stderr.contains(words), "{words}: {stderr}");
+    }
+    assert_eq!(stderr.matches("1.1MiB").count(), 1, "{stderr}");
 }
 
 #[test]

@@ -8,7 +8,9 @@ use std::io::Write;
 
 use serde_json::{Value, json};
 use support::admin::objects;
-use support::client::{connect, post, request, script};
+use support::client::{Connection, connect, get, post, request, script, write};
+use support::project::answering;
+use support::secrets::{LISTED, Place};
 use support::{Embly, Project, eventually};
 
 /// What is kept under this id, as the command prints it in JSON.
@@ -108,8 +110,9 @@ fn a_trace_has_who_started_whom_and_the_sizes_and_times_of_messages_and_ends() {
     assert_eq!(code, 0);
     let lines: Vec<&str> = out.lines().collect();
     assert!(lines[0].ends_with(&format!("request {id}")), "{out}");
+    assert_eq!(lines[1], "POST /script: 200");
     assert!(
-        lines[1].starts_with("spawns ") && lines[1].contains(": ok after "),
+        lines[2].starts_with("spawns ") && lines[2].contains(": ok after "),
         "{out}"
     );
     let below = lines
@@ -122,6 +125,79 @@ fn a_trace_has_who_started_whom_and_the_sizes_and_times_of_messages_and_ends() {
     );
     assert!(lines[below + 1].starts_with("│ ├ +"), "{out}");
     assert!(out.contains("out 3B"), "{out}");
+}
+
+#[test]
+fn a_handler_that_has_failed_is_not_shown_as_one_that_has_not() {
+    let project = Project::new().guest("fails-caught").http("fails-caught");
+    let embly = Embly::run(&project);
+    let answer = get(embly.at("fails-caught"), "/");
+    assert_eq!(answer.status, 500);
+    let id = answer.header("x-request-id").unwrap();
+    assert_eq!(trace(&embly, id)["failed"], true);
+    let (_, out, _) = embly.told(&["trace", id]);
+    assert!(
+        out.contains("GET /: 500, the handler has returned an `Err`"),
+        "{out}"
+    );
+    let (_, out, _) = embly.told(&["trace"]);
+    assert!(out.contains("ok, Err"), "{out}");
+}
+
+#[test]
+fn a_trace_and_the_list_have_what_was_asked_for_and_the_status_of_the_answer() {
+    let place = Place::new(Project::new().guest_with("script", LISTED).http("script"));
+    let embly = place.start("run", &[("KEY", "a-value-that-is-secret")], &[]);
+    let path = format!("/a-value-that-is-secret/{}?x=y", "long".repeat(200));
+    let asked = script("exit 7").replace("GET /", &format!("DELETE {path}"));
+    let answer = request(embly.at("script"), asked);
+    let found = trace(&embly, answer.header("x-request-id").unwrap());
+    assert_eq!(
+        (&found["method"], &found["status"]),
+        (&json!("DELETE"), &json!(500))
+    );
+    let kept = found["path"].as_str().unwrap();
+    assert!(kept.starts_with("/[secret KEY]/longlong"), "{kept}");
+    assert_eq!(kept.len(), 512);
+    let (_, out, _) = embly.told(&["trace"]);
+    assert!(
+        out.contains("  500     ") && out.contains("  DELETE /[secret KEY]/longlong"),
+        "{out}"
+    );
+
+    // It is there before the answer is over.
+    let mut connection = Connection::new(embly.at("script"));
+    let head = write("HTTP/1.1 201 Made\r\ncontent-length: 5\r\n\r\n");
+    connection.send(script(&format!("{head}; sleep 600000")));
+    let answer = connection.head();
+    let id = answer.header("x-request-id").unwrap();
+    let (_, out, _) = embly.told(&["trace", id]);
+    let lines: Vec<&str> = out.lines().collect();
+    assert_eq!(lines[1], "GET /: 201", "{out}");
+    assert!(lines[2].ends_with(" runs"), "{out}");
+}
+
+#[test]
+fn the_beginning_of_an_id_is_enough_where_no_other_begins_like_it() {
+    let project = Project::new().wat("hello", &answering("hello"));
+    let embly = Embly::run(&project.http("hello"));
+    let answers = [(); 2].map(|()| get(embly.at("hello"), "/"));
+    let [first, second] = answers
+        .each_ref()
+        .map(|answer| answer.header("x-request-id").unwrap());
+    let alike = first.bytes().zip(second.bytes());
+    let alike = alike.take_while(|(one, other)| one == other).count();
+    let (code, out, err) = embly.told(&["trace", &first[..alike]]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    let expected = format!(
+        "several begin with `{}`: `{second}`, `{first}`: write more of the one that is meant",
+        &first[..alike]
+    );
+    assert!(err.contains(&expected), "{err}");
+    assert_eq!(trace(&embly, &first[..=alike]), trace(&embly, first));
+    let found = trace(&embly, second);
+    let address = list(&found, "invocations")[0]["address"].as_str().unwrap();
+    assert_eq!(trace(&embly, &address[..8]), found);
 }
 
 #[test]
@@ -198,6 +274,14 @@ fn calls_of_services_and_streams_by_name_are_in_a_trace() {
     assert_eq!(bytes(&asked), 1);
 }
 
+/// A request that goes on, once its function runs.
+fn begins(embly: &Embly, steps: &str) -> Connection {
+    let mut connection = Connection::new(embly.at("script"));
+    connection.send(script(steps));
+    embly.event("log", |event| event["line"] == "begun");
+    connection
+}
+
 #[test]
 fn what_is_kept_is_listed_and_what_is_not_is_said_to_be_unknown() {
     let project = Project::new().guest("script").guest("greets");
@@ -225,6 +309,15 @@ fn what_is_kept_is_listed_and_what_is_not_is_said_to_be_unknown() {
     assert_eq!(out.lines().count(), 2, "{out}");
     let id = listed[0]["request_id"].as_str().unwrap();
     assert!(!out.contains(id), "{out}");
+    // As they began, and not as they ended: one that goes on stays where it is.
+    let _long = begins(&embly, "say begun; sleep 600000");
+    request(embly.at("script"), script("exit 8"));
+    let (_, out, _) = embly.told(&["trace", "--format", "json", "--function", "script"]);
+    let reasons: Vec<Value> = objects(&out)
+        .iter()
+        .map(|one| one["reason"].clone())
+        .collect();
+    assert_eq!(reasons, [json!("exit"), Value::Null, json!("exit")]);
     let (code, _, err) = embly.told(&["trace", "nothing here"]);
     assert_eq!(code, 1);
     assert!(

@@ -6,16 +6,18 @@ mod support;
 
 use std::io::Write as _;
 use std::net::SocketAddr;
+use std::process::Command;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rustix::process::Signal;
 use serde_json::Value;
 use support::client::{Response, request, reset};
+use support::terminal::{Running, shown};
 use support::websocket::{
     BINARY, CLOSE, CONTINUE, Frame, PING, PONG, Raw, TEXT, close, handshake, part, whole,
 };
-use support::{Embly, PATIENCE, Project, command, eventually, output_for};
+use support::{EMBLY, Embly, PATIENCE, Project, command, eventually, output_for, skipped};
 use tokio_rustls::rustls::ServerConfig;
 use tokio_tungstenite::tungstenite::{self, Message};
 
@@ -667,6 +669,40 @@ fn embly_ws_sends_lines_prints_messages_and_says_how_it_was_closed() {
     assert_eq!(code, 1);
     assert!(err.contains("404"), "{err}");
     assert_eq!(ws(&["http://127.0.0.1:1/"], "").0, 2);
+}
+
+#[test]
+fn embly_ws_marks_what_came_and_what_was_sent_in_a_terminal() {
+    if Command::new("script").arg("--version").output().is_err() {
+        return skipped("script (util-linux)");
+    }
+    let embly = serve("true");
+    let terminal = |line: &str| {
+        let script = support::environment(Command::new("script"), embly.runtime.path());
+        Running::in_terminal(script, line, 80)
+    };
+    let line = format!("{EMBLY} ws ws://{}/socket", embly.at("web"));
+    let piped = terminal(&format!("printf 'one\\nt\\033wo\\n' | {line}"));
+    let (code, seen, _) = piped.ends();
+    assert_eq!(code, 0, "{seen}");
+    let lines: Vec<&str> = seen
+        .lines()
+        .filter(|line| line.contains(['<', '>']))
+        .collect();
+    for (sent, came) in [("> one", "< one"), ("> t\\u{1b}wo", "< t\\u{1b}wo")] {
+        let at = |line: &str| lines.iter().position(|it| *it == line);
+        assert!(at(sent).is_some() && at(sent) < at(came), "{lines:?}");
+    }
+    // What is typed stands behind a prompt.
+    let mut typed = terminal(&line);
+    typed.sees("connected");
+    typed.sees("> ");
+    typed.types("one\n");
+    typed.sees("< one");
+    typed.types("\u{4}");
+    let (code, seen, _) = typed.ends();
+    assert_eq!(code, 0, "{seen}");
+    assert!(shown(&seen).contains("\n< one\n"), "{seen:?}");
 }
 
 #[test]

@@ -3,7 +3,9 @@
 use std::path::Path;
 use std::process::Command;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
+
+use crate::{host, run};
 
 /// Builds it into `folder`, with its checksum beside it, as `sha256sum --check` reads it.
 pub fn build(root: &Path, folder: &Path) -> Result<()> {
@@ -24,7 +26,7 @@ pub fn build(root: &Path, folder: &Path) -> Result<()> {
         "RUSTFLAGS",
         format!("{given} -C target-feature=+crt-static"),
     );
-    run(cargo.current_dir(root))?;
+    run(cargo.current_dir(root), "the executable does not build")?;
 
     let target = std::env::var_os("CARGO_TARGET_DIR");
     let target = target.map_or_else(|| root.join("target"), |folder| root.join(folder));
@@ -48,21 +50,5 @@ pub fn build(root: &Path, folder: &Path) -> Result<()> {
     let bytes = executable.metadata()?.len();
     println!("{}: {bytes} bytes, static", executable.display());
     print!("{}", String::from_utf8_lossy(&sum.stdout));
-    Ok(())
-}
-
-/// The target of this machine, as rustc calls it.
-fn host() -> Result<String> {
-    let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let says = Command::new(rustc).arg("-vV").output()?;
-    let says = String::from_utf8(says.stdout)?;
-    let host = says.lines().find_map(|line| line.strip_prefix("host: "));
-    Ok(host.context("`rustc -vV` names no host")?.to_owned())
-}
-
-fn run(command: &mut Command) -> Result<()> {
-    if !command.status()?.success() {
-        bail!("{command:?} failed");
-    }
     Ok(())
 }

@@ -1,12 +1,16 @@
 //! `cargo xtask fuzz`: feeds the targets of `fuzz/` with a compiler that counts what is reached, and
 //! keeps the inputs that reach most.
 
+mod modules;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail, ensure};
+
+use crate::host;
 
 /// How long each target is fed, where nobody says, in seconds.
 const SECONDS: u64 = 60;
@@ -28,27 +32,45 @@ const COUNTING: [&str; 5] = [
     "-Cllvm-args=-sanitizer-coverage-trace-compares",
 ];
 
-/// With a target of its own, flags are not for what runs while others are compiled.
-const PLATFORM: &str = "x86_64-unknown-linux-gnu";
+/// The engine has its own way with a guest's faults; an input that takes so many seconds is a finding.
+const FEEDING: [&str; 4] = [
+    "-timeout=20",
+    "-handle_segv=0",
+    "-handle_bus=0",
+    "-handle_fpe=0",
+];
 
-/// `[TARGET] [--seconds N]`.
+/// `[TARGET] [--seconds N]`, or `modules [--seconds N | --modules N] [--seed N]`.
 pub fn run(root: &Path, mut arguments: impl Iterator<Item = String>) -> Result<()> {
-    let (mut only, mut seconds) = (None, SECONDS);
+    let (mut only, mut seconds, mut count, mut seed) = (None, SECONDS, None, None);
     while let Some(argument) = arguments.next() {
+        let mut number = || -> Result<u64> {
+            let number = arguments.next().and_then(|number| number.parse().ok());
+            number.with_context(|| format!("`{argument}` needs a number"))
+        };
         match argument.as_str() {
-            "--seconds" => {
-                let number = arguments.next().context("`--seconds` needs a number")?;
-                seconds = number.parse().context("`--seconds` needs a number")?;
-            }
+            "--seconds" => seconds = number()?,
+            "--modules" => count = Some(number()?),
+            "--seed" => seed = Some(number()?),
             name => only = Some(name.to_owned()),
         }
     }
+    if only.as_deref() == Some(modules::NAME) {
+        return modules::run(root, count.unwrap_or(seconds * modules::PER_SECOND), seed);
+    }
+    let only_there = count.is_none() && seed.is_none();
+    ensure!(only_there, "`--modules` and `--seed` are for `modules`");
     let all = targets(root)?;
     let chosen: Vec<_> = match &only {
         None => all,
         Some(name) => {
             let known = all.contains(name);
-            ensure!(known, "no target `{name}`; there are {}", all.join(", "));
+            let all = all.join(", ");
+            ensure!(
+                known,
+                "no target `{name}`; there are {all}, {}",
+                modules::NAME
+            );
             vec![name.clone()]
         }
     };
@@ -94,11 +116,12 @@ pub fn targets(root: &Path) -> Result<Vec<String>> {
 fn build(root: &Path, names: &[String]) -> Result<PathBuf> {
     // The versions that the product has, and beside them the fuzzer's own.
     fs::copy(root.join("Cargo.lock"), root.join("fuzz/Cargo.lock"))?;
-    let folder = root.join("target/fuzz");
+    let (host, folder) = (host()?, root.join("target/fuzz"));
     let mut cargo = Command::new("rustup");
     cargo
         .args(["run", "nightly", "cargo", "build", "--release"])
-        .args(["--target", PLATFORM])
+        // With a target, flags are not for what runs while others are compiled.
+        .args(["--target", &host])
         .arg("--target-dir")
         .arg(&folder)
         .env("RUSTFLAGS", COUNTING.join(" "))
@@ -108,10 +131,11 @@ fn build(root: &Path, names: &[String]) -> Result<PathBuf> {
     for name in names {
         cargo.args(["--bin", name]);
     }
-    if !cargo.status()?.success() {
-        bail!("the targets do not build; they need a nightly toolchain: `rustup toolchain list`");
-    }
-    Ok(folder.join(PLATFORM).join("release"))
+    crate::run(
+        &mut cargo,
+        "the targets do not build; they need a nightly toolchain: `rustup toolchain list`",
+    )?;
+    Ok(folder.join(host).join("release"))
 }
 
 /// What came of a target.
@@ -151,9 +175,8 @@ fn feed(root: &Path, program: &Path, name: &str, seconds: u64) -> Result<Fed> {
         .arg(format!("-artifact_prefix={}/", failed.display()))
         .arg(format!("-max_total_time={seconds}"))
         .arg(format!("-max_len={LONGEST}"))
-        .args(["-timeout=20", "-rss_limit_mb=3000", "-print_final_stats=1"])
-        // The engine has its own way with a guest's faults.
-        .args(["-handle_segv=0", "-handle_bus=0", "-handle_fpe=0"])
+        .args(["-rss_limit_mb=3000", "-print_final_stats=1"])
+        .args(FEEDING)
         .current_dir(&work);
     let said = fuzzer.output()?;
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
@@ -191,12 +214,7 @@ fn keep(program: &Path, work: &Path, kept: &Path) -> Result<usize> {
     let merged = Command::new(program)
         .arg("-merge=1")
         .args([&least, kept, &work.join("found")])
-        .args([
-            "-timeout=20",
-            "-handle_segv=0",
-            "-handle_bus=0",
-            "-handle_fpe=0",
-        ])
+        .args(FEEDING)
         .current_dir(work)
         .output()?;
     ensure!(merged.status.success(), "the inputs cannot be merged");
@@ -264,6 +282,8 @@ fn number_behind(text: &str, word: &str) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
 
     #[test]
@@ -275,17 +295,21 @@ mod tests {
         for name in &targets {
             let named = format!("name = \"{name}\"");
             assert!(manifest.contains(&named), "fuzz/Cargo.toml lacks `{name}`");
-            let corpus = files(&root.join("fuzz/corpus").join(name)).unwrap();
-            let bytes: u64 = corpus.values().sum();
+        }
+        let mut fed = BTreeSet::from([modules::NAME.to_owned()]);
+        fed.extend(targets);
+        let mut kept = BTreeSet::new();
+        for folder in fs::read_dir(root.join("fuzz/corpus")).unwrap() {
+            let folder = folder.unwrap();
+            let name = folder.file_name().into_string().unwrap();
+            let bytes: u64 = files(&folder.path()).unwrap().values().sum();
             assert!(
                 bytes <= 2 * KEPT_BYTES,
                 "fuzz/corpus/{name} has {bytes} bytes"
             );
+            kept.insert(name);
         }
-        for folder in fs::read_dir(root.join("fuzz/corpus")).unwrap() {
-            let name = folder.unwrap().file_name().into_string().unwrap();
-            assert!(targets.contains(&name), "fuzz/corpus/{name} has no target");
-        }
+        assert_eq!(kept, fed, "a target without inputs, or inputs without one");
     }
 
     #[test]

@@ -192,13 +192,17 @@ impl ResponseWriter {
 
     /// Answers with this instead of what the handler wrote; only before the start.
     pub(super) fn replace(&self, status: StatusCode, body: &str) -> Result<(), Error> {
+        let headers = HeaderMap::new();
+        self.0.borrow_mut().replace(status, headers, body)
+    }
+
+    /// The same for a handler that has failed: the gateway is told that this is not its own answer.
+    pub(super) fn failed(&self) -> Result<(), Error> {
+        let name = HeaderName::from_static("embly-handler");
+        let headers = HeaderMap::from_iter([(name, HeaderValue::from_static("failed"))]);
+        let status = StatusCode::INTERNAL_SERVER_ERROR;
         let mut response = self.0.borrow_mut();
-        response.status = status;
-        response.headers.clear();
-        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
-        response.headers.insert(header::CONTENT_TYPE, plain);
-        response.buffer = body.into();
-        response.finish()
+        response.replace(status, headers, "Internal Server Error\n")
     }
 }
 
@@ -225,6 +229,14 @@ impl Write for ResponseWriter {
 }
 
 impl Response {
+    fn replace(&mut self, status: StatusCode, headers: HeaderMap, body: &str) -> Result<(), Error> {
+        (self.status, self.headers) = (status, headers);
+        let plain = HeaderValue::from_static("text/plain; charset=utf-8");
+        self.headers.insert(header::CONTENT_TYPE, plain);
+        self.buffer = body.into();
+        self.finish()
+    }
+
     fn flush(&mut self) -> io::Result<()> {
         let mut out = Vec::with_capacity(self.buffer.len() + 256);
         match &mut self.framing {

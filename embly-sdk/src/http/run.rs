@@ -56,7 +56,7 @@ where
 }
 
 /// As [`run`], but an `Err` before the first flush becomes a plain response with status 500. The
-/// text of the error goes to the log, never to the client.
+/// text of the error goes to the log, never to the client; only `embly dev` shows it to whoever asks.
 ///
 /// ```no_run
 /// # use embly_sdk as embly;
@@ -108,7 +108,7 @@ where
     match result {
         Err(error) if on_error == OnError::Answer && !writer.is_started() => {
             eprintln!("error: {error}");
-            writer.replace(StatusCode::INTERNAL_SERVER_ERROR, "Internal Server Error\n")
+            writer.failed()
         }
         result => result,
     }

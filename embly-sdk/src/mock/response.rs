@@ -84,6 +84,10 @@ fn parse(bytes: &[u8]) -> Option<(StatusCode, HeaderMap, &[u8])> {
     let mut headers = HeaderMap::new();
     for line in head.headers {
         let name: crate::http::HeaderName = line.name.parse().ok()?;
+        // Between the SDK and the gateway.
+        if name == "embly-handler" {
+            continue;
+        }
         headers.append(name, HeaderValue::from_bytes(line.value).ok()?);
     }
     Some((

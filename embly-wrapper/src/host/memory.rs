@@ -2,7 +2,7 @@
 //!
 //! Traps: each function here ends the guest when a pointer or a length is outside its memory.
 
-use wasmtime::{Error, bail, format_err};
+use wasmtime::{Error, Extern, bail, format_err};
 
 use super::{Guest, Invocation};
 
@@ -11,8 +11,16 @@ use super::{Guest, Invocation};
 /// # Errors
 /// When the module exports no memory.
 pub fn split<'a>(guest: &'a mut Guest<'_>) -> wasmtime::Result<(&'a mut [u8], &'a mut Invocation)> {
-    let Some(memory) = guest.data().memory else {
-        bail!("a host call needs the guest's memory, but the module exports no `memory`");
+    let memory = match guest.data().memory {
+        Some(memory) => memory,
+        // A start section calls before there is a whole instance.
+        None => {
+            let Some(memory) = guest.get_export("memory").and_then(Extern::into_memory) else {
+                bail!("a host call needs the guest's memory, but the module exports no `memory`");
+            };
+            guest.data_mut().memory = Some(memory);
+            memory
+        }
     };
     let (bytes, host) = memory.data_and_store_mut(guest);
     Ok((bytes, host.invocation()?))

@@ -19,6 +19,7 @@ use protos::{Address, Errno, Limits, Message, Startup};
 use wasmtime::{Caller, Memory, format_err};
 
 use crate::channel::{Channel, ChannelError};
+use crate::exit;
 use crate::limits::{CpuLimit, MemoryLimit};
 use crate::streams::Streams;
 use log::LogLines;
@@ -90,6 +91,22 @@ impl Invocation {
             body,
         };
         self.channel.send(message, &mut self.streams)
+    }
+
+    /// Waits until something has arrived, at most `timeout`.
+    ///
+    /// # Errors
+    /// When the connection is gone, or the master has asked the guest to stop.
+    pub fn wait(&mut self, timeout: Option<Duration>) -> wasmtime::Result<()> {
+        if self.log.holds() {
+            // Whoever waits goes on: it was no panic.
+            let mut log = std::mem::take(&mut self.log);
+            let said = log.release(|stream, line| self.say(stream, None, line));
+            self.log = log;
+            said?;
+        }
+        self.channel.wait(timeout, &mut self.streams)?;
+        Ok(exit::go_on()?)
     }
 }
 

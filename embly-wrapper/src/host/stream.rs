@@ -124,7 +124,7 @@ pub fn events(
             invocation.channel.take_in(&mut invocation.streams)?;
             break;
         }
-        invocation.channel.wait(left, &mut invocation.streams)?;
+        invocation.wait(left)?;
     }
     pay(invocation)?;
     let room = memory::slice_mut(memory, ids, bytes)?;

@@ -314,6 +314,6 @@ fn sleep_until_first(
             return Ok(());
         }
         // Waits on the socket, so that the master's end is noticed and no frame is kept waiting.
-        invocation.channel.wait(left, &mut invocation.streams)?;
+        invocation.wait(left)?;
     }
 }

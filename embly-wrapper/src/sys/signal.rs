@@ -1,7 +1,8 @@
-//! Signals: which are ignored, and the CPU timer.
+//! Signals: which are ignored, the CPU timer, and the one that asks a guest where it is.
 
 use std::io;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use wasmtime::Engine;
@@ -32,7 +33,7 @@ pub fn ignore_large_files() -> io::Result<()> {
     install(libc::SIGXFSZ, libc::SIG_IGN)
 }
 
-/// The engine whose epoch the CPU timer advances. Set once, before the handler exists.
+/// The engine whose epoch the signals advance. Set once, before the handlers exist.
 static ENGINE: OnceLock<Engine> = OnceLock::new();
 
 extern "C" fn on_cpu_timer(_: libc::c_int) {
@@ -41,14 +42,33 @@ extern "C" fn on_cpu_timer(_: libc::c_int) {
     }
 }
 
-/// Makes the signal of the CPU timer advance the epoch of `engine`. Inherited by children.
+/// Whether the master has asked the guest to stop where it is.
+static ASKED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn on_asked(signal: libc::c_int) {
+    ASKED.store(true, Ordering::Relaxed);
+    on_cpu_timer(signal);
+}
+
+/// Whether the master has asked for it.
+pub fn is_asked_to_stop() -> bool {
+    ASKED.load(Ordering::Relaxed)
+}
+
+/// Makes the signal of the CPU timer, and the one by which the master asks a guest to stop where it
+/// is (USR1), advance the epoch of `engine`. Inherited by children.
 ///
 /// # Errors
 /// That of `sigaction`.
-pub fn advance_epoch_on_cpu_timer(engine: &Engine) -> io::Result<()> {
+pub fn advance_epoch_on_signals(engine: &Engine) -> io::Result<()> {
     ENGINE.get_or_init(|| engine.clone());
-    let handler: extern "C" fn(libc::c_int) = on_cpu_timer;
-    install(libc::SIGPROF, handler as *const () as usize)
+    for (signal, handler) in [
+        (libc::SIGPROF, on_cpu_timer as extern "C" fn(libc::c_int)),
+        (libc::SIGUSR1, on_asked),
+    ] {
+        install(signal, handler as *const () as usize)?;
+    }
+    Ok(())
 }
 
 /// Starts the CPU timer: a signal each time this process has used `interval` of CPU time,
@@ -95,8 +115,8 @@ fn install(signal: libc::c_int, action: usize) -> io::Result<()> {
     new.sa_sigaction = action;
     // The guest runs on stacks of its own size: take the alternate one where there is one.
     new.sa_flags = libc::SA_RESTART | libc::SA_ONSTACK;
-    // SAFETY: `new` is a live sigaction whose handler is SIG_IGN or `on_cpu_timer`, which does
-    // nothing but an atomic load and an atomic add.
+    // SAFETY: `new` is a live sigaction whose handler is SIG_IGN, `on_cpu_timer` or `on_asked`, which
+    // do nothing but an atomic store, an atomic load and an atomic add.
     match unsafe { libc::sigaction(signal, &raw const new, std::ptr::null_mut()) } {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),

@@ -1,10 +1,6 @@
-//! Line charts with logarithmic axes, as SVG without a background.
+//! Line charts, as SVG without a background.
 
 use std::fmt::Write as _;
-
-/// Of one panel, in pixels, with what stands around its lines.
-const WIDTH: f64 = 450.0;
-const HEIGHT: f64 = 270.0;
 
 /// Around the lines: above, right of, below and left of them.
 const MARGINS: (f64, f64, f64, f64) = (34.0, 26.0, 44.0, 56.0);
@@ -12,14 +8,36 @@ const MARGINS: (f64, f64, f64, f64) = (34.0, 26.0, 44.0, 56.0);
 /// Above the panels.
 const LEGEND: f64 = 30.0;
 
-/// Of a row.
-const PANELS: usize = 2;
+/// Of a letter of the legend, on the average, and of what stands beside its text.
+const LETTER: f64 = 6.2;
+const BESIDE: f64 = 60.0;
+
+/// Lines over and under nothing, for values from 0 on: about so many.
+const LINES: f64 = 4.0;
 
 /// Grey that can be read on white and on black.
 const TEXT: &str = "#7d8590";
 
+/// How panels stand beside and below each other.
+pub struct Layout {
+    /// Of one panel, in pixels, with what stands around its lines.
+    pub width: f64,
+    pub height: f64,
+    /// Of a row.
+    pub panels: usize,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scale {
+    /// From a power of ten to another.
+    Logarithmic,
+    /// From 0 on.
+    Linear,
+}
+
 pub struct Axis {
     pub name: &'static str,
+    pub scale: Scale,
     /// Values, lowest first, and what they are called.
     pub ticks: Vec<(f64, String)>,
 }
@@ -33,13 +51,15 @@ pub struct Line {
 pub struct Panel {
     pub title: &'static str,
     pub x: Axis,
+    /// Of the values.
+    pub y: Scale,
     pub lines: Vec<Line>,
 }
 
 /// All panels, in rows, below a legend of colours.
-pub fn draw(legend: &[(&str, String)], panels: &[Panel]) -> String {
-    let width = WIDTH * PANELS as f64;
-    let height = LEGEND + HEIGHT * panels.len().div_ceil(PANELS) as f64;
+pub fn draw(layout: &Layout, legend: &[(&str, String)], panels: &[Panel]) -> String {
+    let width = layout.width * layout.panels as f64;
+    let height = LEGEND + layout.height * panels.len().div_ceil(layout.panels) as f64;
     let mut svg = format!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" \
          font-family=\"sans-serif\" font-size=\"12\" fill=\"{TEXT}\">\n"
@@ -53,35 +73,88 @@ pub fn draw(legend: &[(&str, String)], panels: &[Panel]) -> String {
              <text x=\"{text}\" y=\"20\">{name}</text>"
         )
         .unwrap();
-        x += 190.0;
+        x += BESIDE + LETTER * name.len() as f64;
     }
     for (number, panel) in panels.iter().enumerate() {
-        let column = (number % PANELS) as f64;
-        let row = (number / PANELS) as f64;
-        let (x, y) = (column * WIDTH, LEGEND + row * HEIGHT);
+        let column = (number % layout.panels) as f64;
+        let row = (number / layout.panels) as f64;
+        let (x, y) = (column * layout.width, LEGEND + row * layout.height);
         writeln!(svg, "<g transform=\"translate({x} {y})\">").unwrap();
-        panel.draw(&mut svg);
+        panel.draw(layout, &mut svg);
         svg.push_str("</g>\n");
     }
     svg.push_str("</svg>\n");
     svg
 }
 
-impl Panel {
-    fn draw(&self, svg: &mut String) {
-        let (top, right, below, left) = MARGINS;
-        let (right, bottom) = (WIDTH - right, HEIGHT - below);
-        let values = self.lines.iter().flat_map(|line| &line.points);
-        let values = values.map(|(_, value)| *value).filter(|value| *value > 0.0);
+/// Values between which a panel lies, lines across it, and where a value is between them, from 0 to 1.
+struct Range {
+    scale: Scale,
+    low: f64,
+    high: f64,
+    lines: Vec<f64>,
+}
+
+impl Range {
+    /// In which all of these lie.
+    fn of(scale: Scale, values: impl Iterator<Item = f64>) -> Self {
+        let values = values.filter(|value| *value > 0.0);
         let (low, high) = values.fold((f64::INFINITY, 0.0_f64), |(low, high), value| {
             (low.min(value), high.max(value))
         });
-        // Whole powers of ten.
-        let (low, high) = (low.log10().floor(), high.log10().ceil());
+        // Where there is nothing, something has to be drawn all the same.
+        let (low, high) = if high > 0.0 { (low, high) } else { (0.1, 1.0) };
+        match scale {
+            Scale::Logarithmic => {
+                let low = low.log10().floor();
+                let high = high.log10().ceil().max(low + 1.0);
+                let count = (high - low) as i32;
+                let lines = (0..=count).map(|n| 10_f64.powf(low + f64::from(n)));
+                Self {
+                    scale,
+                    low: 10_f64.powf(low),
+                    high: 10_f64.powf(high),
+                    lines: lines.collect(),
+                }
+            }
+            Scale::Linear => {
+                let power = 10_f64.powf((high / LINES).log10().floor());
+                let steps = [1.0, 2.0, 5.0, 10.0].map(|step| step * power);
+                let step = steps.into_iter().find(|step| high / step <= LINES);
+                let step = step.unwrap_or(high);
+                let count = (high / step).ceil();
+                Self {
+                    scale,
+                    low: 0.0,
+                    high: step * count,
+                    lines: (0..=count as i32).map(|n| step * f64::from(n)).collect(),
+                }
+            }
+        }
+    }
+
+    fn part(&self, value: f64) -> f64 {
+        part(self.scale, self.low, self.high, value)
+    }
+}
+
+fn part(scale: Scale, low: f64, high: f64, value: f64) -> f64 {
+    match scale {
+        Scale::Logarithmic => (value.ln() - low.ln()) / (high.ln() - low.ln()),
+        Scale::Linear => (value - low) / (high - low),
+    }
+}
+
+impl Panel {
+    fn draw(&self, layout: &Layout, svg: &mut String) {
+        let (top, right, below, left) = MARGINS;
+        let (right, bottom) = (layout.width - right, layout.height - below);
+        let values = self.lines.iter().flat_map(|line| &line.points);
+        let range = Range::of(self.y, values.map(|(_, value)| *value));
         let ticks = &self.x.ticks;
-        let (first, last) = (ticks[0].0.ln(), ticks[ticks.len() - 1].0.ln());
-        let x_of = |value: f64| left + (value.ln() - first) / (last - first) * (right - left);
-        let y_of = |value: f64| bottom - (value.log10() - low) / (high - low) * (bottom - top);
+        let (first, last) = (ticks[0].0, ticks[ticks.len() - 1].0);
+        let x_of = |value: f64| left + part(self.x.scale, first, last, value) * (right - left);
+        let y_of = |value: f64| bottom - range.part(value) * (bottom - top);
         let title = self.title;
         writeln!(
             svg,
@@ -89,10 +162,10 @@ impl Panel {
             top - 14.0
         )
         .unwrap();
-        let mut exponent = low;
-        while exponent <= high {
-            let value = 10_f64.powf(exponent);
-            let y = y_of(value);
+        for value in &range.lines {
+            let y = y_of(*value);
+            // Without the digits that floating point adds.
+            let value = (value * 1e6).round() / 1e6;
             writeln!(
                 svg,
                 "<path d=\"M{left} {y:.1}H{right}\" stroke=\"{TEXT}\" stroke-opacity=\"0.3\"/>\
@@ -101,7 +174,6 @@ impl Panel {
                 y + 4.0
             )
             .unwrap();
-            exponent += 1.0;
         }
         for (value, name) in ticks {
             let (x, y) = (x_of(*value), bottom + 16.0);
@@ -119,7 +191,8 @@ impl Panel {
         )
         .unwrap();
         for line in &self.lines {
-            let points = line.points.iter().filter(|(_, value)| *value > 0.0);
+            let drawn = |value: f64| value > 0.0 || self.y == Scale::Linear;
+            let points = line.points.iter().filter(|(_, value)| drawn(*value));
             let points: Vec<_> = points
                 .map(|(x, y)| format!("{:.1},{:.1}", x_of(*x), y_of(*y)))
                 .collect();

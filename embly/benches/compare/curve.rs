@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use tokio::runtime::Runtime;
 
-use crate::chart::{self, Axis, Line, Panel};
+use crate::chart::{self, Axis, Layout, Line, Panel, Scale};
 use crate::load::{self, Exchange, Load};
 use crate::machine::Machine;
 use crate::meter::Meter;
@@ -193,12 +193,14 @@ fn name(size: usize) -> String {
 fn picture(small: &[Curve], large: &[Bodies]) -> String {
     let connections = || Axis {
         name: "connections",
+        scale: Scale::Logarithmic,
         ticks: CONNECTIONS
             .map(|count| (count as f64, count.to_string()))
             .into(),
     };
     let sizes = || Axis {
         name: "body",
+        scale: Scale::Logarithmic,
         ticks: BODIES.map(|size| (size as f64, name(size))).into(),
     };
     let small = |value: fn(&Load) -> f64, dashed| {
@@ -229,17 +231,26 @@ fn picture(small: &[Curve], large: &[Bodies]) -> String {
     };
     let legend = Isolation::BOTH
         .map(|isolation| (color(isolation), format!("isolation: {}", isolation.key())));
+    let y = Scale::Logarithmic;
+    let layout = Layout {
+        width: 450.0,
+        height: 270.0,
+        panels: 2,
+    };
     chart::draw(
+        &layout,
         &legend,
         &[
             Panel {
                 title: "requests/s",
                 x: connections(),
+                y,
                 lines: small(Load::rate, false).collect(),
             },
             Panel {
                 title: "milliseconds: p50, dashed p99",
                 x: connections(),
+                y,
                 lines: small(|load| load.p50() / 1e3, false)
                     .chain(small(|load| load.p99() / 1e3, true))
                     .collect(),
@@ -247,11 +258,13 @@ fn picture(small: &[Curve], large: &[Bodies]) -> String {
             Panel {
                 title: "MB/s, 1 connection: returned, dashed sent and returned",
                 x: sizes(),
+                y,
                 lines: large(BESIDE[0]),
             },
             Panel {
                 title: "MB/s, 8 connections",
                 x: sizes(),
+                y,
                 lines: large(BESIDE[1]),
             },
         ],

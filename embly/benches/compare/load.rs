@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -31,6 +32,8 @@ pub struct Load {
     seconds: f64,
     /// CPU time of all processes of the system meanwhile.
     pub cpu: Duration,
+    /// CPU time of the clients.
+    pub clients: Duration,
     /// CPU time of whoever is neither the system nor the client: it should be next to none.
     pub others: Duration,
 }
@@ -48,6 +51,17 @@ impl Load {
         }
         all.times.sort_unstable();
         all
+    }
+
+    /// Both, one after the other.
+    pub fn and(self, next: Self) -> Self {
+        let seconds = self.seconds + next.seconds;
+        Self {
+            cpu: self.cpu + next.cpu,
+            clients: self.clients + next.clients,
+            others: self.others + next.others,
+            ..Self::of([self, next], seconds)
+        }
     }
 
     fn percentile(&self, of: f64) -> f64 {
@@ -90,8 +104,17 @@ impl Load {
 
     /// The part of the machine that others had.
     pub fn disturbed(&self) -> f64 {
+        self.part(self.others)
+    }
+
+    /// The part of the machine that the clients had.
+    pub fn clients(&self) -> f64 {
+        self.part(self.clients)
+    }
+
+    fn part(&self, time: Duration) -> f64 {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
-        self.others.as_secs_f64() / (self.seconds * cores as f64)
+        time.as_secs_f64() / (self.seconds * cores as f64)
     }
 
     pub fn json(&self) -> Value {
@@ -103,6 +126,7 @@ impl Load {
             "p50_us": self.p50(),
             "p99_us": self.p99(),
             "cpu_us_per_request": self.cpu_per_request(),
+            "part_of_the_machine_that_clients_had": self.clients(),
             "part_of_the_machine_that_others_had": self.disturbed(),
         })
     }
@@ -365,16 +389,30 @@ pub async fn paced(at: SocketAddr, exchange: &Exchange, rate: u32, time: Duratio
 }
 
 /// What came of an open load.
+#[derive(Default)]
 pub struct Open {
     /// With the CPU time of the whole.
     pub good: Load,
     /// Those that were answered 503; their errors are those of the whole.
     pub refused: Load,
+    /// Of each that was answered well: when it was due, and how long it took from then on.
+    pub moments: Vec<(Duration, Duration)>,
 }
 
-/// So many requests a second over so many connections, whether the server keeps up or not. A
-/// connection that waits for its answer when the next one is due sends that one afterwards: so
-/// there have to be more of them than requests that the server holds at once.
+impl Open {
+    /// Both, one after the other; without the moments, which count from the beginning of each.
+    pub fn and(self, next: Self) -> Self {
+        Self {
+            good: self.good.and(next.good),
+            refused: self.refused.and(next.refused),
+            moments: Vec::new(),
+        }
+    }
+}
+
+/// So many requests a second over so many connections, whether the server keeps up or not. Whichever
+/// connection is free sends the next one when it is due, or at once where that has passed: so there have
+/// to be more of them than requests that the server holds at once, also of those that it refuses.
 pub async fn open(
     at: SocketAddr,
     exchange: &Arc<Exchange>,
@@ -382,31 +420,57 @@ pub async fn open(
     connections: u32,
     time: Duration,
 ) -> Open {
-    let period = Duration::from_secs_f64(f64::from(connections) / rate);
+    let period = Duration::from_secs_f64(1.0 / rate);
+    let mut clients = Vec::new();
+    for _ in 0..connections {
+        let mut client = Client::new(at);
+        // All at once are more than a kernel holds for a server. One that fails is made anew below.
+        let _ = client.connect(exchange).await;
+        clients.push(client);
+    }
     let began = Instant::now();
     let mut tasks = JoinSet::new();
-    for connection in 0..connections {
-        let exchange = exchange.clone();
+    let next = Arc::new(AtomicU32::new(0));
+    for mut client in clients {
+        let (exchange, next) = (exchange.clone(), next.clone());
         tasks.spawn(async move {
-            let mut client = Client::new(at);
             let (mut good, mut refused) = (Load::default(), Load::default());
-            let mut due = began + period * connection / connections;
-            while due - began < time {
+            let mut moments = Vec::new();
+            loop {
+                let due = period * next.fetch_add(1, Ordering::Relaxed);
+                // Whoever is held up does not make it last longer.
+                if due.max(began.elapsed()) >= time {
+                    break;
+                }
+                let due = began + due;
                 sleep_until(due).await;
                 let since = Instant::now();
-                match client.outcome(&exchange).await {
-                    Outcome::Good => good.times.push(micros(since.elapsed())),
-                    Outcome::Refused => refused.times.push(micros(since.elapsed())),
-                    Outcome::Bad => refused.errors += 1,
+                let outcome = client.outcome(&exchange).await;
+                let took = micros(since.elapsed());
+                if outcome == Outcome::Good {
+                    moments.push((due - began, due.elapsed()));
                 }
-                due += period;
+                match outcome {
+                    Outcome::Bad => refused.errors += 1,
+                    // Those that are left at the end, above all refusals that wait, take time in which
+                    // nobody asks any more.
+                    _ if began.elapsed() > time => {}
+                    Outcome::Good => good.times.push(took),
+                    Outcome::Refused => refused.times.push(took),
+                }
             }
-            (good, refused)
+            (good, refused, moments)
         });
     }
-    let (good, refused): (Vec<_>, Vec<_>) = tasks.join_all().await.into_iter().unzip();
-    let seconds = began.elapsed().as_secs_f64();
+    let (mut good, mut refused, mut moments) = (Vec::new(), Vec::new(), Vec::new());
+    for (theirs, refused_theirs, moments_theirs) in tasks.join_all().await {
+        good.push(theirs);
+        refused.push(refused_theirs);
+        moments.extend(moments_theirs);
+    }
+    let seconds = time.as_secs_f64();
     Open {
+        moments,
         good: Load::of(good, seconds),
         refused: Load::of(refused, seconds),
     }

@@ -19,6 +19,7 @@ mod meter;
 mod overload;
 mod report;
 mod systems;
+mod tenfold;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -53,6 +54,19 @@ enum What {
     },
     /// Embly with up to four times the requests that it can answer.
     Overload,
+    /// Embly with ten times the requests that it can answer, and after that: a part of `cargo xtask
+    /// soak`.
+    Tenfold {
+        /// How long each of the three times, with each isolation.
+        #[arg(long, default_value_t = 60)]
+        seconds: u64,
+        /// Over so many connections.
+        #[arg(long, default_value_t = 1024)]
+        connections: u32,
+        /// Writes all values there.
+        #[arg(long)]
+        json: Option<PathBuf>,
+    },
     /// Plays the server that Embly's TLS is measured beside.
     #[command(hide = true)]
     Bare {
@@ -84,6 +98,14 @@ fn main() {
             secure,
             bodies,
         } => bare::serve(&runtime, (&certificate, &key), [plain, secure], &bodies),
+        What::Tenfold {
+            seconds,
+            connections,
+            json,
+        } => {
+            let time = std::time::Duration::from_secs(seconds);
+            tenfold::run(&runtime, folder.path(), time, connections, json.as_deref());
+        }
         What::Overload => overload::run(&runtime, folder.path()),
     }
 }

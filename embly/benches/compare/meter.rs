@@ -30,6 +30,7 @@ impl Meter {
         load.cpu = now.system.saturating_sub(self.system);
         let own = now.own.saturating_sub(self.own);
         let all = now.all.saturating_sub(self.all);
+        load.clients = own;
         load.others = all.saturating_sub(load.cpu + own);
     }
 }

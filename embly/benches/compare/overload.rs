@@ -11,7 +11,7 @@ use crate::load::{self, Exchange, Load, Open};
 use crate::machine::Machine;
 use crate::meter::Meter;
 use crate::report;
-use crate::systems::{Function, Isolation, embly};
+use crate::systems::{Function, Isolation, System, embly};
 
 /// How long each load is kept up.
 const LOAD: Duration = Duration::from_secs(3);
@@ -35,16 +35,22 @@ struct Step {
     load: Open,
 }
 
+/// Embly with such a function, started.
+pub fn limited(folder: &Path, isolation: Isolation) -> System {
+    let function = Function {
+        keys: KEYS,
+        ..Function::hello(isolation)
+    };
+    let folder = folder.join(isolation.key());
+    let mut system = embly(&folder, isolation, &[function]).unwrap();
+    system.start().unwrap();
+    system
+}
+
 pub fn run(runtime: &Runtime, folder: &Path) {
     let mut text = format!("{}\n", Machine::look().text());
     for isolation in Isolation::BOTH {
-        let function = Function {
-            keys: KEYS,
-            ..Function::hello(isolation)
-        };
-        let folder = folder.join(isolation.key());
-        let mut system = embly(&folder, isolation, &[function]).unwrap();
-        system.start().unwrap();
+        let system = limited(folder, isolation);
         let (at, hello) = (system.at[0], Exchange::hello());
         runtime.block_on(async {
             load::answered(at, &hello).await.unwrap();

@@ -109,6 +109,14 @@ objects! {
         pub gateway: Option<String>,
         /// The request that it belongs to.
         pub request_id: Option<String>,
+        /// The method of that request.
+        pub method: Option<String>,
+        /// Its path and query, without secrets, and cut where they are long.
+        pub path: Option<String>,
+        /// The status of its answer; null until there is one.
+        pub status: Option<u64>,
+        /// Whether the handler has returned an error, and the SDK has answered in its place.
+        pub failed: bool,
         /// When it began, RFC 3339.
         pub time: String,
         /// From there to its end, or until now, in microseconds.
@@ -131,6 +139,14 @@ objects! {
     pub struct Trace {
         /// When it began, RFC 3339. Other times are microseconds from there.
         pub time: String,
+        /// The method of the request that has begun it; null where none has.
+        pub method: Option<String>,
+        /// Its path and query, without secrets, and cut where they are long.
+        pub path: Option<String>,
+        /// The status of its answer; null until there is one.
+        pub status: Option<u64>,
+        /// Whether the handler has returned an error, and the SDK has answered in its place.
+        pub failed: bool,
         /// Who was in it, in the order in which they began.
         pub invocations: Vec<TracedInvocation>,
         /// What went between them, in its order.

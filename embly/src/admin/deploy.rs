@@ -101,6 +101,26 @@ async fn pass_on(mut body: Incoming, to: mpsc::Sender<io::Result<Bytes>>) {
     }
 }
 
+/// All that were served and are kept, the latest first.
+///
+/// # Errors
+/// The folder cannot be read.
+pub fn kept(versions: &Versions) -> Result<api::Versions, VersionError> {
+    let current = versions.current()?;
+    let list = versions.list()?.into_iter().map(|version| api::Version {
+        version: version.number,
+        current: current == Some(version.number),
+        deployed: version.deployed,
+        checksum: version.checksum,
+        signed_by: version.signed_by,
+        files: version.files,
+        bytes: version.bytes,
+    });
+    Ok(api::Versions {
+        versions: list.collect(),
+    })
+}
+
 impl Admin {
     #[expect(clippy::result_large_err, reason = "made once for each request")]
     fn deploys(&self) -> Result<&Deploys, Response<Body>> {
@@ -119,19 +139,8 @@ impl Admin {
         status: StatusCode,
     ) -> Result<Response<Body>, Response<Body>> {
         let versions = self.deploys()?.versions.clone();
-        let read = blocking(move || Ok((versions.current()?, versions.list()?))).await;
-        let (current, list) = read?;
-        let list = list.into_iter().map(|version| api::Version {
-            version: version.number,
-            current: current == Some(version.number),
-            deployed: version.deployed,
-            checksum: version.checksum,
-            signed_by: version.signed_by,
-            files: version.files,
-            bytes: version.bytes,
-        });
-        let versions = list.collect();
-        Ok(json(status, &api::Versions { versions }))
+        let versions = blocking(move || kept(&versions)).await?;
+        Ok(json(status, &versions))
     }
 
     pub(super) async fn deploy(

@@ -108,6 +108,8 @@ codes! {
     UNKNOWN_ADDRESS = "unknown_address", NOT_FOUND, "`embly ps` shows those that run";
     /// Nothing is kept of this invocation or request.
     UNKNOWN_TRACE = "unknown_trace", NOT_FOUND, "`embly trace` lists what is kept: what runs, and what ended lately";
+    /// More than one request or invocation has an id that begins like this.
+    SEVERAL_TRACES = "several_traces", CONFLICT, "write more of the one that is meant";
     /// The project has no such function.
     UNKNOWN_FUNCTION = "unknown_function", NOT_FOUND, "`embly ps --functions` shows those that are there";
     /// No such version is kept.
@@ -121,13 +123,13 @@ codes! {
     /// The master is stopping.
     STOPPING = "stopping", SERVICE_UNAVAILABLE, "start it again with `embly run`";
     /// The project file has mistakes; what was served is served.
-    PROJECT_FILE = "project_file", UNPROCESSABLE_ENTITY, "mend the project file, then reload; it is served as it was";
+    PROJECT_FILE = "project_file", UNPROCESSABLE_ENTITY, "mend the project file, then reload, or deploy a new bundle of it; it is served as it was";
     /// A bundle is none, is damaged, or is not signed as it must be; what was served is served.
     BAD_BUNDLE = "bad_bundle", UNPROCESSABLE_ENTITY, "what was served is served as it was";
     /// A function was not built; what was served is served.
     BUILD_FAILED = "build_failed", UNPROCESSABLE_ENTITY, "the output of the master says why; it is served as it was";
     /// A gateway cannot listen, or a service cannot be provided; what was served is served.
-    NOT_SERVED = "not_served", UNPROCESSABLE_ENTITY, "mend what the message names, then reload; it is served as it was";
+    NOT_SERVED = "not_served", UNPROCESSABLE_ENTITY, "mend what the message names, then reload, or deploy again; it is served as it was";
     /// A gateway does not answer at its `health` as it should; what was served is served.
     UNHEALTHY = "unhealthy", UNPROCESSABLE_ENTITY, "mend the function at `health` of the gateway, then deploy; it is served as it was";
 }
@@ -249,7 +251,7 @@ pub static ENDPOINTS: &[Endpoint] = &[
         takes: None,
         status: StatusCode::OK,
         answer: Some(("Traced", api::Traced::schema)),
-        failures: &[UNKNOWN_TRACE],
+        failures: &[UNKNOWN_TRACE, SEVERAL_TRACES],
     },
     Endpoint {
         operation: Operation::Kill,
@@ -404,7 +406,7 @@ mod tests {
 
     #[test]
     fn the_reference_has_every_endpoint_and_every_code() {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference.md");
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/admin.md");
         let reference = std::fs::read_to_string(path).unwrap();
         for Endpoint {
             method,

@@ -29,11 +29,12 @@ use tokio::sync::{mpsc, oneshot};
 use crate::report::Wanted;
 use crate::switchboard::{Running, Switchboard};
 use crate::versions::Arrived;
-pub use deploy::Deploys;
+pub use deploy::{Deploys, kept};
 pub use endpoint::{BAD_BUNDLE, BUILD_FAILED, Code, NOT_KEPT, NOT_SERVED, PROJECT_FILE, UNHEALTHY};
 use endpoint::{Endpoint, Operation, Segment};
 pub use openapi::document;
 use server::{Body, failed, failed_with, json};
+use traces::NotFound;
 
 /// The socket in a master's folder of sockets.
 pub const SOCKET: &str = "admin.sock";
@@ -375,12 +376,18 @@ impl Admin {
     async fn trace(&self, status: StatusCode, id: &str) -> Response<Body> {
         let id = percent_decode_str(id).decode_utf8_lossy().into_owned();
         let message = format!("nothing is kept of an invocation or a request `{id}`");
+        let begin = id.clone();
         let switchboard = Arc::clone(&self.switchboard);
         let work = move || traces::find(&switchboard, &id);
         // A panic was printed.
-        match tokio::task::spawn_blocking(work).await.unwrap_or_default() {
-            Some(traced) => json(status, &traced),
-            None => failed(&endpoint::UNKNOWN_TRACE, message),
+        let found = tokio::task::spawn_blocking(work).await;
+        match found.unwrap_or(Err(NotFound::Unknown)) {
+            Ok(traced) => json(status, &traced),
+            Err(NotFound::Unknown) => failed(&endpoint::UNKNOWN_TRACE, message),
+            Err(NotFound::Several(which)) => {
+                let message = format!("several begin with `{begin}`: {which}");
+                failed(&endpoint::SEVERAL_TRACES, message)
+            }
         }
     }
 

@@ -83,10 +83,10 @@ pub(super) fn run(
     let child = group.child();
     let (sender, pieces) = mpsc::channel();
     if let Some(pipe) = child.stdout.take() {
-        pump(pipe, Stream::Out, sender.clone());
+        pump(pipe, Stream::Out, sender.clone()).map_err(RunError::Start)?;
     }
     if let Some(pipe) = child.stderr.take() {
-        pump(pipe, Stream::Err, sender.clone());
+        pump(pipe, Stream::Err, sender.clone()).map_err(RunError::Start)?;
     }
     drop(sender);
 
@@ -167,8 +167,13 @@ pub(super) fn tail(bytes: &[u8]) -> String {
         .to_owned()
 }
 
-fn pump(mut pipe: impl Read + Send + 'static, stream: Stream, sender: Sender<(Stream, Vec<u8>)>) {
-    thread::spawn(move || {
+/// Reads a pipe on a thread of its own.
+fn pump(
+    mut pipe: impl Read + Send + 'static,
+    stream: Stream,
+    sender: Sender<(Stream, Vec<u8>)>,
+) -> io::Result<()> {
+    let reads = move || {
         let mut buffer = vec![0; 16 * 1024];
         loop {
             match pipe.read(&mut buffer) {
@@ -182,7 +187,8 @@ fn pump(mut pipe: impl Read + Send + 'static, stream: Stream, sender: Sender<(St
                 Err(_) => return,
             }
         }
-    });
+    };
+    thread::Builder::new().spawn(reads).map(drop)
 }
 
 /// A running child and its process group; dropped before its end, both are ended.

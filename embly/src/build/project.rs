@@ -21,6 +21,8 @@ pub struct Build<'a> {
     pub cache: &'a Path,
     /// Whether what is missing may be installed.
     pub install: bool,
+    /// Whether backtraces are to have files and lines: somebody works on the functions.
+    pub lines: bool,
     /// Whether cargo shows its progress: a person looks at a terminal.
     pub progress: bool,
     /// Ends the build early.
@@ -117,9 +119,15 @@ impl Build<'_> {
             })
             .collect();
         let mut built = Built::default();
+        let (jobs, inbox) = mpsc::channel::<(&Function, PathBuf, Instant)>();
+        // Taken by whoever compiles: a thread beside, or this one afterwards where there can be none.
+        let inbox = Mutex::new(Some(inbox));
+        let compile = || {
+            let jobs = inbox.lock().unwrap_or_else(PoisonError::into_inner).take();
+            jobs.map(|jobs| self.compile_all(jobs)).unwrap_or_default()
+        };
         thread::scope(|scope| {
-            let (jobs, inbox) = mpsc::channel::<(&Function, PathBuf, Instant)>();
-            let native = scope.spawn(move || self.compile_all(inbox));
+            let native = thread::Builder::new().spawn_scoped(scope, compile);
             let send = |function, wasm, since| {
                 // The receiver works until the last sender is gone.
                 let _ = jobs.send((function, wasm, since));
@@ -132,8 +140,11 @@ impl Build<'_> {
             }
             let result = self.build_rust(project, functions, &rust, &mut built, &send);
             drop(jobs);
-            // It does not panic: whatever fails is reported.
-            let compiled = native.join().unwrap_or_default();
+            let compiled = match native {
+                // It does not panic: whatever fails is reported.
+                Ok(native) => native.join().unwrap_or_default(),
+                Err(_) => compile(),
+            };
             built.artefacts = compiled.artefacts;
             built.modules = compiled.modules;
             built.failed.extend(compiled.failed);
@@ -153,15 +164,22 @@ impl Build<'_> {
         if rust.is_empty() {
             return Ok(());
         }
-        let mut say = |line: &str| self.reporter.info(line);
+        // It takes minutes, of which the last line of a terminal counts the seconds.
+        let mut say = |line: &str| {
+            self.reporter.info(line);
+            let status = format!("installing {}", toolchain::TARGET);
+            self.reporter.status(Some(status));
+        };
         let (root, cache) = (&project.root, self.cache);
         let mut toolchain = toolchain::ensure(root, cache, self.install, self.cancel, &mut say)?;
+        self.reporter.status(None);
         toolchain.hidden = project.secrets.keys().cloned().collect();
         let build = RustBuild {
             project: root,
             toolchain: &toolchain,
             color: self.reporter.options().color,
             quiet: !self.progress,
+            lines: self.lines,
             cancel: self.cancel,
             observer: self,
         };

@@ -78,7 +78,9 @@ impl Watcher {
             }
         })
         .map_err(WatchError::Start)?;
-        thread::spawn(move || batches(&received, changed));
+        thread::Builder::new()
+            .spawn(move || batches(&received, changed))
+            .map_err(|error| WatchError::Start(notify::Error::io(error)))?;
         Ok(Self {
             system,
             folders: BTreeSet::new(),

@@ -4,6 +4,7 @@
 //! checked before it is used: [`manifest`] says which names and sizes there can be, `tar` knows plain
 //! files only, and no more is unpacked than the manifest has promised.
 
+mod debug;
 #[cfg(any(test, feature = "fuzzing"))]
 pub(crate) mod fuzzing;
 pub mod key;
@@ -14,6 +15,7 @@ mod write;
 
 use std::io;
 
+pub use debug::dwarf;
 pub use key::{KeyError, SigningKey, VerifyKey};
 pub use manifest::{MANIFEST, PROJECT};
 pub use read::{examine, unpack};

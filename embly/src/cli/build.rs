@@ -9,6 +9,34 @@ use crate::build::{Build, Built, Cancel};
 use crate::config;
 use crate::report::Reporter;
 
+/// How functions are built.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// Whether what is missing may be installed.
+    pub install: bool,
+    /// Whether backtraces are to have files and lines. What is shipped is smaller without, and says
+    /// nothing of the machine that has built it.
+    pub lines: bool,
+}
+
+impl How {
+    /// For whoever works on the functions.
+    pub fn to_work_on(project: &Project) -> Self {
+        Self {
+            install: !project.no_install,
+            lines: true,
+        }
+    }
+
+    /// For whoever serves them.
+    pub fn to_ship(no_install: bool) -> Self {
+        Self {
+            install: !no_install,
+            lines: false,
+        }
+    }
+}
+
 /// Builds the project.
 pub fn run(options: &Project, reporter: &Reporter) -> Exit {
     let project = match context::project(&options.chosen, false, Need::Nothing, reporter) {
@@ -17,19 +45,23 @@ pub fn run(options: &Project, reporter: &Reporter) -> Exit {
     };
     reporter.masks().only(&project.secrets);
     match serve::runtime(reporter) {
-        Ok(runtime) => runtime.block_on(until_signal(project, !options.no_install, reporter)),
+        Ok(runtime) => runtime.block_on(until_signal(
+            project,
+            How::to_ship(options.no_install),
+            reporter,
+        )),
         Err(exit) => exit,
     }
 }
 
 /// A signal ends cargo as well, which runs in a group of its own.
-async fn until_signal(project: config::Project, install: bool, reporter: &Reporter) -> Exit {
+async fn until_signal(project: config::Project, how: How, reporter: &Reporter) -> Exit {
     let mut signals = match Signals::take(reporter) {
         Ok(signals) => signals,
         Err(exit) => return exit,
     };
     let to = reporter.clone();
-    let work = move |cancel: &_| all(&project, install, cancel, &to);
+    let work = move |cancel: &_| all(&project, how, cancel, &to);
     match serve::build(&mut signals, work).await {
         Ok(built) if built.failed.is_empty() => Exit::Done,
         Ok(_) | Err(_) => Exit::Failed,
@@ -39,14 +71,14 @@ async fn until_signal(project: config::Project, install: bool, reporter: &Report
 /// Builds every function of a project.
 pub fn all(
     project: &config::Project,
-    install: bool,
+    how: How,
     cancel: &Cancel,
     reporter: &Reporter,
 ) -> Result<Built, Exit> {
     some(
         project,
         &project.functions.iter().collect::<Vec<_>>(),
-        install,
+        how,
         cancel,
         reporter,
     )
@@ -56,7 +88,7 @@ pub fn all(
 pub fn some(
     project: &config::Project,
     functions: &[&config::Function],
-    install: bool,
+    how: How,
     cancel: &Cancel,
     reporter: &Reporter,
 ) -> Result<Built, Exit> {
@@ -64,7 +96,8 @@ pub fn some(
     let progress = context::progress(reporter);
     let build = Build {
         cache: &cache,
-        install,
+        install: how.install,
+        lines: how.lines,
         progress,
         cancel,
         reporter,

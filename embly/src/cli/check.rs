@@ -51,7 +51,7 @@ fn in_environment(
     need: Need<'_>,
     reporter: &Reporter,
 ) -> Result<(), Exit> {
-    let said = Some(&project.warnings);
+    let said = &project.warnings;
     let read = context::read_beside(&project.file, Some(name), said, need, reporter);
     let project = read.map_err(|_| Exit::Usage)?;
     reporter.info(format!("environment {name}: {}", there(&project)));

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Chosen, Exit};
 use crate::config::{self, Environment, Problems, Project};
-use crate::report::{Format, Reporter};
+use crate::report::{Format, Reporter, columns_of, typed};
 use crate::secrets::{Stored, Vault};
 use crate::state;
 
@@ -76,22 +76,46 @@ pub fn read(
     need: Need<'_>,
     reporter: &Reporter,
 ) -> Result<Project, Box<Problems>> {
-    read_in(file, (environment, None), dev, need, reporter)
+    read_in((file, file), (environment, None), dev, need, reporter)
+}
+
+/// The same of the project in a bundle, which was unpacked for a while.
+pub fn read_unpacked(
+    file: &Path,
+    bundle: &Path,
+    environment: Option<&str>,
+    need: Need<'_>,
+    reporter: &Reporter,
+) -> Result<Project, Box<Problems>> {
+    let known_as = bundle.join(config::FILE_NAME);
+    read_in(
+        (file, &known_as),
+        (environment, None),
+        false,
+        need,
+        reporter,
+    )
 }
 
 /// Reads it with another of its environments; what was said before is not said again.
 pub fn read_beside(
     file: &Path,
     environment: Option<&str>,
-    said: Option<&Problems>,
+    said: &Problems,
     need: Need<'_>,
     reporter: &Reporter,
 ) -> Result<Project, Box<Problems>> {
-    read_in(file, (environment, said), false, need, reporter)
+    read_in(
+        (file, file),
+        (environment, Some(said)),
+        false,
+        need,
+        reporter,
+    )
 }
 
 fn read_in(
-    file: &Path,
+    (file, known_as): (&Path, &Path),
     (chosen, said): (Option<&str>, Option<&Problems>),
     dev: bool,
     need: Need<'_>,
@@ -116,16 +140,26 @@ fn read_in(
             let vault = Vault::new(&state(file, folder));
             // Read when a function lists one, and once.
             let stored = OnceCell::new();
-            config::Secrets::Kept(Box::new(move |name| {
+            let is_kept = move |name: &str| {
                 let read = || vault.read().map_err(|error| error.to_string());
                 let stored: &Result<Stored, String> = stored.get_or_init(read);
                 let stored = stored.as_ref().map_err(String::clone)?;
                 Ok(stored.contains_key(name))
-            }))
+            };
+            // The folder in the project is where it is looked for anyway.
+            let elsewhere = folder.filter(|folder| state(file, None) != state(file, Some(folder)));
+            let option = elsewhere.map(|folder| format!(" --state {}", typed(&shown(folder))));
+            config::Secrets::Kept {
+                is_kept: Box::new(is_kept),
+                option: option.unwrap_or_default(),
+            }
         }
     });
-    let environment = environment.choose(chosen);
-    let project = config::load(file, &environment).map_err(wrong)?;
+    // It runs here only in the environment that was chosen, and with all that it needs.
+    let elsewhere = said.is_some() || matches!(need, Need::Nothing);
+    let environment = environment.choose(chosen).elsewhere(elsewhere);
+    let mut project = config::load(file, &environment).map_err(|all| wrong(all.of(known_as)))?;
+    project.warnings = project.warnings.of(known_as);
     let warnings = news(&project.warnings);
     if !warnings.is_empty() {
         show(&warnings, reporter);
@@ -141,7 +175,7 @@ pub fn show(problems: &Problems, reporter: &Reporter) {
         let json = serde_json::to_string(problems).unwrap_or_default();
         println!("{{\"event\":\"problems\",\"problems\":{json}}}");
     }
-    reporter.raw(&problems.render(options.color, None));
+    reporter.raw(&problems.render(options.color, columns_of(io::stderr())));
     // Once, below all of them; a program that reads events knows where to look.
     if options.format == Format::Text
         && let Some(first) = problems.iter().next()

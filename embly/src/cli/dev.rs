@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::context::{self, Need};
 use super::serve::{self, Asked, Signals};
-use super::{Chosen, Exit, Serve, build, explain};
+use super::{Chosen, Exit, Serve, build, explain, taken};
 use crate::admin::Reloaded;
 use crate::build::Built;
 use crate::build::watch::Watcher;
@@ -51,9 +51,9 @@ struct Dev<'a> {
     watcher: Watcher,
     /// When the last build was done.
     built_at: SystemTime,
-    /// The project file has mistakes.
-    wrong: bool,
-    install: bool,
+    /// What the mistakes of the project file are.
+    wrong: Option<String>,
+    how: build::How,
     /// The state folder, if somebody named one.
     state: Option<&'a Path>,
     /// Which of the file's environments is meant.
@@ -82,14 +82,15 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
     };
     let (rebuild, mut rebuilds) = mpsc::unbounded_channel();
     // Before it is built: that may take long.
+    let begun = serve::begun(&project.file);
     let screen = Screen::enter(signals.asks(), rebuild, reporter);
     if let Some(screen) = &screen {
         screen.shows(&project, Vec::new(), false, None);
     }
-    let install = !options.project.no_install;
+    let how = build::How::to_work_on(&options.project);
     let since = SystemTime::now();
     let (theirs, to) = (project.clone(), reporter.clone());
-    let work = move |cancel: &_| build::all(&theirs, install, cancel, &to);
+    let work = move |cancel: &_| build::all(&theirs, how, cancel, &to);
     let built = match serve::build(&mut signals, work).await {
         Ok(built) => built,
         Err(serve::Unbuilt::Stopped) => return Exit::Done,
@@ -99,10 +100,13 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
     if screen.is_some() {
         reporter.raw("");
     }
-    let bench = Arc::new(Workbench::new(explain::of_reason, worked(&project, &built)));
+    let bench = Arc::new(Workbench::new(
+        explain::of_reason,
+        worked(&project, &built, None),
+    ));
     let master = match serve::start(
         options,
-        jail,
+        (jail, begun),
         secrets,
         &project,
         &built,
@@ -123,8 +127,8 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
         bench,
         watcher,
         built_at,
-        wrong: false,
-        install,
+        wrong: None,
+        how,
         state: options.state.as_deref(),
         chosen: &options.project.chosen,
         reporter,
@@ -168,7 +172,7 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
 }
 
 /// The project as pages of errors show it.
-fn worked(project: &Project, built: &Built) -> Worked {
+fn worked(project: &Project, built: &Built, wrong: Option<String>) -> Worked {
     let functions = project.functions.iter().map(|function| {
         let name = &function.name;
         let failed = built.failed.iter().find(|it| it.function == *name);
@@ -182,6 +186,7 @@ fn worked(project: &Project, built: &Built) -> Worked {
     Worked {
         root: project.root.clone(),
         functions: functions.collect(),
+        wrong,
     }
 }
 
@@ -213,12 +218,13 @@ impl Dev<'_> {
                 Ok(project) => project,
                 Err(problems) => {
                     self.reporter.warn("the project is served as it was");
-                    self.wrong = true;
+                    self.wrong = Some(problems.to_string());
+                    self.says_how_it_is();
                     self.show();
                     return Ok(Err(serve::problems_of_the_file(&problems)));
                 }
             };
-            if std::mem::take(&mut self.wrong) {
+            if self.wrong.take().is_some() {
                 self.reporter.info("the project file is right again");
             }
             let new = project.functions.iter().filter(|new| !self.is_built(new));
@@ -237,11 +243,10 @@ impl Dev<'_> {
             .collect();
         let mut unbuilt = None;
         if !functions.is_empty() {
-            let (project, install, to) =
-                (self.project.clone(), self.install, self.reporter.clone());
+            let (project, how, to) = (self.project.clone(), self.how, self.reporter.clone());
             let work = move |cancel: &crate::build::Cancel| {
                 let functions: Vec<&Function> = functions.iter().collect();
-                build::some(&project, &functions, install, cancel, &to)
+                build::some(&project, &functions, how, cancel, &to)
             };
             match serve::build(signals, work).await {
                 Ok(later) => {
@@ -256,22 +261,28 @@ impl Dev<'_> {
             if !self.built.failed.is_empty() {
                 let failed = self.built.unbuilt();
                 unbuilt = Some(serve::not_built(&failed));
-                let failed = failed.join(", ");
-                self.reporter
-                    .warn(format!("{failed}: served as before, if it was"));
+                let (before, never): (Vec<_>, Vec<_>) = failed
+                    .into_iter()
+                    .partition(|name| self.built.artefacts.contains_key(name));
+                for (names, how) in [(before, "served as before"), (never, "not served")] {
+                    if !names.is_empty() {
+                        self.reporter.warn(format!("{}: {how}", names.join(", ")));
+                    }
+                }
             }
         }
         let served = serve::serve(&self.master, &self.project, &self.built, signals).await;
         let reloaded = match served.map_err(|serve::Stopped| Exit::Done)? {
             Ok(()) => Ok(serve::as_json(&self.project.warnings)),
             Err(error) => {
+                let error = taken::explained(&error).await;
                 self.reporter
                     .error(format!("{error}; the project is served as it was"));
-                Err(serve::not_served(&error))
+                Err(serve::not_served(error))
             }
         };
         if read || built {
-            self.bench.set(worked(&self.project, &self.built));
+            self.says_how_it_is();
         }
         self.show();
         self.watch(since);
@@ -281,13 +292,19 @@ impl Dev<'_> {
         })
     }
 
+    /// To pages of errors.
+    fn says_how_it_is(&self) {
+        let wrong = self.wrong.clone();
+        self.bench.set(worked(&self.project, &self.built, wrong));
+    }
+
     /// On the screen.
     fn show(&self) {
         if let Some(screen) = &self.screen {
             screen.shows(
                 &self.project,
                 self.built.unbuilt(),
-                self.wrong,
+                self.wrong.is_some(),
                 Some(self.master.admin()),
             );
         }

@@ -5,10 +5,11 @@ use std::process::Command;
 
 use embly_wrapper::control::Reply;
 use embly_wrapper::jail::{Missing, Policy, Step};
-use embly_wrapper::process;
+use embly_wrapper::process::{self, Silent};
 
 use super::{Exit, context};
 use crate::build::toolchain::{self, TARGET};
+use crate::config::{self, Environment, Language};
 use crate::master::{Folder, descriptor_limit};
 use crate::report::Reporter;
 
@@ -56,10 +57,11 @@ const FEW_DESCRIPTORS: u64 = 1024;
 /// Looks around and reports.
 pub fn run(reporter: &Reporter) -> Exit {
     let cache = context::cache(reporter);
+    let builds = is_built_here();
     let findings = [
         Some(kernel()),
-        Some(rust(cache.as_deref().ok())),
-        Some(c_compiler()),
+        Some(only_to_build(rust(cache.as_deref().ok()), builds)),
+        Some(only_to_build(c_compiler(), builds)),
         cache
             .ok()
             .map(|cache| Finding::fine("cache", cache.display().to_string())),
@@ -89,6 +91,16 @@ pub fn run(reporter: &Reporter) -> Exit {
     exit
 }
 
+/// What becomes of a process that enters the jail and does nothing there.
+const BY_ITS_FILTER: &str =
+    "a filter for system calls ends what enters it (SIGSYS), so no function can run";
+
+/// Why that may be.
+const OTHER_BUILD: &str = "the kernel's log (`dmesg`) has the number of the call, in a line with `type=1326`. An \
+                           Embly of your own makes other calls where it was built without `--release`, or with \
+                           another C library or allocator: build it with `cargo build --release`, or take a \
+                           release. In a container the engine's filter may be the one that does it";
+
 /// What a function is kept in, as a process finds that enters it now.
 fn jail() -> Vec<Finding> {
     const WHAT: &str = "jail";
@@ -96,6 +108,9 @@ fn jail() -> Vec<Finding> {
         Ok(Reply::Ready(missing)) => missing,
         Ok(Reply::Failed(why)) => return vec![Finding::wrong(WHAT, why, "functions cannot run")],
         Ok(Reply::ForkFailed(..)) => Vec::new(),
+        Err(error) if Silent::by_the_jail(&error) => {
+            return vec![Finding::wrong(WHAT, BY_ITS_FILTER, OTHER_BUILD)];
+        }
         Err(error) => {
             let text = format!("cannot be looked at: {error}");
             return vec![Finding::wrong(WHAT, text, "`embly doctor` again")];
@@ -132,6 +147,20 @@ fn hint(step: &str) -> Option<&'static str> {
     } else {
         None
     }
+}
+
+/// Whether the project of this folder has a function that has to be compiled; one whose file is wrong
+/// may have.
+fn is_built_here() -> bool {
+    let Ok(file) = config::find(Path::new(".")) else {
+        return false;
+    };
+    let environment = Environment::of_process().with_secrets(config::Secrets::Unneeded);
+    let project = config::load(&file, &environment.elsewhere(true));
+    project.map_or(true, |project| {
+        let mut languages = project.functions.iter().map(|function| function.language);
+        languages.any(|language| language != Language::Wasm)
+    })
 }
 
 fn kernel() -> Finding {
@@ -175,6 +204,18 @@ fn rust(cache: Option<&Path>) -> Finding {
                 .unwrap_or((&text, "https://rustup.rs"));
             Finding::wrong("rust", what, hint)
         }
+    }
+}
+
+/// What is missing to build functions is no mistake where none is built.
+fn only_to_build(finding: Finding, builds: bool) -> Finding {
+    if builds || finding.mark == Mark::Fine {
+        return finding;
+    }
+    Finding {
+        text: format!("{}; only who builds functions needs it", finding.text),
+        mark: Mark::Less,
+        ..finding
     }
 }
 

@@ -8,19 +8,15 @@ pub use words::of_reason;
 use std::io::{self, Write};
 
 use protos::{Errno, Reason};
-use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use super::Exit;
 use super::output;
 use crate::config::{self, CODES};
-use crate::report::{Format, Reporter};
+use crate::report::{Format, Reporter, columns_of, wrap};
 
 /// Lines are no longer than this, in columns: longer ones are hard to read.
 const WIDEST: usize = 80;
-
-/// Nor are they cut shorter, in columns.
-const NARROWEST: usize = 20;
 
 /// Something that can be explained.
 #[derive(Debug, Clone, Serialize)]
@@ -90,8 +86,9 @@ fn one(code: &str, reporter: &Reporter) -> Result<(), Exit> {
     let mut text = String::new();
     let title = format!("{}: {}", word.code, lower(word.title));
     wrap(&title, width(), 0, &mut text);
-    text.push('\n');
+    text.push_str("\n\n");
     wrap(word.text, width(), 0, &mut text);
+    text.push('\n');
     let number = match (word.kind, word.number, word.http_status) {
         (Kind::Errno, Some(number), _) => Some(format!("It is number {number} of WASI.")),
         (Kind::Reason, Some(number), Some(status)) => Some(format!(
@@ -103,6 +100,7 @@ fn one(code: &str, reporter: &Reporter) -> Result<(), Exit> {
     if let Some(number) = number {
         text.push('\n');
         wrap(&number, width(), 0, &mut text);
+        text.push('\n');
     }
     print(&text, reporter)
 }
@@ -123,6 +121,7 @@ fn list(reporter: &Reporter) -> Result<(), Exit> {
             let code = format!("  {:longest$}  ", word.code);
             text.push_str(&code);
             wrap(&lower(word.title), width(), code.len(), &mut text);
+            text.push('\n');
         }
     }
     print(&text, reporter)
@@ -177,31 +176,7 @@ fn lower(title: &str) -> String {
 
 /// Columns of the terminal, as far as lines of text go.
 fn width() -> usize {
-    let terminal = tcgetwinsize(io::stdout()).map_or(0, |size| usize::from(size.ws_col));
-    match terminal {
-        0 => WIDEST,
-        columns => columns.clamp(NARROWEST, WIDEST),
-    }
-}
-
-/// Adds words, of which the first stands behind `indent` columns, in lines that fit; the others
-/// begin with as many spaces.
-fn wrap(words: &str, width: usize, indent: usize, text: &mut String) {
-    let mut column = indent;
-    for (number, word) in words.split(' ').enumerate() {
-        let length = word.chars().count();
-        if number > 0 && column + 1 + length > width {
-            text.push('\n');
-            text.push_str(&" ".repeat(indent));
-            column = indent;
-        } else if number > 0 {
-            text.push(' ');
-            column += 1;
-        }
-        text.push_str(word);
-        column += length;
-    }
-    text.push('\n');
+    columns_of(io::stdout()).map_or(WIDEST, |columns| columns.min(WIDEST))
 }
 
 fn print(text: &str, reporter: &Reporter) -> Result<(), Exit> {
@@ -224,15 +199,5 @@ mod tests {
         codes.sort();
         codes.dedup();
         assert_eq!(codes.len(), count);
-    }
-
-    #[test]
-    fn lines_fit_and_lists_are_indented() {
-        let mut text = String::new();
-        wrap("one two three four five six", 20, 0, &mut text);
-        assert_eq!(text, "one two three four\nfive six\n");
-        text = "  E101  ".to_owned();
-        wrap("one two three four", 20, 8, &mut text);
-        assert_eq!(text, "  E101  one two\n        three four\n");
     }
 }

@@ -190,13 +190,13 @@ async fn serve_and_call(
     let jail = serve::check_jail(policy, reporter);
     let secrets = serve::secrets(&options, &project, reporter);
     let (theirs, to, needed) = (project.clone(), reporter.clone(), call.needed.clone());
-    let install = !options.project.no_install;
+    let how = build::How::to_work_on(&options.project);
     let work = move |cancel: &_| {
         let functions = theirs.functions.iter();
         let functions: Vec<&Function> = functions
             .filter(|function| needed.contains(&function.name))
             .collect();
-        build::some(&theirs, &functions, install, cancel, &to)
+        build::some(&theirs, &functions, how, cancel, &to)
     };
     let built = match serve::build(&mut signals, work).await {
         Ok(built) if built.failed.is_empty() => built,
@@ -206,7 +206,7 @@ async fn serve_and_call(
     };
     let master = serve::start(
         &options,
-        jail,
+        (jail, None),
         secrets,
         &project,
         &built,

@@ -11,9 +11,11 @@ mod dev;
 mod doctor;
 mod explain;
 mod hash;
+mod help;
 mod invoke;
 mod keys;
 mod manual;
+mod mistyped;
 mod new;
 mod output;
 mod run;
@@ -22,6 +24,7 @@ mod secrets;
 mod serve;
 mod source;
 mod store;
+mod taken;
 mod test;
 mod toolchain;
 mod ws;
@@ -33,7 +36,7 @@ use std::sync::Arc;
 
 use embly_wrapper::jail::User;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
 use protos::Address;
 
 use admin::Ask;
@@ -186,8 +189,10 @@ enum Command {
     )]
     Deploy(admin::Deploy),
     /// Show the versions that were deployed to a master and are kept
-    #[command(after_help = "Examples:\n  embly versions\n  embly versions --master 8b3e0f6d")]
-    Versions(admin::Which),
+    #[command(
+        after_help = "Examples:\n  embly versions\n  embly versions --master 8b3e0f6d\n  embly versions --state /var/lib/shop"
+    )]
+    Versions(admin::Kept),
     /// Have a master serve a version that was deployed before
     #[command(after_help = "Examples:\n  embly rollback\n  embly rollback 3")]
     Rollback {
@@ -406,11 +411,21 @@ impl From<Exit> for ExitCode {
     }
 }
 
+/// What was typed. Wrong lines, and those that ask for help, end here.
+fn parse() -> Cli {
+    let typed = help::fitted(Cli::command()).try_get_matches();
+    let parsed = typed.and_then(|mut matches| {
+        let parsed = Cli::from_arg_matches_mut(&mut matches);
+        parsed.map_err(|error| error.format(&mut Cli::command()))
+    });
+    parsed.unwrap_or_else(|error| mistyped::exit(error))
+}
+
 /// Runs the command that was typed.
 pub fn main() -> ExitCode {
     // There is one thread, and nothing is open.
     let activated = Arc::new(Activated::take());
-    let Cli { command, output } = Cli::parse();
+    let Cli { command, output } = parse();
     let options = report::Options {
         format: match output.format {
             Format::Text => report::Format::Text,
@@ -457,7 +472,7 @@ pub fn main() -> ExitCode {
         Command::Ready(which) => admin::run(&Ask::Ready(&which), &reporter),
         Command::Reload(which) => admin::run(&Ask::Reload(&which), &reporter),
         Command::Deploy(deploy) => admin::deploy(&deploy, &reporter),
-        Command::Versions(which) => admin::run(&Ask::Versions(&which), &reporter),
+        Command::Versions(kept) => admin::run(&Ask::Versions(&kept), &reporter),
         Command::Rollback { version, named } => {
             admin::run(&Ask::Rollback(&named, version), &reporter)
         }
@@ -505,7 +520,6 @@ mod tests {
 
     #[test]
     fn the_command_line_is_well_formed() {
-        use clap::CommandFactory as _;
         Cli::command().debug_assert();
     }
 

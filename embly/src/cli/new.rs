@@ -8,7 +8,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use serde::Serialize;
 
 use super::{Exit, context, output};
-use crate::report::{Format, Reporter};
+use crate::report::{Format, Reporter, typed};
 use crate::scaffold::{self, TEMPLATES, Template};
 
 #[derive(Debug, Args)]
@@ -99,7 +99,7 @@ fn make(path: &Path, template: &Template, reporter: &Reporter) -> Exit {
             let enter = if folder.is_empty() {
                 String::new()
             } else {
-                format!("cd {folder} && ")
+                format!("cd {} && ", typed(&folder))
             };
             let place = if folder.is_empty() {
                 "this folder".to_owned()

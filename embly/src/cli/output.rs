@@ -4,11 +4,10 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::ops::Range;
 
-use rustix::termios::tcgetwinsize;
 use serde::Serialize;
 
 use super::Exit;
-use crate::report::Reporter;
+use crate::report::{Reporter, columns_of, fit};
 
 /// Prints objects, one a line.
 ///
@@ -31,6 +30,8 @@ pub fn json(
 #[derive(Debug)]
 pub struct Table {
     rows: Vec<Vec<String>>,
+    /// The last column has what room there is.
+    cuts: bool,
 }
 
 impl Table {
@@ -39,7 +40,14 @@ impl Table {
         let titles = titles.into_iter().map(Into::into);
         Self {
             rows: vec![titles.collect()],
+            cuts: false,
         }
+    }
+
+    /// Cuts the last column where a terminal has no room for all of it.
+    pub fn cuts_the_last(mut self) -> Self {
+        self.cuts = true;
+        self
     }
 
     /// Adds a line.
@@ -60,23 +68,15 @@ impl Table {
         if self.is_empty() {
             return Ok(());
         }
-        let stdout = io::stdout();
-        let size = stdout.is_terminal().then(|| tcgetwinsize(&stdout).ok());
-        // Not told by some terminals, and then 0.
-        let columns = size.flatten().map(|size| usize::from(size.ws_col));
-        let lines = self.within(columns.filter(|columns| *columns > 0));
-        let mut out = io::BufWriter::new(stdout.lock());
+        let lines = self.within(columns_of(io::stdout()));
+        let mut out = io::BufWriter::new(io::stdout().lock());
         let written = lines.iter().map(|line| writeln!(out, "{line}"));
         let written = written.collect::<io::Result<()>>();
         done(written.and_then(|()| out.flush()), reporter)
     }
 
-    /// The lines, the one above included.
-    pub fn lines(&self) -> Vec<String> {
-        self.within(None)
-    }
-
-    /// The same, where the columns that a terminal has no room for stand below, a little to the right.
+    /// The lines, the one above included; the columns that a terminal has no room for stand below, a
+    /// little to the right.
     pub fn within(&self, room: Option<usize>) -> Vec<String> {
         let mut widths: Vec<usize> = Vec::new();
         for row in &self.rows {
@@ -85,13 +85,29 @@ impl Table {
                 *width = (*width).max(cell.chars().count());
             }
         }
+        let last = widths.len().saturating_sub(1);
+        if let (Some(columns), Some((width, others))) = (room, widths.split_last_mut())
+            && self.cuts
+        {
+            let before = parts(others, room).pop().unwrap_or_default();
+            let indent = if before.start == 0 { 0 } else { GAP };
+            let before: usize = others[before].iter().map(|width| width + GAP).sum();
+            let beside = columns.saturating_sub(indent + before);
+            let alone = columns.saturating_sub(GAP);
+            *width = (*width).min(if beside < LEAST { alone } else { beside });
+        }
         let parts = parts(&widths, room);
         let mut lines = Vec::new();
         for row in &self.rows {
             for part in &parts {
                 let mut line = " ".repeat(if part.start == 0 { 0 } else { GAP });
-                for (width, cell) in widths.iter().zip(row).take(part.end).skip(part.start) {
-                    line.push_str(cell);
+                let cells = widths.iter().zip(row).enumerate();
+                for (at, (width, cell)) in cells.take(part.end).skip(part.start) {
+                    let cell = match at == last {
+                        true => fit(cell, *width),
+                        false => cell.into(),
+                    };
+                    line.push_str(&cell);
                     let missing = width + GAP - cell.chars().count();
                     line.extend(std::iter::repeat_n(' ', missing));
                 }
@@ -107,6 +123,14 @@ impl Table {
 
 /// Between columns, and before those that stand below.
 const GAP: usize = 2;
+
+/// A column that is cut has a line of its own rather than less than this.
+const LEAST: usize = 12;
+
+/// Whether somebody looks at what is printed, who has not asked for all of it.
+pub fn is_looked_at(reporter: &Reporter) -> bool {
+    io::stdout().is_terminal() && !reporter.options().verbose
+}
 
 /// Which columns stand in a line; one that is wider than the terminal has a line of its own.
 fn parts(widths: &[usize], room: Option<usize>) -> Vec<Range<usize>> {
@@ -179,5 +203,20 @@ mod tests {
             "  -",
         ];
         assert_eq!(table.within(Some(1)), least);
+    }
+
+    #[test]
+    fn a_last_column_is_cut_to_the_room_that_there_is() {
+        let mut table = Table::new(["NAME", "ASKED"]).cuts_the_last();
+        table.row(["one", "GET /a/long/path"]);
+        assert_eq!(table.within(None)[1], "one   GET /a/long/path");
+        assert_eq!(table.within(Some(19))[1], "one   GET /a/long/…");
+        let narrow = ["NAME", "  ASKED", "one", "  GET /a/long/pa…"];
+        assert_eq!(table.within(Some(17)), narrow);
+        // Beside what stands below, where that leaves enough.
+        let mut table = Table::new(["NAME", "FUNCTION", "ASKED"]).cuts_the_last();
+        table.row(["a-name-of-15-ch", "two", "GET /a/long/path"]);
+        let below = ["a-name-of-15-ch", "  two       GET /a/long…"];
+        assert_eq!(table.within(Some(24))[2..], below);
     }
 }

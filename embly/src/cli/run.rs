@@ -9,12 +9,12 @@ use super::bundle::{open, refused};
 use super::context;
 use super::serve::{self, Asked, Signals, Stopped, Unbuilt};
 use super::source::{self, Loaded, Source, only_for_dev};
-use super::{Exit, Run, Serve, build};
+use super::{Exit, Run, Serve, build, taken};
 use crate::admin::{Activate, Unchanged, Wants, api};
 use crate::build::Built;
 use crate::bundle::{self, BundleError, Limits};
 use crate::config::{self, Project};
-use crate::master::Master;
+use crate::master::{Master, ServeError};
 use crate::report::Reporter;
 use crate::state;
 use crate::versions::Versions;
@@ -82,8 +82,14 @@ fn begin(options: Run, reporter: &Reporter) -> Result<(Serve, Policy, Begun), Ex
         deployed = current.map(|current| Source::Version(versions.clone(), current));
         serve.deploys = Some((versions, key.clone()));
     }
+    // What was typed, and is not what is served.
+    let mut instead = None;
     let (source, known_as) = match deployed {
-        Some(source) => (source, known_as(&typed, serve.state.as_deref())),
+        Some(source) => {
+            let state = || serve.state.as_deref()?.canonicalize().ok();
+            instead = known_as(&typed);
+            (source, instead.clone().or_else(state))
+        }
         None => {
             let source = Source::new(&typed, key, reporter)?;
             let known_as = match &source {
@@ -104,6 +110,12 @@ fn begin(options: Run, reporter: &Reporter) -> Result<(Serve, Policy, Begun), Ex
     let versions = serve.deploys.as_ref().map(|(versions, _)| versions);
     loaded.project.among_versions = versions.is_some_and(Versions::is_used);
     reporter.info(source.shown() + &context::in_environment(environment));
+    if let (Source::Version(_, number), Some(typed)) = (&source, instead) {
+        let typed = context::shown(&typed);
+        reporter.info(format!(
+            "`{typed}` is not served: version {number} was deployed after it; `embly versions` shows all, `embly rollback N` serves another"
+        ));
+    }
     if let Some(error) = only_for_dev(&loaded.project) {
         reporter.error(error.to_string());
         return Err(Exit::Usage);
@@ -128,13 +140,12 @@ fn is_run(typed: &Path, versions: &Versions, current: u64) -> Result<bool, Strin
     is_run.map_err(|error| error.to_string())
 }
 
-/// What a master is known by that serves what was deployed: what was typed, if that is anything.
-fn known_as(typed: &Path, state: Option<&Path>) -> Option<PathBuf> {
-    let typed = match source::is_bundle(typed) {
+/// What was typed, if that is anything: a master that serves what was deployed is known by it.
+fn known_as(typed: &Path) -> Option<PathBuf> {
+    match source::is_bundle(typed) {
         true => typed.canonicalize().ok(),
         false => config::find(typed).ok(),
-    };
-    typed.or_else(|| state?.canonicalize().ok())
+    }
 }
 
 /// What is served.
@@ -175,8 +186,10 @@ async fn serve_until_stopped(
     };
     let jail = serve::check_jail(policy, reporter);
     let secrets = serve::secrets(options, &loaded.project, reporter);
-    let install = !options.project.no_install;
-    let built = match built(&mut signals, &loaded.project, install, reporter).await {
+    let how = build::How::to_ship(options.project.no_install);
+    let file = options.known_as.as_ref().unwrap_or(&loaded.project.file);
+    let begun = serve::begun(file);
+    let built = match built(&mut signals, &loaded.project, how, reporter).await {
         Ok(built) if built.failed.is_empty() => built,
         Ok(_) => return Exit::Failed,
         Err(Unbuilt::Stopped) => return Exit::Done,
@@ -185,7 +198,7 @@ async fn serve_until_stopped(
     let project = &loaded.project;
     let master = serve::start(
         options,
-        jail,
+        (jail, begun),
         secrets,
         project,
         &built,
@@ -259,11 +272,11 @@ async fn serve_until_stopped(
 async fn built(
     signals: &mut Signals,
     project: &Project,
-    install: bool,
+    how: build::How,
     reporter: &Reporter,
 ) -> Result<Built, Unbuilt> {
     let (project, reporter) = (project.clone(), reporter.clone());
-    let work = move |cancel: &_| build::all(&project, install, cancel, &reporter);
+    let work = move |cancel: &_| build::all(&project, how, cancel, &reporter);
     serve::build(signals, work).await
 }
 
@@ -300,8 +313,8 @@ impl Runs<'_> {
             }
         };
         self.master.prepare(&loaded.project).await;
-        let install = !self.options.project.no_install;
-        let built = built(&mut self.signals, &loaded.project, install, self.reporter).await;
+        let how = build::How::to_ship(self.options.project.no_install);
+        let built = built(&mut self.signals, &loaded.project, how, self.reporter).await;
         let failed = match built {
             Ok(built) if built.failed.is_empty() => return Ok(Ok((loaded, built))),
             Ok(built) => built.unbuilt(),
@@ -344,10 +357,12 @@ impl Runs<'_> {
     ) -> Result<Result<(), Unchanged>, Stopped> {
         let project = &loaded.project;
         let served = serve::serve(&self.master, project, built, &mut self.signals).await?;
-        Ok(served.map_err(|error| {
-            self.reporter.error(format!("{error}; {AS_IT_WAS}"));
-            serve::not_served(&error)
-        }))
+        let Err(error) = served else {
+            return Ok(Ok(()));
+        };
+        let error = taken::explained(&error).await;
+        self.reporter.error(format!("{error}; {AS_IT_WAS}"));
+        Ok(Err(serve::not_served(error)))
     }
 
     fn serves(&mut self, source: Source, loaded: Loaded, built: Built) {
@@ -449,14 +464,8 @@ impl Runs<'_> {
             Ok(ready) => ready,
             Err(unchanged) => return Ok(Err(unchanged)),
         };
-        if let Err(unchanged) = self.swap(&loaded, &built).await? {
-            return Ok(Err(unchanged));
-        }
-        let healthy = tokio::select! {
-            healthy = self.master.healthy(&loaded.project) => healthy,
-            () = self.signals.stop() => return Err(Stopped),
-        };
-        let current = healthy.map_err(serve::unhealthy).and_then(|()| {
+        let served = self.serve_healthy(&loaded.project, &built).await?;
+        let current = served.and_then(|()| {
             let made = versions.make_current(number, self.options.project.chosen.named());
             made.map_err(|error| serve::not_kept(error.to_string()))
         });
@@ -476,6 +485,45 @@ impl Runs<'_> {
             before,
             problems,
         }))
+    }
+
+    /// Serves a project that says that it is healthy, from then on. On an error what was served before
+    /// may no longer be.
+    async fn serve_healthy(
+        &mut self,
+        project: &Project,
+        built: &Built,
+    ) -> Result<Result<(), Unchanged>, Stopped> {
+        let (master, artefacts) = (&self.master, &built.artefacts);
+        let before = &self.serving.loaded.project;
+        let served = async {
+            let not_served = async |error: ServeError| {
+                let error = taken::explained(&error).await;
+                serve::not_served(error)
+            };
+            let trial = match master.trial(project, before, artefacts).await {
+                Ok(trial) => trial,
+                Err(error) => return Err(not_served(error).await),
+            };
+            if let Some(sites) = &trial {
+                let healthy = master.healthy(project, sites).await;
+                healthy.map_err(serve::unhealthy)?;
+            }
+            if let Err(error) = master.serve(project, artefacts).await {
+                return Err(not_served(error).await);
+            }
+            match trial {
+                Some(_) => Ok(()),
+                None => {
+                    let healthy = master.healthy(project, &master.sites()).await;
+                    healthy.map_err(serve::unhealthy)
+                }
+            }
+        };
+        tokio::select! {
+            served = served => Ok(served),
+            () = self.signals.stop() => Err(Stopped),
+        }
     }
 
     /// Serves again what was served before.

@@ -19,6 +19,7 @@ use super::{Chosen, Exit, Kept};
 use crate::config::{self, Project};
 use crate::report::{Format, Reporter};
 use crate::secrets::{Entry, LONGEST, Secret, Stored, Vault, VaultError, is_name};
+use crate::versions::Versions;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -122,8 +123,8 @@ fn remove(name: &str, kept: &Kept, reporter: &Reporter) -> Result<(), Exit> {
     }
     reporter.info(format!("removed `{name}` from `{at}`"));
     let project = lenient(&file, &kept.chosen);
-    let users = project.as_ref().map(|project| users(project, name));
-    if let Some(users) = users.filter(|users| !users.is_empty()) {
+    let users = users(project.as_ref(), name);
+    if !users.is_empty() {
         reporter.warn(format!(
             "`{name}` is still listed by {}: without a value in the environment it is not started",
             users.join(", ")
@@ -144,11 +145,13 @@ struct Shown<'a> {
 
 fn list(kept: &Kept, reporter: &Reporter) -> Result<(), Exit> {
     let (file, vault) = place(kept, reporter)?;
-    let project = context::load(&file, kept.chosen.named(), false, Need::Nothing, reporter)?;
+    let load = || context::load(&file, kept.chosen.named(), false, Need::Nothing, reporter);
+    let project = file.exists().then(load).transpose()?;
     let stored = vault.read().map_err(|error| refused(&error, reporter))?;
-    let dotenv = config::dotenv(&project.root.join(config::DOTENV)).unwrap_or_default();
+    let dotenv = |project: &Project| config::dotenv(&project.root.join(config::DOTENV)).ok();
+    let dotenv = project.as_ref().and_then(dotenv).unwrap_or_default();
     let mut names: BTreeMap<&str, &'static str> = BTreeMap::new();
-    for (name, value) in &project.secrets {
+    for (name, value) in project.iter().flat_map(|project| &project.secrets) {
         let from = match value {
             Some(_) => "environment",
             None if dotenv.contains_key(name) => ".env",
@@ -162,7 +165,7 @@ fn list(kept: &Kept, reporter: &Reporter) -> Result<(), Exit> {
         name,
         from,
         set_at: stored.get(name).map(|entry| time(entry.set)),
-        functions: users(&project, name),
+        functions: users(project.as_ref(), name),
     });
     match reporter.options().format {
         Format::Json => output::json(shown, reporter),
@@ -206,7 +209,17 @@ fn check(name: &str, reporter: &Reporter) -> Result<(), Exit> {
 
 /// The project file, and where its secrets are kept.
 fn place(kept: &Kept, reporter: &Reporter) -> Result<(PathBuf, Vault), Exit> {
-    let file = context::find(&kept.chosen.place.path, reporter)?;
+    let path = &kept.chosen.place.path;
+    // A server has what was deployed, and no project.
+    if let Some(state) = &kept.state
+        && config::find(path).is_err()
+    {
+        let versions = Versions::new(state);
+        let current = versions.current().ok().flatten();
+        let folder = current.map_or_else(|| state.clone(), |number| versions.project(number));
+        return Ok((folder.join(config::FILE_NAME), Vault::new(state)));
+    }
+    let file = context::find(path, reporter)?;
     let state = context::state(&file, kept.state.as_deref());
     Ok((file, Vault::new(&state)))
 }
@@ -218,8 +231,8 @@ fn lenient(file: &Path, chosen: &Chosen) -> Option<Project> {
     config::load(file, &environment).ok()
 }
 
-fn users<'p>(project: &'p Project, name: &str) -> Vec<&'p str> {
-    let functions = project.functions.iter();
+fn users<'p>(project: Option<&'p Project>, name: &str) -> Vec<&'p str> {
+    let functions = project.into_iter().flat_map(|project| &project.functions);
     let users = functions.filter(|function| function.secrets.contains(name));
     users.map(|function| &*function.name).collect()
 }

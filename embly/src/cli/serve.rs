@@ -1,6 +1,7 @@
 //! What `embly dev` and `embly run` share: a runtime, a master, signals.
 
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 
 use embly_wrapper::jail::Policy;
@@ -8,7 +9,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::task::JoinHandle;
 
-use super::{Exit, Serve, Wrappers, context};
+use super::{Exit, Serve, Wrappers, context, taken};
 use crate::admin::{
     self, Activate, Asks, BAD_BUNDLE, BUILD_FAILED, Change, NOT_KEPT, NOT_SERVED, PROJECT_FILE,
     Reload, Reloaded, UNHEALTHY, Unchanged,
@@ -16,7 +17,7 @@ use crate::admin::{
 use crate::build::{Built, Cancel};
 use crate::config::{Problems, Project};
 use crate::gateway::Workbench;
-use crate::master::{self, Incomplete, Jail, Master, ServeError};
+use crate::master::{self, Begun, Incomplete, Jail, Master, ServeError};
 use crate::pool::Start;
 use crate::report::{Event, Reporter};
 use crate::secrets::{Secrets, Vault};
@@ -165,8 +166,8 @@ pub fn not_built(functions: &[String]) -> Unchanged {
 }
 
 /// … where it could not be served.
-pub fn not_served(error: &ServeError) -> Unchanged {
-    unchanged(&NOT_SERVED, error.to_string())
+pub fn not_served(error: String) -> Unchanged {
+    unchanged(&NOT_SERVED, error)
 }
 
 /// … where a bundle cannot be used.
@@ -216,6 +217,12 @@ pub enum Unbuilt {
     Stopped,
     /// It could not; why was said.
     Failed(Exit),
+}
+
+/// Says to whoever asks for the master of this project that it is still being built.
+pub fn begun(project: &Path) -> Option<Begun> {
+    // The master needs the same folder: that is when it matters.
+    Begun::new(project).ok()
 }
 
 /// Runs a build on a thread of its own; a signal to stop ends it.
@@ -298,7 +305,7 @@ pub async fn serve(
 #[expect(clippy::too_many_arguments, reason = "all that a master begins with")]
 pub async fn start(
     options: &Serve,
-    jail: JoinHandle<Result<Jail, Incomplete>>,
+    (jail, begun): (JoinHandle<Result<Jail, Incomplete>>, Option<Begun>),
     secrets: Arc<Secrets>,
     project: &Project,
     built: &Built,
@@ -315,6 +322,7 @@ pub async fn start(
         // A panic was printed.
         Err(_) => return Err(Exit::Failed),
     };
+    reporter.root(&project.root);
     let master_options = master::Options {
         jail,
         bind: options.bind.unwrap_or_default(),
@@ -343,10 +351,12 @@ pub async fn start(
     let Ok(master) = master else {
         return Err(Exit::Failed);
     };
+    // From now on it says itself how far it is.
+    drop(begun);
     let exit = match serve(&master, project, built, signals).await {
         Ok(Ok(())) => return Ok(master),
         Ok(Err(error)) => {
-            reporter.error(error.to_string());
+            reporter.error(taken::explained(&error).await);
             Exit::Failed
         }
         Err(Stopped) => Exit::Done,

@@ -115,9 +115,7 @@ impl Source {
         reporter: &Reporter,
     ) -> Result<Loaded, LoadError> {
         let need = Need::Secrets(Some(state));
-        let read = |folder: &Path| {
-            let file = folder.join(PROJECT);
-            let project = context::read(&file, environment, false, need, reporter);
+        let right = |project: Result<Project, Box<Problems>>| {
             let project = project.map_err(LoadError::Problems)?;
             let why = unpacked::contained(&project).err();
             let why = why.or_else(|| only_for_dev(&project).map(|error| error.to_string()));
@@ -149,15 +147,21 @@ impl Source {
                         error @ UnpackError::Place { .. } => error.to_string(),
                     })
                 })?;
+                let file = unpacked.project().join(PROJECT);
+                let project = context::read_unpacked(&file, path, environment, need, reporter);
                 Ok(Loaded {
-                    project: read(&unpacked.project())?,
+                    project: right(project)?,
                     unpacked: Some(unpacked),
                 })
             }
-            Self::Version(versions, number) => Ok(Loaded {
-                project: read(&versions.project(*number))?,
-                unpacked: None,
-            }),
+            Self::Version(versions, number) => {
+                let file = versions.project(*number).join(PROJECT);
+                let project = context::read(&file, environment, false, need, reporter);
+                Ok(Loaded {
+                    project: right(project)?,
+                    unpacked: None,
+                })
+            }
         }
     }
 }

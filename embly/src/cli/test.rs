@@ -1,14 +1,17 @@
 //! `embly test`: the functions' own tests, then requests to the project as it is served.
 
 use std::collections::BTreeMap;
+use std::env;
 use std::fs::{self, DirBuilder};
 use std::future::ready;
-use std::io;
+use std::io::{self, BufRead as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
@@ -16,17 +19,25 @@ use embly_wrapper::jail::User;
 use futures_util::FutureExt as _;
 use serde::Serialize;
 use serde_json::Value;
+use tokio::time::timeout;
 
 use super::context::{self, Need};
 use super::serve::{self, Signals, Unbuilt};
 use super::{Exit, Serve, build};
+use crate::build::rust::folder_of_tests;
 use crate::config::{self, Bind, Language};
 use crate::hurl::{self, Ran, Script, Wrong};
 use crate::master::{BindOverride, Master};
-use crate::report::{Follower, Format, Reporter, Wanted, elapsed, escape};
+use crate::report::{Follower, Format, Reporter, Wanted, elapsed, escape, without_colours};
 
 /// The folder of a project with its tests.
 const FOLDER: &str = "tests";
+
+/// Lines of a function may come after its answer; those of a test that has failed are waited for so long.
+const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// What cargo says of a test that has failed, for whoever has called it.
+const RERUN: &str = "error: test failed, to rerun pass ";
 
 /// What their names end with.
 const ENDING: &str = "hurl";
@@ -61,6 +72,12 @@ struct Tested {
     /// Of a file: requests that were answered as expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     requests: Option<usize>,
+    /// Of a file: requests that it has.
+    #[serde(skip)]
+    of: usize,
+    /// What it is found by, of all tests.
+    #[serde(skip)]
+    filter: String,
     problems: Vec<Problem>,
 }
 
@@ -124,6 +141,7 @@ fn tested(test: Test, reporter: &Reporter) -> Result<Exit, Exit> {
     }
     let mut report = Report {
         reporter,
+        is_whole: filter.is_none() && crates.len() + files.len() > 1,
         passed: 0,
         failed: 0,
     };
@@ -191,19 +209,22 @@ fn native(
     reporter: &Reporter,
 ) -> Result<Tested, Exit> {
     let began = Instant::now();
+    let filter = names.first().cloned().unwrap_or_default();
     let names = names.join(", ");
     reporter.info(format!("cargo test in `{}`", context::shown(path)));
     let mut cargo = Command::new("cargo");
     cargo.arg("test").current_dir(path);
+    // Whoever has set it has chosen.
+    if env::var_os("CARGO_TARGET_DIR").is_none()
+        && let Some(target) = folder_of_tests(&project.root, path)
+    {
+        cargo.arg("--target-dir").arg(target);
+    }
     // What functions may know is not for all that cargo runs.
     for name in project.secrets.keys() {
         cargo.env_remove(name);
     }
-    let started = io::stderr()
-        .as_fd()
-        .try_clone_to_owned()
-        .and_then(|stderr| cargo.stdout(stderr).status());
-    let status = started.map_err(|error| {
+    let status = passed_on(&mut cargo, reporter.options().color).map_err(|error| {
         let hint = "`embly doctor` says what is missing";
         reporter.error(format!("cannot run `cargo`: {error}\nhint: {hint}"));
         Exit::Failed
@@ -220,8 +241,40 @@ fn native(
         passed: problem.is_none(),
         elapsed_ms: began.elapsed().as_millis(),
         requests: None,
+        of: 0,
+        filter,
         problems: problem.into_iter().collect(),
     })
+}
+
+/// Runs cargo. What it says, and what it runs says, goes to stderr, but for one line.
+fn passed_on(cargo: &mut Command, color: bool) -> io::Result<ExitStatus> {
+    if color {
+        // It would see no terminal.
+        cargo.env("CARGO_TERM_COLOR", "always");
+    }
+    let stdout = io::stderr().as_fd().try_clone_to_owned()?;
+    let mut cargo = cargo.stdout(stdout).stderr(Stdio::piped()).spawn()?;
+    let (done, is_done) = mpsc::channel();
+    if let Some(said) = cargo.stderr.take() {
+        let _ = thread::Builder::new().spawn(move || {
+            let mut said = io::BufReader::new(said);
+            let mut line = Vec::new();
+            while said.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = without_colours(&String::from_utf8_lossy(&line));
+                // Whoever cannot be told any more has gone.
+                if !text.starts_with(RERUN) && io::stderr().write_all(&line).is_err() {
+                    break;
+                }
+                line.clear();
+            }
+            let _ = done.send(());
+        })?;
+    }
+    let status = cargo.wait()?;
+    // What a test has left running may hold the other end.
+    let _ = is_done.recv_timeout(LAST_LINES);
+    Ok(status)
 }
 
 /// A file that can be run.
@@ -255,6 +308,7 @@ fn read(root: &Path, files: Vec<PathBuf>, report: &mut Report<'_>) -> Vec<Readab
             Err((text, wrong)) => {
                 let ran = Ran {
                     requests: 0,
+                    of: 0,
                     wrong: vec![wrong],
                     took: Duration::ZERO,
                 };
@@ -313,14 +367,14 @@ async fn serve_and_ask(
     let secrets = serve::secrets(&options, project, reporter);
     options.state = Some(scratch.0.clone());
     let (theirs, to) = (project.clone(), reporter.clone());
-    let install = !options.project.no_install;
-    let work = move |cancel: &_| build::all(&theirs, install, cancel, &to);
+    let how = build::How::to_work_on(&options.project);
+    let work = move |cancel: &_| build::all(&theirs, how, cancel, &to);
     match serve::build(&mut signals, work).await {
         Ok(built) if built.failed.is_empty() => {
             let mut follower = reporter.follow(Wanted::default(), true);
             let master = serve::start(
                 &options,
-                jail,
+                (jail, None),
                 secrets,
                 project,
                 &built,
@@ -336,11 +390,19 @@ async fn serve_and_ask(
             })?;
             let variables = addresses(&mut follower);
             drop(follower);
+            if !reporter.options().verbose {
+                reporter.hold();
+            }
             let asked = tokio::select! {
-                () = ask(files, &variables, &project.root, report) => Ok(()),
+                () = ask(files, &variables, (&project.root, &master), report) => Ok(()),
                 () = signals.stop() => Err(Exit::Failed),
             };
             stop(master, asked.is_ok(), &mut signals).await;
+            let said = reporter.take_held();
+            if asked.is_err() && !said.is_empty() {
+                // What was under way did not pass.
+                reporter.raw(&said);
+            }
             asked
         }
         Ok(_) | Err(Unbuilt::Stopped) => Err(Exit::Failed),
@@ -376,12 +438,20 @@ fn addresses(follower: &mut Follower) -> BTreeMap<String, Value> {
 async fn ask(
     files: &[Readable],
     variables: &BTreeMap<String, Value>,
-    root: &Path,
+    (root, master): (&Path, &Master),
     report: &mut Report<'_>,
 ) {
     let folder = root.join(FOLDER);
     for file in files {
         let ran = hurl::run(&file.script, variables.clone(), &folder).await;
+        if !ran.wrong.is_empty() {
+            // What is kept running does not end.
+            let _ = timeout(LAST_LINES, master.switchboard().idle()).await;
+        }
+        let said = report.reporter.take_held();
+        if !ran.wrong.is_empty() && !said.is_empty() {
+            report.reporter.raw(&said);
+        }
         report.file(&file.name, &file.text, ran);
     }
 }
@@ -389,6 +459,8 @@ async fn ask(
 /// Says what comes of each, and counts.
 struct Report<'r> {
     reporter: &'r Reporter,
+    /// Whether there are several, and all were asked for.
+    is_whole: bool,
     passed: usize,
     failed: usize,
 }
@@ -424,6 +496,8 @@ impl Report<'_> {
             passed: problems.is_empty(),
             elapsed_ms: ran.took.as_millis(),
             requests: Some(ran.requests),
+            of: ran.of,
+            filter: name.rsplit('/').next().unwrap_or(name).to_owned(),
             problems,
         });
     }
@@ -440,20 +514,32 @@ impl Report<'_> {
         let time = u64::try_from(tested.elapsed_ms).unwrap_or(u64::MAX);
         let time = elapsed(Duration::from_millis(time));
         let name = &tested.name;
-        let what = match tested.requests {
-            None => String::new(),
-            Some(1) => "1 request, ".to_owned(),
-            Some(requests) => format!("{requests} requests, "),
+        let what = match (tested.requests, tested.of) {
+            (None, _) => String::new(),
+            (Some(_), 0) if !tested.passed => "cannot be read, ".to_owned(),
+            (Some(requests), of) if !tested.passed => format!("request {} of {of}, ", requests + 1),
+            (Some(1), _) => "1 request, ".to_owned(),
+            (Some(requests), _) => format!("{requests} requests, "),
         };
-        match tested.passed {
-            true => self.reporter.info(format!("passed {name} ({what}{time})")),
-            false => self.reporter.error(format!("failed {name} ({what}{time})")),
+        if tested.passed {
+            self.reporter.info(format!("passed {name} ({what}{time})"));
+            return;
         }
+        let alone = match self.is_whole {
+            true => format!(
+                "\nhint: `embly test --filter {}` runs it alone",
+                tested.filter
+            ),
+            false => String::new(),
+        };
+        self.reporter
+            .error(format!("failed {name} ({what}{time}){alone}"));
     }
 
     fn end(self) -> Exit {
         let Self {
             reporter,
+            is_whole: _,
             passed,
             failed,
         } = self;
@@ -481,7 +567,7 @@ struct Scratch(PathBuf);
 impl Scratch {
     fn make() -> io::Result<Self> {
         let name = format!("embly-test-{}", uuid::Uuid::now_v7().simple());
-        let folder = std::env::temp_dir().join(name);
+        let folder = env::temp_dir().join(name);
         DirBuilder::new().mode(0o700).create(&folder)?;
         Ok(Self(folder))
     }

@@ -1,7 +1,7 @@
 //! `embly ws URL`: a WebSocket client in the terminal. Lines go out as text messages, what comes is
-//! printed.
+//! printed; in a terminal, where both stand below each other, `>` marks the one and `<` the other.
 
-use std::io::{self, BufRead as _, Write as _};
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::pin::pin;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use url::Url;
 
 use super::{Exit, serve};
 use crate::allow::Host;
-use crate::report::{Format, Reporter};
+use crate::report::{Format, Reporter, escape};
 use crate::service::outbound::tls::{self, Authorities};
 
 /// A server that was told to close answers within this time.
@@ -136,15 +136,18 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
         None => "connected".to_owned(),
     });
     let (writer, reader) = socket.split();
-    let json = reporter.options().format == Format::Json;
+    let shown = Shown::new(reporter);
     let wait = Duration::from_secs(ws.wait.into());
-    let close = exchange(writer, reader, json, wait).await?;
+    shown.prompt(reporter);
+    let close = exchange(writer, reader, (shown, reporter), wait).await;
+    reporter.bar(None);
+    let close = close?;
     let (code, reason) = match &close {
         Some(close) => (u16::from(close.code), close.reason.as_str()),
         // What a close without a code is called (RFC 6455, section 7.1.5).
         None => (1005, ""),
     };
-    if json {
+    if shown == Shown::Json {
         print(&json!({"event": "closed", "code": code, "reason": reason}).to_string())?;
     }
     let said = if reason.is_empty() { "" } else { ": " };
@@ -155,16 +158,77 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
     })
 }
 
+/// How that is shown which goes over the connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Shown {
+    /// What comes, as it is: for programs.
+    Data,
+    /// The same as JSON.
+    Json,
+    /// What comes and what was sent, with marks.
+    Marked,
+    /// The same, where what is sent is typed beside it, behind a prompt.
+    Typed,
+}
+
+impl Shown {
+    fn new(reporter: &Reporter) -> Self {
+        let [typed, seen] = [io::stdin().is_terminal(), io::stdout().is_terminal()];
+        match reporter.options().format {
+            Format::Json => Self::Json,
+            Format::Text if !seen => Self::Data,
+            Format::Text if typed => Self::Typed,
+            Format::Text => Self::Marked,
+        }
+    }
+
+    /// The mark of what is sent, where it is typed.
+    fn prompt(self, reporter: &Reporter) {
+        if self == Self::Typed {
+            reporter.bar(Some(SENT.to_owned()));
+        }
+    }
+
+    fn sent(self, line: &str, reporter: &Reporter) {
+        if self == Self::Marked {
+            reporter.shown(&marked(SENT, line));
+        }
+        self.prompt(reporter);
+    }
+
+    fn received(self, text: &str, reporter: &Reporter) -> Result<(), String> {
+        match self {
+            Self::Data | Self::Json => print(text),
+            Self::Marked | Self::Typed => {
+                reporter.shown(&marked(RECEIVED, text));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// What stands before a line that was sent, and before one that came.
+const SENT: &str = "> ";
+const RECEIVED: &str = "< ";
+
+/// Each line behind its mark; nothing in it steers the terminal.
+fn marked(mark: &str, text: &str) -> String {
+    let lines = text
+        .split('\n')
+        .map(|line| format!("{mark}{}", escape(line)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 type Writer<S> = SplitSink<WebSocketStream<S>, Message>;
 
 /// Until the server closes, or has answered our close: what it says then.
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     writer: Writer<S>,
     mut reader: SplitStream<WebSocketStream<S>>,
-    json: bool,
+    (shown, reporter): (Shown, &Reporter),
     wait: Duration,
 ) -> Result<Option<CloseFrame>, String> {
-    let mut input = pin!(send_lines(writer));
+    let mut input = pin!(send_lines(writer, shown, reporter));
     // After the end of the input.
     let mut writer: Option<Writer<S>> = None;
     let mut told = false;
@@ -201,7 +265,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
                 while reader.next().await.is_some() {}
                 return Ok(close);
             }
-            Some(Ok(message)) => show(&message, json)?,
+            Some(Ok(message)) => show(&message, shown, reporter)?,
             Some(Err(error)) => return Err(explain(error)),
             None => return Err("the connection broke off".to_owned()),
         }
@@ -209,7 +273,11 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
 }
 
 /// Sends the lines of standard input, up to its end.
-async fn send_lines<S: AsyncRead + AsyncWrite + Unpin>(mut writer: Writer<S>) -> Writer<S> {
+async fn send_lines<S: AsyncRead + AsyncWrite + Unpin>(
+    mut writer: Writer<S>,
+    shown: Shown,
+    reporter: &Reporter,
+) -> Writer<S> {
     let (sender, mut lines) = mpsc::channel(LINES);
     // A read of the terminal cannot be given up: the thread ends with the program.
     std::thread::spawn(move || {
@@ -220,6 +288,7 @@ async fn send_lines<S: AsyncRead + AsyncWrite + Unpin>(mut writer: Writer<S>) ->
         }
     });
     while let Some(line) = lines.recv().await {
+        shown.sent(&line, reporter);
         // A server that is gone shows as it is read.
         if writer.send(Message::text(line)).await.is_err() {
             break;
@@ -228,17 +297,18 @@ async fn send_lines<S: AsyncRead + AsyncWrite + Unpin>(mut writer: Writer<S>) ->
     writer
 }
 
-fn show(message: &Message, json: bool) -> Result<(), String> {
+fn show(message: &Message, shown: Shown, reporter: &Reporter) -> Result<(), String> {
     let hex = |bytes: &[u8]| -> String { bytes.iter().map(|b| format!("{b:02x}")).collect() };
+    let json = shown == Shown::Json;
     match message {
         Message::Text(text) if json => {
             print(&json!({"event": "received", "kind": "text", "text": text.as_str()}).to_string())
         }
-        Message::Text(text) => print(text),
+        Message::Text(text) => shown.received(text, reporter),
         Message::Binary(bytes) if json => {
             print(&json!({"event": "received", "kind": "binary", "hex": hex(bytes)}).to_string())
         }
-        Message::Binary(bytes) => print(&hex(bytes)),
+        Message::Binary(bytes) => shown.received(&hex(bytes), reporter),
         // They are answered, and of no interest.
         Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Ok(()),
     }

@@ -302,6 +302,10 @@ codes! {
     UNKNOWN_ENVIRONMENT "E224" "an environment that does not exist"
         "`--environment NAME` takes what the file says under `environments: {NAME: …}`. `embly check` checks \
          all of them."
+    NOT_THERE_TO_CHANGE "E225" "nothing of that name to change"
+        "An environment changes the function, gateway, store or log that has the same `name` in the file, \
+         and adds one that has all of the keys that such a thing needs. What has another name and not all of \
+         the keys is neither: most often the name is misspelled."
     MEMORY_SUM "W101" "limits that together exceed the machine"
         "`concurrency` invocations that each use all of `memory` would need more than the \
          machine has. That is fine while most of them use less; when they do not, invocations \
@@ -309,6 +313,11 @@ codes! {
     CPU_WINDOW "W102" "a CPU limit that is never reached"
         "An invocation runs on one core at a time, so it cannot use more than 60 s of CPU time in \
          60 s. A limit that large never ends anything; `none` says the same more clearly."
+    NEARLY_NAMED "W103" "a name that is nearly another"
+        "An environment adds a function, gateway, store or log whose name is nearly that of one in the file. \
+         If that one was meant, it is left as it was, and there are two."
+    ELSEWHERE "W104" "a file that is not on this machine"
+        "Keys and certificates lie on the machine that serves. The project was read for another one than          this, in an environment that was not chosen here or for a bundle, so the file is not missed;          what is in it is looked at where the project runs."
 }
 
 #[cfg(test)]

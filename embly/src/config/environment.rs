@@ -14,6 +14,8 @@ pub struct Environment<'a> {
     secrets: Secrets<'a>,
     /// The one of the file's `environments` that is meant.
     chosen: Option<String>,
+    /// The project runs on another machine, which has files that this one does not.
+    elsewhere: bool,
 }
 
 type Lookup<'a> = dyn Fn(&str) -> Option<String> + 'a;
@@ -26,8 +28,13 @@ pub enum Secrets<'a> {
     Unneeded,
     /// In the environment alone.
     Variables,
-    /// Whether there is one of this name, before the environment is asked; or why nobody can tell.
-    Kept(Box<IsKept<'a>>),
+    /// Somewhere, before the environment is asked.
+    Kept {
+        /// Whether there is one of this name, or why nobody can tell.
+        is_kept: Box<IsKept<'a>>,
+        /// The option that names where, as it is typed behind a command, if it is needed there.
+        option: String,
+    },
 }
 
 impl<'a> Environment<'a> {
@@ -37,6 +44,7 @@ impl<'a> Environment<'a> {
             variables: Box::new(lookup),
             secrets: Secrets::Variables,
             chosen: None,
+            elsewhere: false,
         }
     }
 
@@ -56,6 +64,17 @@ impl<'a> Environment<'a> {
     /// The one of the file's `environments` that is meant.
     pub(super) fn chosen(&self) -> Option<&str> {
         self.chosen.as_deref()
+    }
+
+    /// The same, for a machine that is not this one, or not yet: what lies there, outside of the project,
+    /// need not be here.
+    pub fn elsewhere(self, elsewhere: bool) -> Self {
+        Environment { elsewhere, ..self }
+    }
+
+    /// Whether the project is read for another machine.
+    pub(super) fn is_elsewhere(&self) -> bool {
+        self.elsewhere
     }
 
     /// Where secrets are looked for.

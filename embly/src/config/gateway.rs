@@ -220,9 +220,22 @@ pub(super) fn function_name(
     problems: &mut Problems,
 ) -> Option<String> {
     let text = field.scalar("text", problems)?;
-    let Some(functions) = functions.filter(|functions| !functions.contains(&text)) else {
-        return Some(text.to_owned());
-    };
+    match unknown_function(field.span(), text, functions) {
+        None => Some(text.to_owned()),
+        Some(problem) => {
+            problems.push(problem);
+            None
+        }
+    }
+}
+
+/// What is wrong with the name of a function that the project does not have.
+pub(super) fn unknown_function(
+    span: Range<usize>,
+    text: &str,
+    functions: Option<&[&str]>,
+) -> Option<Problem> {
+    let functions = functions.filter(|functions| !functions.contains(&text))?;
     let message = format!("there is no function {}", quote(text));
     let near = suggest::nearest(text, functions.iter().copied());
     let help = match (near, functions) {
@@ -233,8 +246,7 @@ pub(super) fn function_name(
         }
         (None, _) => "write the `name` of one of the functions".to_owned(),
     };
-    problems.push(Problem::new(&codes::UNKNOWN_FUNCTION, field.span(), message).help(help));
-    None
+    Some(Problem::new(&codes::UNKNOWN_FUNCTION, span, message).help(help))
 }
 
 impl Taken {

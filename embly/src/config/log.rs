@@ -9,7 +9,7 @@ use super::fields::{Field, Fields};
 use super::names::Names;
 use super::problem::{Problem, Problems, quote};
 use super::tree::{Node, Value};
-use super::{codes, schema, store, suggest, units};
+use super::{codes, gateway, schema, store, units};
 use crate::report::{Address, FACILITIES, Level, Rotate, SinkPlan, Target, Wording};
 
 const TYPES: [&str; 2] = ["file", "syslog"];
@@ -105,17 +105,11 @@ fn functions_of(
             problems.push(problem.help("write `functions: [hello]`"));
             return None;
         };
-        let name = &scalar.text;
-        if let Some(known) = known.filter(|known| !known.contains(&name.as_str())) {
-            let message = format!("there is no function {}", quote(name));
-            let help = match suggest::nearest(name, known.iter().copied()) {
-                Some(near) => format!("did you mean {}?", quote(near)),
-                None => format!("the functions are {}", suggest::list(known.iter().copied())),
-            };
-            let problem = Problem::new(&codes::UNKNOWN_FUNCTION, item.span.clone(), message);
-            problems.push(problem.help(help));
-        }
-        Some(name.clone())
+        let problem = gateway::unknown_function(item.span.clone(), &scalar.text, known);
+        problem
+            .into_iter()
+            .for_each(|problem| problems.push(problem));
+        Some(scalar.text.clone())
     });
     named.collect()
 }

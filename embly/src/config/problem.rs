@@ -1,12 +1,15 @@
 //! A list of problems with their places in a file.
 
 use std::fmt;
+use std::fs::File;
 use std::ops::Range;
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
-use super::codes::Code;
+use super::codes::{self, Code};
+use super::fields::Field;
+use super::tree::Value;
 
 /// Problems of one file that are kept with their places; the rest is counted. Nobody reads
 /// more, and showing each takes as long as its line is.
@@ -93,9 +96,11 @@ pub struct Problems {
     /// Where something may stand that nobody should read; its lines are not shown.
     private: Vec<Range<usize>>,
     /// Errors beyond [`KEPT`].
-    more: usize,
+    more: u32,
     /// The one of the file's environments that was asked for.
     environment: Option<Box<str>>,
+    /// The project runs on another machine.
+    elsewhere: bool,
 }
 
 impl Problems {
@@ -122,7 +127,15 @@ impl Problems {
             private: Vec::new(),
             more: 0,
             environment: None,
+            elsewhere: false,
         }
+    }
+
+    /// They are those of a file that people know by another name: where it lies is a place for a while.
+    #[must_use]
+    pub fn of(mut self, file: impl Into<Box<Path>>) -> Self {
+        self.file = file.into();
+        self
     }
 
     /// Of a file with secrets in it: places are told, and none of the text.
@@ -133,7 +146,7 @@ impl Problems {
 
     pub(super) fn push(&mut self, mut problem: Problem) {
         if self.list.len() >= KEPT {
-            self.more += usize::from(!problem.code.is_warning());
+            self.more += u32::from(!problem.code.is_warning());
             return;
         }
         problem.span = problem.span.map(|span| self.in_one_line(span));
@@ -151,6 +164,28 @@ impl Problems {
     /// They are those of the file with what it says for this environment.
     pub(super) fn choose(&mut self, environment: Option<&str>) {
         self.environment = environment.map(Box::from);
+    }
+
+    /// They are those of the file for another machine.
+    pub(super) fn elsewhere(&mut self, elsewhere: bool) {
+        self.elsewhere = elsewhere;
+    }
+
+    /// Whether this file is one of the machine where the project runs, and not here: that is worth a
+    /// warning, and nothing else can be said of it.
+    pub(super) fn lies_elsewhere(&mut self, field: Field<'_>, file: &Path) -> bool {
+        // One of the project would have been here.
+        let Value::Scalar(written) = &field.entry.value.value else {
+            return false;
+        };
+        let text = written.text.as_str();
+        let lies = self.elsewhere && Path::new(text).is_absolute() && File::open(file).is_err();
+        if lies {
+            let message = format!("{} is not on this machine", quote(text));
+            let problem = Problem::new(&codes::ELSEWHERE, field.span(), message);
+            self.push(problem.help("it has to be there where the project runs"));
+        }
+        lies
     }
 
     /// The one of the file's environments that was asked for.
@@ -182,7 +217,7 @@ impl Problems {
     /// How many of them stop the project, and how many are warnings.
     pub fn count(&self) -> (usize, usize) {
         let warnings = self.iter().filter(|p| p.code.is_warning()).count();
-        (self.list.len() - warnings + self.more, warnings)
+        (self.list.len() - warnings + self.more as usize, warnings)
     }
 
     /// The problems as data; the same as serializing `self`.

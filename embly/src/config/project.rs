@@ -25,6 +25,7 @@ pub(super) fn read(
     machine: &Machine,
 ) -> Result<Project, Problems> {
     problems.choose(environment.chosen());
+    problems.elsewhere(environment.is_elsewhere());
     let Some(mut tree) = yaml::parse(&mut problems) else {
         problems.sort();
         return Err(problems);

@@ -7,9 +7,14 @@ use std::path::Path;
 use annotate_snippets::{Annotation, AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 
 use super::problem::{Problem, Problems};
+use crate::report::wrapped;
 
 /// Columns when the terminal's are not known.
 const WIDTH: usize = 120;
+
+/// What stands before a message, and before what to write.
+const BEFORE_MESSAGE: &str = "warning[W000]: ";
+const BEFORE_HELP: &str = "    = help: ";
 
 /// Bytes of the file that are shown for one problem; finding the columns takes as long as
 /// they are many. Beyond it the place is only named.
@@ -29,7 +34,8 @@ fn harmless(text: &str) -> Cow<'_, str> {
 }
 
 impl Problems {
-    /// All problems, and a last line that counts them. `width` is the terminal's, in columns.
+    /// All problems, and a last line that counts them. `width` is the terminal's, in columns: what is
+    /// wider than that is broken between words.
     pub fn render(&self, color: bool, width: Option<usize>) -> String {
         let renderer = match color {
             true => Renderer::styled(),
@@ -39,25 +45,34 @@ impl Problems {
         let path = shown(&self.file);
         let mut text = String::new();
         for problem in self.iter() {
-            text.push_str(&renderer.render(&[self.group(problem, &path)]));
+            text.push_str(&renderer.render(&[self.group(problem, &path, width)]));
             text.push_str("\n\n");
         }
         text.push_str(&self.summary(&path));
         text
     }
 
-    fn group<'a>(&'a self, problem: &'a Problem, path: &'a str) -> Group<'a> {
+    fn group<'a>(&'a self, problem: &'a Problem, path: &'a str, width: Option<usize>) -> Group<'a> {
+        let within = |text: &'a str, before: &str| match width {
+            Some(columns) => {
+                let room = columns.saturating_sub(before.len());
+                Cow::Owned(wrapped(text, room))
+            }
+            None => Cow::Borrowed(text),
+        };
         let level = match problem.code.is_warning() {
             true => Level::WARNING,
             false => Level::ERROR,
         };
-        let title = level.primary_title(&problem.message).id(problem.code.id);
+        let title = level
+            .primary_title(within(&problem.message, BEFORE_MESSAGE))
+            .id(problem.code.id);
         let mut group = match self.snippet(problem, path) {
             Some(snippet) => title.element(snippet),
             None => title.element(self.origin(problem, path)),
         };
         if let Some(help) = &problem.help {
-            group = group.element(Level::HELP.message(help));
+            group = group.element(Level::HELP.message(within(help, BEFORE_HELP)));
         }
         group
     }

@@ -70,10 +70,10 @@ fn value(
     problems: &mut Problems,
 ) -> Option<Secret> {
     let value = world.environment.get(name).map(Secret::new);
-    let kept = match world.environment.secrets() {
-        Secrets::Unneeded => Ok(true),
-        Secrets::Variables => Ok(false),
-        Secrets::Kept(is_kept) => is_kept(name),
+    let (kept, option) = match world.environment.secrets() {
+        Secrets::Unneeded => (Ok(true), ""),
+        Secrets::Variables => (Ok(false), ""),
+        Secrets::Kept { is_kept, option } => (is_kept(name), option.as_str()),
     };
     match (kept, value) {
         (Ok(true), value) => return value.and_then(Result::ok),
@@ -82,21 +82,22 @@ fn value(
             let message = format!("the secret {} {unfit}", quote(name));
             let problem = Problem::new(&codes::SECRET_VALUE, span, message);
             problems.push(problem.help(format!(
-                "give the variable `{name}` another value, or type `embly secrets set {name}`"
+                "give the variable `{name}` another value, or type `embly secrets set {name}{option}`"
             )));
         }
         (Ok(false), None) => {
             let message = format!("there is no secret {}", quote(name));
             let problem = Problem::new(&codes::SECRET_MISSING, span, message);
-            problems.push(problem.help(advice(name)));
+            problems.push(problem.help(advice(name, option)));
         }
         // One file, one problem.
         (Err(_), _) if listed.told => {}
         (Err(why), _) => {
             listed.told = true;
             let problem = Problem::new(&codes::SECRETS_UNREADABLE, span, why);
-            problems
-                .push(problem.help("then type `embly secrets list`, which shows what is there"));
+            problems.push(problem.help(format!(
+                "then type `embly secrets list{option}`, which shows what is there"
+            )));
         }
     }
     None

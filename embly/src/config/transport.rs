@@ -17,7 +17,7 @@ pub(super) fn tls(field: Field<'_>, root: &Path, problems: &mut Problems) -> Opt
         files: Vec::new(),
         dev: false,
     };
-    let before = problems.count();
+    let (before, _) = problems.count();
     match &field.entry.value.value {
         Value::List(items) if !items.is_empty() => {
             for item in items {
@@ -26,7 +26,7 @@ pub(super) fn tls(field: Field<'_>, root: &Path, problems: &mut Problems) -> Opt
         }
         _ => one(&field.entry.value, root, &mut tls, problems),
     }
-    (problems.count() == before).then_some(tls)
+    (problems.count().0 == before).then_some(tls)
 }
 
 fn one(item: &Node, root: &Path, tls: &mut Tls, problems: &mut Problems) {
@@ -59,7 +59,11 @@ fn one(item: &Node, root: &Path, tls: &mut Tls, problems: &mut Problems) {
                 cert: cert_path,
                 key: key_path,
             };
-            if let Err(error) = files.load() {
+            let elsewhere = [(cert, &files.cert), (key, &files.key)]
+                .map(|(field, file)| problems.lies_elsewhere(field, file));
+            if !elsewhere.contains(&true)
+                && let Err(error) = files.load()
+            {
                 let at = if error.is_of(&files.cert) { cert } else { key };
                 let problem = Problem::new(&codes::TLS, at.span(), error.to_string());
                 let help = "`cert` and `key` are PEM files, relative to the project folder";

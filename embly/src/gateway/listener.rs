@@ -55,7 +55,7 @@ enum Listening {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Somebody else does.
-    #[error("gateway `{gateway}`: port {} is taken on {}, stop what listens there or choose another `port:`", at.port(), at.ip())]
+    #[error("gateway `{gateway}`: port {port} is taken on {}: `ss -ltnp 'sport = :{port}'` shows by whom; stop that, or choose another `port:`, or `--bind :0` for free ones", at.ip(), port = at.port())]
     Taken {
         /// Its name.
         gateway: String,

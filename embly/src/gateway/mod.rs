@@ -20,12 +20,12 @@ use protos::Address;
 use tokio::sync::watch;
 
 use crate::config::{self, GatewayKind};
-use crate::pool::Function;
+use crate::pool::{Function, Functions};
 use crate::report::Often;
 use crate::switchboard::Switchboard;
 pub use activated::Activated;
 pub use behind::{Behind, FilesError};
-pub use http::status_of;
+pub use http::answer_of;
 pub use listener::{BindError, Listener, Place};
 use refusals::Refusals;
 pub use site::Site;
@@ -45,6 +45,8 @@ pub struct Gateway {
     behind: RwLock<Arc<Behind>>,
     /// The middle of the master.
     pub switchboard: Arc<Switchboard>,
+    /// Where it looks for functions, if not among those that are served.
+    pub trial: Option<Arc<Functions>>,
     /// Clients see why something went wrong where somebody works on the project, and only there.
     pub dev: Option<Arc<Workbench>>,
     /// What is told of clients that were turned away without an answer.
@@ -66,10 +68,30 @@ impl Gateway {
             address: crate::switchboard::random_address(),
             behind: RwLock::new(Arc::new(behind)),
             switchboard,
+            trial: None,
             dev,
             turned_away: Mutex::default(),
             refusals: Refusals::default(),
         }
+    }
+
+    /// One that no client reaches, before a project that may come next.
+    pub fn on_trial(
+        config: &config::Gateway,
+        behind: Behind,
+        switchboard: Arc<Switchboard>,
+        functions: Arc<Functions>,
+    ) -> Self {
+        Self {
+            trial: Some(functions),
+            ..Self::new(config, behind, switchboard, None)
+        }
+    }
+
+    /// The functions that it can start.
+    pub fn functions(&self) -> &Functions {
+        let served = || self.switchboard.functions();
+        self.trial.as_deref().unwrap_or_else(served)
     }
 
     /// What it starts now.
@@ -82,7 +104,7 @@ impl Gateway {
     pub fn current(&self) -> Option<Arc<Function>> {
         loop {
             let name = self.behind().function.clone()?;
-            match self.switchboard.functions().get(&name) {
+            match self.functions().get(&name) {
                 Some(function) => return Some(function),
                 None if self.behind().function.as_ref() == Some(&name) => return None,
                 // Between the two looks it has got another one, and the project has lost this.

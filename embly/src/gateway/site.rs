@@ -91,7 +91,7 @@ impl Site {
 fn widest(gateway: &Gateway, behind: &Behind) -> Limits {
     let mut limits: Option<Limits> = None;
     for name in behind.functions() {
-        let Some(function) = gateway.switchboard.functions().get(&name) else {
+        let Some(function) = gateway.functions().get(&name) else {
             continue;
         };
         limits = Some(match limits {

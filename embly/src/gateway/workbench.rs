@@ -15,6 +15,8 @@ pub struct Project {
     pub root: PathBuf,
     /// What the code of each function is.
     pub functions: HashMap<String, Code>,
+    /// What is wrong with the project file as it is now, where an earlier one is served.
+    pub wrong: Option<String>,
 }
 
 /// The code of one function.

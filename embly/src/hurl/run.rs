@@ -25,6 +25,8 @@ const SHOWN: usize = 500;
 pub struct Ran {
     /// Requests that were answered as expected.
     pub requests: usize,
+    /// Requests that it has, without those that are skipped.
+    pub of: usize,
     /// What was not as expected, of one request; the rest was not tried.
     pub wrong: Vec<Wrong>,
     /// How long it took.
@@ -40,7 +42,8 @@ pub async fn run(script: &Script, variables: BTreeMap<String, Value>, folder: &P
         folder,
     };
     let (mut requests, mut wrong) = (0, Vec::new());
-    for entry in script.entries.iter().filter(|entry| !entry.options.skip) {
+    let entries = || script.entries.iter().filter(|entry| !entry.options.skip);
+    for entry in entries() {
         wrong = runner.entry(entry).await;
         if !wrong.is_empty() {
             break;
@@ -49,6 +52,7 @@ pub async fn run(script: &Script, variables: BTreeMap<String, Value>, folder: &P
     }
     Ran {
         requests,
+        of: entries().count(),
         wrong,
         took: began.elapsed(),
     }

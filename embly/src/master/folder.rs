@@ -51,23 +51,10 @@ impl Folder {
     /// # Errors
     /// See [`FolderError`].
     pub fn create() -> Result<Self, FolderError> {
-        let base = base();
-        let make = |path: &Path| match DirBuilder::new().mode(0o700).create(path) {
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
-            result => result,
-        };
-        let failed = |path: &Path, source| FolderError::Create {
-            path: path.to_owned(),
-            source,
-        };
-        make(&base).map_err(|source| failed(&base, source))?;
-        // In /tmp anybody may have made it first.
-        if !is_private(&base).map_err(|source| failed(&base, source))? {
-            return Err(FolderError::NotPrivate(base));
-        }
+        let base = made_base()?;
         sweep(&base);
         let path = base.join(format!("{:08x}", rand::random::<u32>()));
-        make(&path).map_err(|source| failed(&path, source))?;
+        make(&path)?;
         Ok(Self { path })
     }
 
@@ -116,8 +103,30 @@ pub fn folders() -> Result<Vec<(String, PathBuf)>, FolderError> {
     Ok(found)
 }
 
+fn make(path: &Path) -> Result<(), FolderError> {
+    match DirBuilder::new().mode(0o700).create(path) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        made => made.map_err(|source| FolderError::Create {
+            path: path.to_owned(),
+            source,
+        }),
+    }
+}
+
+/// Where all masters have their folders, made where it is not there.
+pub(super) fn made_base() -> Result<PathBuf, FolderError> {
+    let base = base();
+    make(&base)?;
+    // In /tmp anybody may have made it first.
+    match is_private(&base) {
+        Ok(true) => Ok(base),
+        Ok(false) => Err(FolderError::NotPrivate(base)),
+        Err(source) => Err(FolderError::Create { path: base, source }),
+    }
+}
+
 /// Where all masters of this user have their folders.
-fn base() -> PathBuf {
+pub(super) fn base() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder).join("embly"),
         None => PathBuf::from(format!(

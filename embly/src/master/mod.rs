@@ -1,9 +1,11 @@
 //! The master: owns every listener and every process, and what happens to them as the project
 //! changes and as it stops.
 
+mod begun;
 mod folder;
 mod health;
 mod machine;
+mod sites;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
@@ -13,20 +15,15 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use protos::Reason;
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::{sleep, timeout};
 
 use crate::admin::{self, Admin, Asks, Deploys, Identity, Served};
 use crate::bundle::VerifyKey;
-use crate::config::{self, Bind, GatewayKind, Project};
+use crate::config::{self, Project};
 use crate::gateway::cron::{Crons, RecordError, Records};
-use crate::gateway::{
-    Activated, Behind, BindError, FilesError, Gateway, Listener, Place, Site, Transport,
-    TransportError, Workbench,
-};
+use crate::gateway::{Activated, BindError, FilesError, Listener, TransportError, Workbench};
 use crate::pool::{Function, Processes, Start};
-use crate::report::{AccessLog, Appender, Event, Left, Opened, Reporter, SinkError, Target};
+use crate::report::{Appender, Event, Left, Opened, Reporter, SinkError, Target};
 use crate::secrets::Secrets;
 use crate::service::{ConfigureError, Services};
 use crate::state::StateError;
@@ -35,8 +32,10 @@ use crate::switchboard::{Drained, Switchboard, first};
 use crate::versions::Versions;
 use crate::wrapper::{Door, DoorError, Nursery, Processors, Reaper, Slots};
 pub use crate::wrapper::{Incomplete, Jail};
+pub use begun::{Begun, begun};
 pub use folder::{Folder, FolderError, folders, is_any_running};
 pub use machine::{descriptor_limit, no_core_dumps};
+use sites::{Open, Shared, Socket, open_site, scheme};
 
 /// What runs when the master is told to stop gets this long.
 pub const DRAIN_WITHIN: Duration = Duration::from_secs(10);
@@ -174,68 +173,6 @@ pub struct Master {
     _folder: Folder,
 }
 
-/// Names a socket that listens, whatever `--bind` makes of it.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-enum Socket {
-    /// Several gateways of type http may share it.
-    At(SocketAddr),
-    /// Any free port, for this gateway alone.
-    Free(String),
-    /// A file, which several may share as well.
-    Unix(PathBuf),
-    /// One of systemd, as well.
-    Systemd(String),
-}
-
-impl Socket {
-    fn of(gateway: &config::Gateway) -> Self {
-        match (&gateway.bind, gateway.port) {
-            (Bind::Ip(_), 0) => Self::Free(gateway.name.clone()),
-            (Bind::Ip(ip), port) => Self::At(SocketAddr::new(*ip, port)),
-            (Bind::Unix(path), _) => Self::Unix(path.clone()),
-            (Bind::Systemd(name), _) => Self::Systemd(name.clone()),
-        }
-    }
-}
-
-/// How the URL of a gateway begins.
-fn scheme(gateway: &config::Gateway) -> &'static str {
-    match (gateway.kind, &gateway.tls) {
-        (GatewayKind::Http, Some(_)) => "https",
-        (GatewayKind::Tcp, Some(_)) => "tls",
-        (GatewayKind::Websocket, Some(_)) => "wss",
-        (kind, None) => kind.scheme(),
-    }
-}
-
-/// Serves from now on.
-fn open_site(
-    gateways: Vec<Arc<Gateway>>,
-    transport: Transport,
-    asked: Place,
-    listener: Arc<Listener>,
-) -> Open {
-    let site = Arc::new(Site::new(gateways, transport));
-    let (closing, closed) = watch::channel(false);
-    let task = tokio::spawn(Arc::clone(&site).serve(Arc::clone(&listener), closed));
-    Open {
-        site,
-        asked,
-        listener,
-        closing,
-        task,
-    }
-}
-
-#[derive(Debug)]
-struct Open {
-    site: Arc<Site>,
-    asked: Place,
-    listener: Arc<Listener>,
-    closing: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
-
 impl Master {
     /// A master that serves nothing yet. Call it in a runtime.
     ///
@@ -358,56 +295,32 @@ impl Master {
         project: &Project,
         artefacts: &HashMap<String, PathBuf>,
     ) -> Result<(), ServeError> {
-        let mut sockets: BTreeMap<Socket, Vec<&config::Gateway>> = BTreeMap::new();
-        for gateway in &project.gateways {
-            sockets
-                .entry(Socket::of(gateway))
-                .or_default()
-                .push(gateway);
-        }
         let mut listeners = Vec::new();
-        for (socket, gateways) in sockets {
-            let behind = |gateway: &&config::Gateway| -> Result<Behind, ServeError> {
-                let access_log = self.access_log(gateway)?;
-                Ok(Behind::new(gateway, &project.functions, access_log)?)
-            };
-            let behind = gateways.iter().map(behind);
-            let behind = behind.collect::<Result<Vec<_>, _>>()?;
-            let (transport, told) = Transport::new(&gateways, self.authority.as_deref())?;
-            let first = gateways[0];
+        for (socket, shared) in self.behind(project)? {
+            let first = shared.gateways[0].0;
             let asked = self.where_to_listen(first);
             let listener = match self.listening(&socket, &asked) {
                 Some(listener) => listener,
                 None => Arc::new(Listener::bind(&first.name, &asked, &self.activated).await?),
             };
-            let gateways: Vec<_> = gateways.into_iter().zip(behind).collect();
-            listeners.push((socket, gateways, asked, listener, transport, told));
+            listeners.push((socket, shared, asked, listener));
         }
         let configured = self.configured(project).await?;
         let logs = self.logs(project)?;
         let records = self.records(project)?;
-        let functions = project.functions.iter().filter_map(|function| {
-            let artefact = artefacts.get(&function.name)?.clone();
-            let entry = function.entry.clone();
-            let variables = (function.env.clone(), function.secrets.clone());
-            Some(Function::new(
-                &function.name,
-                artefact,
-                entry,
-                variables,
-                function.limits.clone(),
-                (function.isolation, function.parked),
-                function.allow.clone(),
-                self.reporter.telemetry().function(&function.name),
-            ))
-        });
         // The next versions of functions find what they list.
         self.with_secrets(Secrets::apply).await;
         configured();
         self.reporter.set_logs(logs);
+        let functions = self.functions(project, artefacts);
         self.switchboard.functions().add(functions);
         let mut before = std::mem::take(&mut *self.open());
-        for (socket, gateways, asked, listener, transport, told) in listeners {
+        for (socket, shared, asked, listener) in listeners {
+            let Shared {
+                gateways,
+                transport,
+                told,
+            } = shared;
             let kept = before.remove(&socket).filter(|open| {
                 open.site.first().kind == gateways[0].0.kind
                     && Arc::ptr_eq(&open.listener, &listener)
@@ -448,21 +361,27 @@ impl Master {
         Ok(())
     }
 
-    /// Where the access lines of a gateway go, if not only to who runs the master.
-    fn access_log(&self, gateway: &config::Gateway) -> Result<Option<AccessLog>, ServeError> {
-        let Some(log) = &gateway.access_log else {
-            return Ok(None);
-        };
-        let state = self.services.state().map_err(ConfigureError::from)?;
-        let path = state.path(&log.path);
-        let lines = self.access_logs.open(&path);
-        let lines = lines.map_err(|source| ServeError::AccessLog {
-            gateway: gateway.name.clone(),
-            path,
-            source,
-        })?;
-        let format = log.format;
-        Ok(Some(AccessLog { lines, format }))
+    /// The functions of a project that were built.
+    fn functions(
+        &self,
+        project: &Project,
+        artefacts: &HashMap<String, PathBuf>,
+    ) -> impl Iterator<Item = Function> {
+        project.functions.iter().filter_map(|function| {
+            let artefact = artefacts.get(&function.name)?.clone();
+            let entry = function.entry.clone();
+            let variables = (function.env.clone(), function.secrets.clone());
+            Some(Function::new(
+                &function.name,
+                artefact,
+                entry,
+                variables,
+                function.limits.clone(),
+                (function.isolation, function.parked),
+                function.allow.clone(),
+                self.reporter.telemetry().function(&function.name),
+            ))
+        })
     }
 
     /// Where lines of logs go beside the output.
@@ -534,59 +453,6 @@ impl Master {
         let configured = tokio::task::spawn_blocking(work).await;
         // A panic was printed.
         configured.unwrap_or_else(|error| Err(ConfigureError::Other(error.to_string())))
-    }
-
-    fn where_to_listen(&self, gateway: &config::Gateway) -> Place {
-        match &gateway.bind {
-            Bind::Ip(bind) => {
-                let port = match self.bind.any_port {
-                    true => 0,
-                    false => gateway.port,
-                };
-                Place::Ip(SocketAddr::new(self.bind.address.unwrap_or(*bind), port))
-            }
-            Bind::Unix(path) => Place::Unix(path.clone()),
-            Bind::Systemd(name) => Place::Systemd(name.clone()),
-        }
-    }
-
-    /// The socket that listens there already, whichever gateway has it.
-    fn listening(&self, socket: &Socket, asked: &Place) -> Option<Arc<Listener>> {
-        let open = self.open();
-        let any = matches!(asked, Place::Ip(at) if at.port() == 0);
-        let same =
-            |(other, open): &(&Socket, &Open)| open.asked == *asked && (!any || *other == socket);
-        open.iter()
-            .find(same)
-            .map(|(_, open)| Arc::clone(&open.listener))
-    }
-
-    /// A gateway as the project file says: the one that was there, or a new one.
-    fn gateway(
-        &self,
-        (config, behind): (&config::Gateway, Behind),
-        listener: &Listener,
-        old: &[Arc<Gateway>],
-    ) -> Arc<Gateway> {
-        if let Some(gateway) = old.iter().find(|gateway| *gateway.name == *config.name) {
-            gateway.set(behind);
-            return Arc::clone(gateway);
-        }
-        let gateway = Gateway::new(
-            config,
-            behind,
-            Arc::clone(&self.switchboard),
-            self.dev.clone(),
-        );
-        self.reporter.event(&Event::Listening {
-            gateway: &config.name,
-            // One that listens knows where.
-            url: &listener.url(scheme(config)).unwrap_or_default(),
-            address: gateway.address,
-            function: config.function.as_deref(),
-            routes: config.routes.len(),
-        });
-        Arc::new(gateway)
     }
 
     /// Stops: no new connections, what runs may finish within [`DRAIN_WITHIN`] or until

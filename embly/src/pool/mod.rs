@@ -10,6 +10,8 @@ mod health;
 mod lot;
 mod offences;
 mod queue;
+#[cfg(test)]
+mod schedules;
 mod shelf;
 #[cfg(test)]
 mod swap;
@@ -425,6 +427,8 @@ impl Function {
 pub struct Functions {
     by_name: RwLock<HashMap<Arc<str>, Arc<Function>>>,
     replaced: watch::Sender<()>,
+    /// Those of a project that may come next.
+    trial: std::sync::Mutex<Option<Arc<Functions>>>,
 }
 
 impl Functions {
@@ -437,21 +441,63 @@ impl Functions {
             .cloned()
     }
 
+    /// The functions of a project that is looked at before it is served. Whoever looks for one there
+    /// finds what would be served then; what stays the same is one version in both. Until the next
+    /// [`Functions::add`], which takes over those that it is given again and ends the others.
+    pub fn trial(&self, functions: impl IntoIterator<Item = Function>) -> Arc<Self> {
+        let by_name = functions.into_iter().map(|new| {
+            let served = self.get(&new.name).filter(|served| served.same_as(&new));
+            let function = served.unwrap_or_else(|| Arc::new(new));
+            (Arc::clone(&function.name), function)
+        });
+        let trial = Arc::new(Self {
+            by_name: RwLock::new(by_name.collect()),
+            replaced: self.replaced.clone(),
+            trial: std::sync::Mutex::default(),
+        });
+        let before = self.tried().replace(Arc::clone(&trial));
+        self.end_all_of(before.as_deref());
+        trial
+    }
+
+    fn tried(&self) -> std::sync::MutexGuard<'_, Option<Arc<Self>>> {
+        self.trial.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What was tried and is not served waits for nobody any more.
+    fn end_all_of(&self, trial: Option<&Self>) {
+        let Some(trial) = trial else { return };
+        let tried = trial.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        for function in tried.values() {
+            let served = self.get(&function.name);
+            if served.is_none_or(|served| !Arc::ptr_eq(&served, function)) {
+                function.retire();
+            }
+        }
+    }
+
     /// Adds functions, or replaces those of the same names. A version that stays the same keeps
-    /// its fork server; the others live on until their last invocation has ended.
+    /// its fork server, also where it was only [tried](Functions::trial); the others live on until
+    /// their last invocation has ended.
     pub fn add(&self, functions: impl IntoIterator<Item = Function>) {
+        let trial = self.tried().take();
         let mut by_name = self.by_name.write().unwrap_or_else(PoisonError::into_inner);
         for new in functions {
             match by_name.get(&new.name) {
                 // Somebody has looked after the project: it need not wait any longer.
                 Some(old) if old.same_as(&new) => old.health.forgive(),
                 _ => {
-                    if let Some(old) = by_name.insert(Arc::clone(&new.name), Arc::new(new)) {
+                    let tried = trial.as_ref().and_then(|trial| trial.get(&new.name));
+                    let tried = tried.filter(|tried| tried.same_as(&new));
+                    let new = tried.unwrap_or_else(|| Arc::new(new));
+                    if let Some(old) = by_name.insert(Arc::clone(&new.name), new) {
                         old.retire();
                     }
                 }
             }
         }
+        drop(by_name);
+        self.end_all_of(trial.as_deref());
     }
 
     /// Forgets all but these. Gateways are told of their new functions between the two, so that

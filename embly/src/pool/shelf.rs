@@ -158,7 +158,8 @@ impl<W: Waits> Shelf<W> {
         !self.closed && !std::mem::replace(&mut self.kept, true)
     }
 
-    /// Ends those that are too many by now.
+    /// Ends those that are too many by now, and lets go of those that have ended: each holds a descriptor
+    /// until somebody meets it.
     pub fn look(&mut self, now: Instant, in_use: usize) -> Next {
         if self.closed {
             return Next::Nothing;
@@ -169,7 +170,8 @@ impl<W: Waits> Shelf<W> {
             return Next::PutAway;
         };
         let isolation = self.isolation;
-        self.waiting.retain(|one| !is_worn(isolation, one, now));
+        self.waiting
+            .retain(|one| !one.has_gone() && !is_worn(isolation, one, now));
         let surplus = self.waiting.len().saturating_sub(keep);
         // The oldest; whoever has served last is the one to keep.
         self.waiting.drain(..surplus);

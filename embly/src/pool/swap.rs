@@ -1,5 +1,5 @@
-//! Versions of functions against a simple model: projects come in the three steps that a reload takes, and
-//! requests begin and end between any two of them.
+//! Versions of functions against a simple model: projects come in the three steps that a reload takes, some
+//! after a trial, and requests begin and end between any two of them.
 
 use std::sync::Weak;
 
@@ -19,6 +19,8 @@ enum Step {
     Reload(Versions),
     /// A reload whose project is broken: nothing of it is ever begun.
     Broken,
+    /// A project is looked at beside the one that is served.
+    Trial(Versions),
     /// A request for the function that the gateway names.
     Begins {
         gateway: usize,
@@ -32,6 +34,7 @@ fn step() -> impl Strategy<Value = Step> {
     let version = prop_oneof![1 => Just(None), 3 => (0..3_u8).prop_map(Some)];
     let versions = prop::array::uniform4(version);
     prop_oneof![
+        2 => versions.clone().prop_map(Step::Trial),
         6 => versions.prop_map(Step::Reload),
         1 => Just(Step::Broken),
         10 => (0..4_usize).prop_map(|gateway| Step::Begins { gateway }),
@@ -39,7 +42,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-fn version(name: &str, version: u8) -> Function {
+pub(super) fn version(name: &str, version: u8) -> Function {
     let env = BTreeMap::from([("VERSION".to_owned(), version.to_string())]);
     Function::new(
         name,
@@ -53,8 +56,13 @@ fn version(name: &str, version: u8) -> Function {
     )
 }
 
-fn version_of(function: &Function) -> u8 {
+pub(super) fn version_of(function: &Function) -> u8 {
     function.env["VERSION"].parse().unwrap()
+}
+
+fn there(versions: Versions) -> impl Iterator<Item = Function> {
+    let names = NAMES.iter().zip(versions);
+    names.filter_map(|(name, number)| Some(version(name, number?)))
 }
 
 #[derive(Default)]
@@ -65,6 +73,7 @@ struct Test {
     next: Option<(Versions, u8)>,
     /// What each gateway names: the function of its number, where the project has it.
     gateways: Versions,
+    trial: Option<(Versions, Arc<Functions>)>,
     requests: Vec<(Arc<Function>, u8)>,
     /// All versions that there ever were.
     all: Vec<Weak<Function>>,
@@ -76,6 +85,13 @@ impl Test {
             Step::Reload(to) => self.reload(to),
             // Everything that can be wrong is found before the first step.
             Step::Broken => {}
+            Step::Trial(next) => {
+                let trial = self.functions.trial(there(next));
+                for name in NAMES {
+                    self.knows(trial.get(name));
+                }
+                self.trial = Some((next, trial));
+            }
             Step::Begins { gateway } => {
                 let named = self.gateways[gateway];
                 let found = self.functions.get(NAMES[gateway]);
@@ -104,18 +120,28 @@ impl Test {
     }
 
     fn reload(&mut self, to: Versions) {
-        let (next, done) = self.next.unwrap_or((to, 0));
-        let there = |versions: Versions| {
-            let names = NAMES.iter().zip(versions);
-            names.filter_map(|(name, version)| Some((*name, version?)))
-        };
+        // What was tried is served next, if the trial was of this project.
+        let tried = self.trial.as_ref().map(|(tried, _)| *tried);
+        let (next, done) = self.next.unwrap_or((tried.unwrap_or(to), 0));
         match done {
-            0 => self
-                .functions
-                .add(there(next).map(|(name, number)| version(name, number))),
+            0 => {
+                let trial = self.trial.take();
+                self.functions.add(there(next));
+                for (at, name) in NAMES.iter().enumerate() {
+                    let tried = trial.as_ref().and_then(|(_, trial)| trial.get(name));
+                    if let Some((tried, version)) = tried.zip(next[at])
+                        && version_of(&tried) == version
+                    {
+                        let served = self.functions.get(name).unwrap();
+                        assert!(Arc::ptr_eq(&tried, &served), "it need not start again");
+                    }
+                }
+            }
             1 => self.gateways = next,
             _ => {
-                let names = there(next).map(|(name, _)| name).collect();
+                let names = NAMES.iter().zip(next);
+                let names = names.filter_map(|(name, version)| version.map(|_| *name));
+                let names = names.collect();
                 self.functions.keep_only(&names);
                 self.functions.announce();
             }
@@ -124,15 +150,16 @@ impl Test {
         if done == 2 {
             self.served = next;
         }
-        let known: Vec<_> = NAMES
-            .iter()
-            .filter_map(|name| self.functions.get(name))
-            .collect();
-        for function in known {
-            let knows = |weak: &Weak<Function>| weak.as_ptr() == Arc::as_ptr(&function);
-            if !self.all.iter().any(knows) {
-                self.all.push(Arc::downgrade(&function));
-            }
+        for name in NAMES {
+            self.knows(self.functions.get(name));
+        }
+    }
+
+    fn knows(&mut self, function: Option<Arc<Function>>) {
+        let Some(function) = function else { return };
+        let knows = |weak: &Weak<Function>| weak.as_ptr() == Arc::as_ptr(&function);
+        if !self.all.iter().any(knows) {
+            self.all.push(Arc::downgrade(&function));
         }
     }
 
@@ -148,10 +175,19 @@ impl Test {
                 .map(|function| version_of(&function));
             assert_eq!(found, self.newest(at), "{name}");
         }
-        // A version lives as long as it is the current one, or has a request.
-        let current: Vec<_> = NAMES
-            .iter()
-            .filter_map(|name| self.functions.get(name))
+        // A trial has its own versions, whatever is served meanwhile.
+        if let Some((tried, trial)) = &self.trial {
+            for (name, version) in NAMES.iter().zip(tried) {
+                let found = trial.get(name).map(|function| version_of(&function));
+                assert_eq!(found, *version, "{name}");
+            }
+        }
+        // A version lives as long as it is the current one, or on trial, or has a request.
+        let trial = self.trial.iter().map(|(_, trial)| &**trial);
+        let current: Vec<_> = trial
+            .chain([&self.functions])
+            .flat_map(|functions| NAMES.map(|name| functions.get(name)))
+            .flatten()
             .collect();
         self.all.retain(|weak| weak.strong_count() > 0);
         for weak in &self.all {
@@ -180,8 +216,7 @@ proptest! {
         // What has not changed goes on: its fork server need not start again.
         let before: Vec<_> = NAMES.map(|name| test.functions.get(name)).into();
         let (same, _) = (test.served, test.next.take());
-        let names = NAMES.iter().zip(same).filter_map(|(name, it)| Some((*name, it?)));
-        test.functions.add(names.map(|(name, it)| version(name, it)));
+        test.functions.add(there(same));
         for (at, before) in before.iter().enumerate() {
             if let (Some(before), Some(it)) = (before, same[at]) && version_of(before) == it {
                 let now = test.functions.get(NAMES[at]).unwrap();

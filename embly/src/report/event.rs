@@ -1,4 +1,4 @@
-//! The events. Their JSON is documented in `docs/reference.md`; names never change.
+//! The events. Their JSON is documented in `docs/reference/output.md`; names never change.
 
 use std::borrow::Cow;
 

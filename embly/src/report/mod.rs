@@ -8,14 +8,19 @@ mod appender;
 mod event;
 mod feed;
 mod often;
+mod short;
 mod sink;
 mod text;
+mod wrap;
 
-use std::collections::HashSet;
+use std::borrow::Cow;
+use std::collections::{HashSet, VecDeque};
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -30,8 +35,8 @@ pub use often::Often;
 use rustix::termios::tcgetwinsize;
 use sink::Sinks;
 pub use sink::{Address, FACILITIES, Opened, Rotate, SinkError, SinkPlan, Target, Wording};
-use text::fit;
-pub use text::{elapsed, escape, without_colours, word};
+pub use text::{elapsed, escape, fit, typed, without_colours, word};
+pub use wrap::{wrap, wrapped};
 
 use crate::secrets::Masks;
 use crate::telemetry::Telemetry;
@@ -45,6 +50,9 @@ const QUEUE_FOR_WORDS: usize = 2 * QUEUE;
 /// Bytes that may wait, of lines that come with requests; twice as many in all. Lines of the log
 /// can be long.
 const QUEUE_BYTES: usize = 16 * 1024 * 1024;
+
+/// How the line of a backtrace begins that says where a function was.
+const AT: &str = "        at ";
 
 /// How events are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -114,14 +122,21 @@ struct Shared {
     /// Whether lines for people are of one function only, and of which.
     chooses: AtomicBool,
     chosen: Mutex<Option<String>>,
+    /// Whether such lines are held back, and those that are.
+    holds: AtomicBool,
+    held: Mutex<Held>,
     /// What is taken out of all of it.
     masks: Arc<Masks>,
+    /// The project's folder, with `/` at its end.
+    root: OnceLock<String>,
     /// Who follows a running master.
     feed: Arc<Feed>,
     /// Where lines go beside the output.
     sinks: Sinks,
     /// What was reported, as numbers.
     telemetry: Arc<Telemetry>,
+    /// Lines for people go to a terminal.
+    terminal: bool,
 }
 
 impl Shared {
@@ -129,6 +144,33 @@ impl Shared {
     fn drop_one(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
         self.telemetry.lines_dropped.add(1);
+    }
+}
+
+/// So many lines are held back.
+const HELD: usize = 1_000;
+
+/// Lines that are held back, and how many of the first were dropped.
+#[derive(Debug, Default)]
+struct Held {
+    lines: VecDeque<String>,
+    dropped: usize,
+}
+
+impl Held {
+    fn push(&mut self, line: String) {
+        if self.lines.len() == HELD {
+            self.lines.pop_front();
+            self.dropped += 1;
+        }
+        self.lines.push_back(line);
+    }
+
+    fn into_text(self) -> String {
+        let Self { lines, dropped } = self;
+        let first = (dropped > 0).then(|| format!("… {dropped} lines before these\n"));
+        let lines = lines.into_iter().map(|line| line + "\n");
+        first.into_iter().chain(lines).collect()
     }
 }
 
@@ -181,10 +223,14 @@ impl Reporter {
             dropped: AtomicU64::new(0),
             chooses: AtomicBool::new(false),
             chosen: Mutex::default(),
+            holds: AtomicBool::new(false),
+            held: Mutex::default(),
             masks: Arc::default(),
+            root: OnceLock::new(),
             feed: Arc::default(),
             sinks: Sinks::default(),
             telemetry: Arc::default(),
+            terminal: io::stderr().is_terminal(),
         };
         Ok(Self {
             shared: Arc::new(shared),
@@ -199,6 +245,23 @@ impl Reporter {
     /// What is taken out of everything that is reported: secrets.
     pub fn masks(&self) -> &Arc<Masks> {
         &self.shared.masks
+    }
+
+    /// The folder of the project whose functions say where they are in its sources. The first one counts.
+    pub fn root(&self, folder: &Path) {
+        let _ = self.shared.root.set(format!("{}/", folder.display()));
+    }
+
+    /// A line of a backtrace with the place as seen from the project, or any other one as it is.
+    pub fn seen_from_project<'l>(&self, line: &'l str) -> Cow<'l, str> {
+        let place = self.shared.root.get().and_then(|root| {
+            let place = line.strip_prefix(AT)?;
+            place.strip_prefix(root.as_str())
+        });
+        match place {
+            Some(place) => format!("{AT}{place}").into(),
+            None => line.into(),
+        }
     }
 
     /// What was reported, as numbers.
@@ -302,12 +365,42 @@ impl Reporter {
             Format::Text if verbose => true,
             Format::Text => level >= Level::Info,
         };
-        if shown
-            && !self.passes_over(event)
-            && let Some(line) = text::render(event, color)
-        {
-            self.send(Line::Err(line), room);
+        if !shown || self.passes_over(event) {
+            return;
         }
+        let line = match event {
+            Event::Access(access) if self.shared.terminal && !verbose => {
+                let columns = columns(&io::stderr());
+                Some(short::access(access, &short::now(), columns, color))
+            }
+            Event::Message { .. } | Event::Build { .. } | Event::Stopped { .. } => {
+                text::render(event, color).map(in_lines)
+            }
+            _ => text::render(event, color),
+        };
+        if let Some(line) = line {
+            if self.shared.holds.load(Ordering::Relaxed) && event.comes_with_requests() {
+                self.held().push(line);
+            } else {
+                self.send(Line::Err(line), room);
+            }
+        }
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        let held = self.shared.held.lock();
+        held.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// From now on, lines for people that come with requests are held back, the last ones of them, for
+    /// whoever asks.
+    pub fn hold(&self) {
+        self.shared.holds.store(true, Ordering::Relaxed);
+    }
+
+    /// The lines that were held back since somebody has asked last.
+    pub fn take_held(&self) -> String {
+        std::mem::take(&mut *self.held()).into_text()
     }
 
     /// From now on, lines for people that come with requests are about this function only.
@@ -359,6 +452,16 @@ impl Reporter {
             .masks
             .mask(text.strip_suffix('\n').unwrap_or(text));
         self.send(Line::Err(text.into_owned()), QUEUE_FOR_WORDS);
+    }
+
+    /// Text on stdout for a person who watches, behind all that was said so far.
+    pub fn shown(&self, text: &str) {
+        self.send(Line::Out(text.to_owned()), QUEUE_FOR_WORDS);
+    }
+
+    /// Words that say more than a message, on stderr.
+    pub fn words(&self, text: String) {
+        self.raw(&in_lines(text));
     }
 
     /// An object on stdout, behind all events so far. What is in it is not masked.
@@ -486,6 +589,26 @@ struct Screen {
     bar: Option<String>,
 }
 
+/// How much of a terminal's width a line can have. One that does not say how wide it is has the usual
+/// width; in the last column some begin a new line.
+fn columns(terminal: &io::Stderr) -> usize {
+    columns_of(terminal).map_or(79, |columns| columns - 1)
+}
+
+/// Words for stderr: in a terminal no line is wider than that.
+fn in_lines(text: String) -> String {
+    match columns_of(io::stderr()) {
+        Some(columns) => wrapped(&text, columns),
+        None => text,
+    }
+}
+
+/// How wide a terminal is; `None` for what is none, and for one that does not say.
+pub fn columns_of(terminal: impl AsFd) -> Option<usize> {
+    let size = tcgetwinsize(terminal).ok()?;
+    Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
+}
+
 /// So many bytes of lines go out in one write.
 const WRITE: usize = 64 * 1024;
 
@@ -521,10 +644,7 @@ impl Screen {
 
     /// The last line. One that is too wide would leave a part of itself behind.
     fn draw(&mut self) -> io::Result<()> {
-        let columns = tcgetwinsize(&self.err).map_or(0, |size| usize::from(size.ws_col));
-        // A terminal that does not say how wide it is has the usual width. In the last column some
-        // begin a new line.
-        let columns = if columns == 0 { 80 } else { columns } - 1;
+        let columns = columns(&self.err);
         let line = match (&self.status, &self.bar) {
             (Some((text, since)), _) => {
                 let time = format!(" {:.1}s", since.elapsed().as_secs_f64());

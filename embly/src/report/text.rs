@@ -10,23 +10,24 @@ use protos::{Ending, Reason};
 
 use super::event::{Access, BuildState, Event, Left, Level, describe};
 
-const DIM: Style = Style::new().dimmed();
+pub(super) const DIM: Style = Style::new().dimmed();
 const BOLD: Style = Style::new().bold();
-const RED: Style = AnsiColor::Red.on_default().bold();
+pub(super) const RED: Style = AnsiColor::Red.on_default().bold();
 const YELLOW: Style = AnsiColor::Yellow.on_default();
 const GREEN: Style = AnsiColor::Green.on_default();
-const CYAN: Style = AnsiColor::Cyan.on_default();
+pub(super) const CYAN: Style = AnsiColor::Cyan.on_default();
 
-struct Paint(bool);
+/// Colours, where there are any.
+pub(super) struct Paint(pub(super) bool);
 
 impl Paint {
-    fn on<T: Display>(&self, style: Style, text: T) -> Painted<T> {
+    pub(super) fn on<T: Display>(&self, style: Style, text: T) -> Painted<T> {
         Painted(self.0.then_some(style), text)
     }
 }
 
 /// Text in its colour, where there are any.
-struct Painted<T>(Option<Style>, T);
+pub(super) struct Painted<T>(Option<Style>, T);
 
 impl<T: Display> Display for Painted<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -99,14 +100,19 @@ pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
             let ending = Ending {
                 reason: *reason,
                 code: *code,
-                detail: (*detail).to_owned(),
+                detail: match reason {
+                    // Its log has said it, and where.
+                    Reason::Trap | Reason::Memory => String::new(),
+                    _ => (*detail).to_owned(),
+                },
                 early: false,
             };
             let run = elapsed(Duration::from_micros(*run_us));
             let cpu = elapsed(Duration::from_micros(*cpu_us));
             let style = if *reason == Reason::Ok { DIM } else { YELLOW };
             let text = paint.on(style, format!("{address} ended after {run} ({cpu} CPU)"));
-            format!("{} {text}: {}", paint.on(CYAN, function), describe(&ending))
+            let (function, advice) = (paint.on(CYAN, function), advice(*reason));
+            format!("{function} {text}: {}{advice}", describe(&ending))
         }
         Event::Log {
             function,
@@ -120,7 +126,9 @@ pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
                 None if *stream != "stderr" => CYAN,
                 _ => YELLOW,
             };
-            let word = match level.and_then(word) {
+            // What goes on where the line before has ended.
+            let word = level.and_then(word).filter(|_| !line.starts_with(' '));
+            let word = match word {
                 Some(word) => format!("{} ", paint.on(word_style(*level), word)),
                 None => String::new(),
             };
@@ -156,6 +164,37 @@ pub fn render(event: &Event<'_>, color: bool) -> Option<String> {
     Some(line)
 }
 
+/// Where to read what to do, of what is not as its author wants it.
+fn advice(reason: Reason) -> String {
+    match reason {
+        Reason::Memory | Reason::Cpu => {
+            format!("; set by `limits: {{{reason}: …}}`, see `embly explain {reason}`")
+        }
+        // Which of them, the text says.
+        Reason::Wall | Reason::Flood | Reason::TooLarge => {
+            format!("; set in `limits`, see `embly explain {reason}`")
+        }
+        Reason::Exit
+        | Reason::Trap
+        | Reason::Violation
+        | Reason::Lost
+        | Reason::Idle
+        | Reason::NoResponse
+        | Reason::BadResponse
+        | Reason::Refused
+        | Reason::Starting => format!("; see `embly explain {reason}`"),
+        // Nobody has to do anything, or it is said elsewhere how often it happens.
+        Reason::Ok
+        | Reason::Killed
+        | Reason::Overloaded
+        | Reason::Backoff
+        | Reason::ClientGone
+        | Reason::ParentEnded
+        | Reason::Shutdown
+        | Reason::Replaced => String::new(),
+    }
+}
+
 thread_local! {
     /// A second, and how it is written.
     static SECOND: RefCell<(i64, String)> = const { RefCell::new((i64::MIN, String::new())) };
@@ -184,6 +223,15 @@ pub fn plain(event: &Event<'_>) -> Option<String> {
             ..
         } => format!("{function} {address} | {}", escape(line)),
         Event::Message { text, .. } => escape(text).into_owned(),
+        // Who reads it may not have the log beside it.
+        Event::InvocationEnded { reason, detail, .. } if !detail.is_empty() => {
+            let line = render(event, false)?;
+            let line = match reason {
+                Reason::Trap | Reason::Memory => format!("{line} ({detail})"),
+                _ => line,
+            };
+            escape(&line).into_owned()
+        }
         _ => escape(&render(event, false)?).into_owned(),
     })
 }
@@ -206,13 +254,18 @@ fn word_style(level: Option<Level>) -> Style {
     }
 }
 
-/// As the common log format, with what matters here behind it.
-fn access_line(access: &Access<'_>, paint: &Paint) -> String {
-    let style = match access.status {
+/// The colour of a status.
+pub(super) fn status_style(status: u16) -> Style {
+    match status {
         0..400 => GREEN,
         400..500 => YELLOW,
         _ => RED,
-    };
+    }
+}
+
+/// As the common log format, with what matters here behind it.
+fn access_line(access: &Access<'_>, paint: &Paint) -> String {
+    let style = status_style(access.status);
     let mut line = String::with_capacity(192);
     // Writing to a string cannot fail.
     let _ = write!(
@@ -274,6 +327,15 @@ pub fn fit(text: &str, columns: usize) -> Cow<'_, str> {
     shown.chain(std::iter::once('…').take(columns)).collect()
 }
 
+/// As a word of a shell: in quotes where it would be more words, or mean something else.
+pub fn typed(word: &str) -> Cow<'_, str> {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./,:=@%+".contains(&byte);
+    match !word.is_empty() && word.bytes().all(plain) {
+        true => word.into(),
+        false => format!("'{}'", word.replace('\'', r"'\''")).into(),
+    }
+}
+
 /// Whether it acts on what stands beside it: control characters, ends of lines, and those that turn the
 /// direction of writing or are not seen.
 fn steers(c: char) -> bool {
@@ -333,6 +395,19 @@ mod tests {
     fn a_line_is_cut_to_the_columns_that_there_are() {
         let cut = |columns| fit("héllo", columns).into_owned();
         assert_eq!([cut(5), cut(4), cut(1), cut(0)], ["héllo", "hél…", "…", ""]);
+    }
+
+    #[test]
+    fn a_word_is_typed_in_quotes_where_a_shell_would_read_something_else() {
+        for (word, shown) in [
+            ("/srv/shop-1.0", "/srv/shop-1.0"),
+            ("/srv/my shop", "'/srv/my shop'"),
+            ("it's", r"'it'\''s'"),
+            ("~/$a", "'~/$a'"),
+            ("", "''"),
+        ] {
+            assert_eq!(typed(word), shown);
+        }
     }
 
     #[test]

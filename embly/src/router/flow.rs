@@ -85,32 +85,39 @@ fn address(number: u64) -> Address {
     Address::new(number).unwrap()
 }
 
+/// A gateway's side, its invocation, and that one's child, with these windows; `None` where the budget has not
+/// enough for them.
+pub(super) fn family(router: &mut Router, windows: [u32; 2]) -> Option<[Address; 3]> {
+    let limits = |window| SpawnLimits {
+        children: None,
+        depth: None,
+        tree: None,
+        window,
+    };
+    let (gate, parent, child) = (address(1), address(2), address(3));
+    router.open(gate, parent, limits(windows[0])).ok()?;
+    router.started(parent);
+    let spawn = Message {
+        to: None,
+        from: Some(parent),
+        body: Body::Spawn {
+            name: "f".to_owned(),
+            address: child,
+            options: None,
+        },
+    };
+    let mut effects = Vec::new();
+    router.wrapper_says(parent, spawn, &mut effects);
+    matches!(effects[..], [Effect::Start { .. }]).then_some(())?;
+    router.set_limits(child, limits(windows[1]));
+    router.started(child);
+    Some([gate, parent, child])
+}
+
 impl Test {
     fn new(windows: [u32; 2], budget: u64) -> Option<Self> {
-        let limits = |window| SpawnLimits {
-            children: None,
-            depth: None,
-            tree: None,
-            window,
-        };
-        let (gate, parent, child) = (address(1), address(2), address(3));
         let mut router = Router::new(Budget::new(budget));
-        router.open(gate, parent, limits(windows[0])).ok()?;
-        router.started(parent);
-        let spawn = Message {
-            to: None,
-            from: Some(parent),
-            body: Body::Spawn {
-                name: "f".to_owned(),
-                address: child,
-                options: None,
-            },
-        };
-        let mut effects = Vec::new();
-        router.wrapper_says(parent, spawn, &mut effects);
-        matches!(effects[..], [Effect::Start { .. }]).then_some(())?;
-        router.set_limits(child, limits(windows[1]));
-        router.started(child);
+        let [gate, parent, child] = family(&mut router, windows)?;
         let mut of_parent = Streams::new(gate, windows[0]);
         let id = of_parent.open(child).unwrap();
         let end = |address, streams, id| End {

@@ -10,6 +10,8 @@ mod link;
 #[cfg(test)]
 mod model;
 mod names;
+#[cfg(test)]
+mod schedules;
 mod spawn;
 mod table;
 #[cfg(test)]

@@ -157,6 +157,8 @@ pub const fn verdict(state: State, kind: Kind) -> Verdict {
         // Nobody has told it who it is.
         (State::Starting, _) => Verdict::Violation,
         (State::Running, _) => Verdict::Route,
+        // Where it was when its time was over.
+        (State::Ending, Kind::Log) => Verdict::Route,
         // It is over, whatever was still under way.
         (State::Exiting | State::Ending, _) => Verdict::Discard,
     }

@@ -31,7 +31,9 @@ pub(super) struct Key(pub Zeroizing<[u8; LENGTH]>);
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// Nobody has said where it is.
-    #[error("`{KEY_FILE}` is not set: type `export {KEY_FILE}=FILE`, the file with their key")]
+    #[error(
+        "`{KEY_FILE}` is not set: type `export {KEY_FILE}=FILE`, a file with their key, which is made where it is not there"
+    )]
     Unnamed,
     /// It is not where it should be, and the secrets need this one.
     #[error(

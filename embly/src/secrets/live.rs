@@ -224,7 +224,7 @@ impl Shared {
         for name in gone {
             (self.say)(format!(
                 "the secret `{name}` is gone, functions that list it are not started: {}",
-                super::advice(&name)
+                super::advice(&name, "")
             ));
         }
     }

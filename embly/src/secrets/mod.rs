@@ -84,9 +84,9 @@ pub fn is_name(name: &str) -> bool {
 }
 
 /// What to type so that there is a secret of this name.
-pub fn advice(name: &str) -> String {
+pub fn advice(name: &str, option: &str) -> String {
     format!(
-        "type `embly secrets set {name}`, or set it before you start `embly`: `export {name}=…`; \
+        "type `embly secrets set {name}{option}`, or set it before you start `embly`: `export {name}=…`; \
          `embly dev` also reads `.env`"
     )
 }

@@ -67,7 +67,7 @@ impl Backstop {
         if left.is_zero() {
             let limit = self.limit;
             let detail =
-                format!("CPU limit reached: {limit:?} in {CPU_WINDOW:?}, seen from outside");
+                format!("limit `cpu` reached: {limit:?} in {CPU_WINDOW:?}, seen from outside");
             return Some(Ending::new(Reason::Cpu, detail));
         }
         self.next = now + left.max(LEAST_PAUSE);

@@ -145,7 +145,7 @@ impl Serves {
             let deadline = clock.next();
             tokio::select! {
                 biased;
-                Some(ending) = stops.recv() => break ending,
+                Some(ending) = stops.recv() => break ends.conclusion().cloned().unwrap_or(ending),
                 ending = caught(&mut serving) => break ending,
                 () = sleep_until(deadline.unwrap_or_else(tokio::time::Instant::now)), if deadline.is_some() => {
                     let now = ends.bytes();
@@ -160,7 +160,7 @@ impl Serves {
         // What it holds is free before anybody hears of the end.
         drop(serving);
         (record.bytes_in, record.bytes_out) = ends.bytes();
-        let finished = Finished::new(ending, record, switchboard.reporter.clone());
+        let finished = Finished::new(ending, record, &switchboard);
         switchboard.ended(finished);
     }
 }

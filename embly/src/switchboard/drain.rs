@@ -1,7 +1,8 @@
 //! How work ends: from some moment on nothing begins, and whoever stops waits until nothing is left.
 
 use std::future::Future;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
@@ -9,8 +10,21 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub struct Drain {
     refused: AtomicBool,
+    /// What has ended and is not told yet.
+    untold: AtomicUsize,
     /// Told each time something has ended.
     ended: Notify,
+}
+
+/// Something that has ended, until it is told.
+#[derive(Debug)]
+pub struct Untold(Arc<Drain>);
+
+impl Drop for Untold {
+    fn drop(&mut self) {
+        self.0.untold.fetch_sub(1, Ordering::SeqCst);
+        self.0.one_has_ended();
+    }
 }
 
 /// What a drain has come to.
@@ -38,6 +52,17 @@ impl Drain {
     /// Something has ended, and whoever looks finds it gone.
     pub fn one_has_ended(&self) {
         self.ended.notify_waiters();
+    }
+
+    /// Something has ended, and is told when the result is dropped.
+    pub fn untold(self: &Arc<Self>) -> Untold {
+        self.untold.fetch_add(1, Ordering::SeqCst);
+        Untold(Arc::clone(self))
+    }
+
+    /// Whether all that has ended is told.
+    pub fn all_told(&self) -> bool {
+        self.untold.load(Ordering::SeqCst) == 0
     }
 
     /// Waits until this is so; it is looked at now, and whenever something has ended.
@@ -73,7 +98,6 @@ pub async fn first(
 mod tests {
     use std::cell::Cell;
     use std::pin::pin;
-    use std::sync::Arc;
     use std::task::{Context, Poll, Wake, Waker};
 
     use proptest::prelude::*;
@@ -168,5 +192,68 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_drain_misses_no_ending_and_nothing_begins_after_it_whichever_thread_goes_on() {
+        use shuttle::sync::Mutex;
+        use shuttle::{future::block_on, thread};
+
+        #[derive(Default)]
+        struct All {
+            running: usize,
+            untold: usize,
+            drained: bool,
+        }
+
+        crate::exploring::schedules(|| {
+            let shared = Arc::new((Arc::new(Drain::default()), Mutex::new(All::default())));
+            let requests = [(); 3].map(|()| {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    let (drain, all) = &*shared;
+                    {
+                        // One turn: whoever begins has looked just before.
+                        let mut all = all.lock().unwrap();
+                        if drain.refuses() {
+                            return;
+                        }
+                        assert!(!all.drained, "it begins after all");
+                        all.running += 1;
+                        all.untold += 1;
+                    }
+                    thread::yield_now();
+                    let untold = drain.untold();
+                    all.lock().unwrap().running -= 1;
+                    drain.one_has_ended();
+                    // By somebody else, when it comes to it.
+                    thread::spawn(move || {
+                        shared.1.lock().unwrap().untold -= 1;
+                        drop(untold);
+                    });
+                })
+            });
+            let stops = {
+                let shared = Arc::clone(&shared);
+                thread::spawn(move || {
+                    let (drain, all) = &*shared;
+                    thread::yield_now();
+                    drain.refuse_new();
+                    // Whoever is not told of the last ending waits for ever, which the explorer finds.
+                    block_on(drain.until(|| {
+                        let idle = all.lock().unwrap().running == 0;
+                        // One may end between this look and the wait.
+                        thread::yield_now();
+                        idle && drain.all_told()
+                    }));
+                    let mut all = all.lock().unwrap();
+                    assert_eq!((all.running, all.untold), (0, 0));
+                    all.drained = true;
+                })
+            };
+            for thread in requests.into_iter().chain([stops]) {
+                thread.join().unwrap();
+            }
+        });
     }
 }

@@ -17,7 +17,7 @@ use protos::{
 use tokio::io::Interest;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::yield_now;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 
 use super::backstop::Backstop;
 use super::clock::{Clock, Due, EXIT_WITHIN, Times};
@@ -47,6 +47,10 @@ const DETAIL: usize = 16 * 1024;
 /// So many bytes of answers (endings, refusals) may wait for a wrapper that does not read. Data is
 /// bounded by credit; an honest wrapper reads while it writes.
 const ANSWERS: usize = 1024 * 1024;
+
+/// A process that took too long has so much to say where it is. It takes milliseconds, unless it has
+/// many line tables to read, or the machine has no processor for it.
+const LAST_WORDS_WITHIN: Duration = Duration::from_millis(500);
 
 /// What others want of an invocation.
 #[derive(Debug)]
@@ -140,7 +144,7 @@ impl Driver {
         }
         // That was for us alone.
         ending.early = false;
-        let finished = Finished::new(ending, self.record, self.switchboard.reporter.clone());
+        let finished = Finished::new(ending, self.record, &self.switchboard);
         self.switchboard.ended(finished);
     }
 
@@ -148,7 +152,7 @@ impl Driver {
     fn secrets(&mut self) -> Result<(), Ending> {
         let handed = self.switchboard.secrets.hand(&self.function.secrets);
         self.record.secrets = handed.map_err(|name| {
-            let detail = format!("there is no secret `{name}` any more: {}", advice(name));
+            let detail = format!("there is no secret `{name}` any more: {}", advice(name, ""));
             Ending::new(Reason::Starting, detail)
         })?;
         Ok(())
@@ -230,6 +234,9 @@ impl Driver {
             self.obey(&mut run, order);
         }
         self.talk(&mut run).await;
+        if (run.stopped.as_ref()).is_some_and(|ending| ending.reason == Reason::Wall) {
+            self.ask_where_it_is(&mut run).await;
+        }
         // What it said last may have come in the same read as the end.
         while let Ok(order) = self.orders.try_recv() {
             match order {
@@ -385,6 +392,27 @@ impl Driver {
                         return;
                     }
                 }
+            }
+        }
+    }
+
+    /// Takes the last lines of a log after a limit of time, with where the function was. What else it
+    /// says is dropped by the router.
+    async fn ask_where_it_is(&mut self, run: &mut Run) {
+        self.switchboard.processes.reaper.interrupt(run.wrapper.pid);
+        let until = Instant::now() + LAST_WORDS_WITHIN;
+        while Instant::now() < until {
+            if run.backlog {
+                yield_now().await;
+                self.frames(run);
+                continue;
+            }
+            let ready = run.wrapper.socket.ready(Interest::READABLE);
+            let Ok(Ok(_)) = timeout_at(until, ready).await else {
+                return;
+            };
+            if !self.read(run) {
+                return;
             }
         }
     }

@@ -46,7 +46,7 @@ pub use record::{Finished, Origin, Told};
 use room::{InUse, Room};
 pub use stream::{Ended, Inbox, Sink, StreamEvent};
 use stream::{Ends, Port};
-pub use trace::{Life, Log, Moved, Over, Refusal, Trace, Traced, Traces, What};
+pub use trace::{Life, Log, Moved, Over, Refusal, Requested, Trace, Traced, Traces, What};
 
 /// Where the messages to one address go.
 #[derive(Debug)]
@@ -70,6 +70,8 @@ struct Driven {
     live: Arc<Live>,
     /// What it did, and all of its tree.
     trace: Arc<Trace>,
+    /// Where its tree looks for functions, if not among those that are served.
+    trial: Option<Arc<Functions>>,
 }
 
 #[derive(Debug)]
@@ -95,7 +97,7 @@ pub struct Switchboard {
     clients: Arc<Count>,
     /// Files that are on their way to them.
     files: Arc<Count>,
-    drain: Drain,
+    drain: Arc<Drain>,
 }
 
 impl Switchboard {
@@ -123,7 +125,7 @@ impl Switchboard {
             room: Room::here(),
             clients: Arc::default(),
             files: Arc::default(),
-            drain: Drain::default(),
+            drain: Arc::default(),
         })
     }
 
@@ -265,7 +267,7 @@ impl Switchboard {
             }
             _ => (
                 Arc::new(Semaphore::new(pace::starts_at_once())),
-                self.traces.begin(),
+                self.traces.begin(origin.requested.clone()),
             ),
         };
         let (orders, inbox) = mpsc::unbounded_channel();
@@ -281,6 +283,7 @@ impl Switchboard {
             starts: Arc::clone(&starts),
             live: Arc::clone(&live),
             trace: Arc::clone(&trace),
+            trial: origin.trial.clone(),
         };
         core.receivers
             .insert(address, Receiver::Invocation(Box::new(driven)));
@@ -361,7 +364,7 @@ impl Switchboard {
                     address,
                     stream: if stream >= 2 { "stderr" } else { "stdout" },
                     level: severity.map(Level::from),
-                    line: &line,
+                    line: &self.reporter.seen_from_project(&line),
                     request_id: driven.request_id.as_deref(),
                 });
             }
@@ -399,11 +402,10 @@ impl Switchboard {
             }
             return;
         }
-        let admitted = match self.functions.get(name) {
-            None => Err(Ending::refused(
-                Errno::NOENT,
-                unknown(name, &self.functions),
-            )),
+        let origin = core.origin_of_child(parent);
+        let functions = origin.trial.as_deref().unwrap_or(&self.functions);
+        let admitted = match functions.get(name) {
+            None => Err(Ending::refused(Errno::NOENT, unknown(name, functions))),
             Some(function) => {
                 let admitted = match function.try_permit() {
                     Some(permit) => match self.make_room(core.running) {
@@ -427,7 +429,6 @@ impl Switchboard {
         };
         let limits = spawn_limits(&function, level, options.as_deref());
         core.router.set_limits(address, limits);
-        let origin = core.origin_of_child(parent);
         // It ends with its parent; `idle` and `wall` apply where the project file sets them.
         let times = Times {
             wall: function.limits.wall.or(None),
@@ -572,9 +573,9 @@ impl Switchboard {
         self.lock().router.invocations().len()
     }
 
-    /// Waits until nothing runs.
+    /// Waits until nothing runs, and all that ran is told.
     pub async fn idle(&self) {
-        let idle = || self.lock().router.invocations().is_empty();
+        let idle = || self.lock().router.invocations().is_empty() && self.drain.all_told();
         self.drain.until(idle).await;
     }
 
@@ -582,7 +583,7 @@ impl Switchboard {
     pub async fn idle_but(&self, roots: impl Fn() -> BTreeSet<Address>) {
         let idle = || {
             let roots = roots();
-            !self.lock().router.runs_beside(&roots)
+            !self.lock().router.runs_beside(&roots) && self.drain.all_told()
         };
         self.drain.until(idle).await;
     }
@@ -600,12 +601,12 @@ impl Switchboard {
 impl Core {
     /// What a child of this invocation is started by.
     fn origin_of_child(&self, parent: Address) -> Origin {
-        let request_id = match self.receivers.get(&parent) {
-            Some(Receiver::Invocation(driven)) => driven.request_id.clone(),
-            _ => None,
+        let Some(Receiver::Invocation(driven)) = self.receivers.get(&parent) else {
+            return Origin::default();
         };
         Origin {
-            request_id,
+            request_id: driven.request_id.clone(),
+            trial: driven.trial.clone(),
             ..Origin::default()
         }
     }

@@ -6,7 +6,10 @@ use std::time::{Duration, Instant};
 
 use protos::{Address, Ending, Reason};
 
-use super::trace::Trace;
+use super::Switchboard;
+use super::drain::Untold;
+use super::trace::{Requested, Trace};
+use crate::pool::Functions;
 use crate::report::{Event, Reporter, Used};
 use crate::secrets::Handed;
 
@@ -26,6 +29,8 @@ pub struct Origin {
     pub gateway: Option<Arc<str>>,
     /// The request that it belongs to.
     pub request_id: Option<Arc<str>>,
+    /// What that asks for.
+    pub requested: Option<Arc<Requested>>,
     /// How long that has waited in the queue.
     pub queued: Duration,
     /// Variables of its route, on top of the function's own: `KEY=value`.
@@ -34,6 +39,8 @@ pub struct Origin {
     pub told: Option<Told>,
     /// Arguments after the function's name.
     pub args: Option<Arc<[String]>>,
+    /// Where functions are looked for by its whole tree, if not among those that are served.
+    pub trial: Option<Arc<Functions>>,
 }
 
 /// Times and amounts of one invocation.
@@ -82,15 +89,17 @@ pub struct Finished {
     record: Record,
     finished: Instant,
     reporter: Reporter,
+    _untold: Untold,
 }
 
 impl Finished {
-    pub(super) fn new(ending: Ending, record: Record, reporter: Reporter) -> Self {
+    pub(super) fn new(ending: Ending, record: Record, switchboard: &Switchboard) -> Self {
         Self {
             ending,
             record,
             finished: Instant::now(),
-            reporter,
+            reporter: switchboard.reporter.clone(),
+            _untold: switchboard.drain.untold(),
         }
     }
 

@@ -1,8 +1,8 @@
 //! The master's end of a stream with an invocation: where to write, and what comes back. A
 //! gateway has one with the function that it starts, a service with the function that calls it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
@@ -33,6 +33,8 @@ pub(super) struct Ends {
     pub switchboard: Arc<Switchboard>,
     received: AtomicU64,
     sent: AtomicU64,
+    /// How a call ends, once that is decided.
+    conclusion: OnceLock<Ending>,
 }
 
 impl Ends {
@@ -43,12 +45,18 @@ impl Ends {
             switchboard,
             received: AtomicU64::new(0),
             sent: AtomicU64::new(0),
+            conclusion: OnceLock::new(),
         })
     }
 
     pub fn stop(&self, reason: Reason, detail: &str) {
         let ending = Ending::new(reason, detail);
         self.switchboard.stop(self.peer, ending);
+    }
+
+    /// How a call ends that was decided already.
+    pub fn conclusion(&self) -> Option<&Ending> {
+        self.conclusion.get()
     }
 
     /// Bytes that were received, and sent.
@@ -189,6 +197,13 @@ impl Sink {
         switchboard.with_router(|router, effects| {
             router.half_close(*own, Some(*peer), effects);
         });
+    }
+
+    /// Says how a call ends, before its last words: whoever reads these may be done with the call, and
+    /// end it, before it ends by itself.
+    pub fn conclude(&self, ending: &Ending) {
+        // What was said first counts.
+        let _ = self.ends.conclusion.set(ending.clone());
     }
 
     /// Has the invocation ended.

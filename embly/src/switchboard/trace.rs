@@ -5,7 +5,7 @@
 //! can be looked at when it has. Payload is never kept.
 
 use std::collections::{HashSet, VecDeque};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -28,7 +28,7 @@ const LAST_MESSAGES: usize = 192;
 /// So many refusals of its beginning.
 const REFUSALS: usize = 32;
 
-/// The longest text of a refusal or an ending, in bytes.
+/// The longest text of a refusal, an ending or a path, in bytes.
 const TEXT: usize = 512;
 
 /// So many traces are kept of what has ended.
@@ -51,7 +51,55 @@ pub struct Trace {
     began: Instant,
     /// The same, as others tell the time.
     pub time: Timestamp,
+    /// What was asked for, where a request has begun it.
+    pub requested: Option<Arc<Requested>>,
     log: Mutex<Log>,
+}
+
+/// A request that is answered by what a trace is of.
+#[derive(Debug)]
+pub struct Requested {
+    /// Its method.
+    pub method: Box<str>,
+    /// Its path and query, cut where they are long.
+    pub path: Box<str>,
+    /// 0 until there is one.
+    status: AtomicU16,
+    /// Whether a handler has returned an error, in whose place its SDK has answered.
+    failed: AtomicBool,
+}
+
+impl Requested {
+    /// One that has no answer yet; the path has no secrets.
+    pub fn new(method: &str, path: &str) -> Arc<Self> {
+        Arc::new(Self {
+            method: method.into(),
+            path: path[..path.floor_char_boundary(TEXT)].into(),
+            status: AtomicU16::new(0),
+            failed: AtomicBool::new(false),
+        })
+    }
+
+    /// It is answered with this status.
+    pub fn answered(&self, status: u16) {
+        self.status.store(status, Ordering::Relaxed);
+    }
+
+    /// What answers it, does so in place of a handler that has failed.
+    pub fn failed(&self) {
+        self.failed.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether that is so.
+    pub fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// The status of its answer, as soon as there is one.
+    pub fn status(&self) -> Option<u16> {
+        let status = self.status.load(Ordering::Relaxed);
+        (status > 0).then_some(status)
+    }
 }
 
 /// What is kept of one trace.
@@ -176,11 +224,12 @@ impl Traced {
 
 impl Traces {
     /// A trace that begins now.
-    pub fn begin(self: &Arc<Self>) -> Arc<Trace> {
+    pub fn begin(self: &Arc<Self>, requested: Option<Arc<Requested>>) -> Arc<Trace> {
         Arc::new(Trace {
             traces: Arc::clone(self),
             began: Instant::now(),
             time: Timestamp::now(),
+            requested,
             log: Mutex::default(),
         })
     }
@@ -408,7 +457,7 @@ impl super::Core {
 }
 
 impl Switchboard {
-    /// The traces that are kept, the oldest first: of what has ended, then of what runs.
+    /// The traces that are kept, of what has ended and of what runs, in the order in which they began.
     pub fn traces(&self) -> Vec<Arc<Trace>> {
         let mut running: Vec<Arc<Trace>> = Vec::new();
         let core = self.lock();
@@ -422,8 +471,8 @@ impl Switchboard {
         // Each invocation leads to its trace, which may just have ended.
         let mut seen: HashSet<_> = traces.iter().map(Arc::as_ptr).collect();
         running.retain(|trace| seen.insert(Arc::as_ptr(trace)));
-        running.sort_by_key(|trace| trace.began);
         traces.append(&mut running);
+        traces.sort_by_key(|trace| trace.began);
         traces
     }
 }
@@ -463,7 +512,7 @@ mod tests {
     #[test]
     fn of_many_messages_the_first_and_the_last_are_kept_and_the_others_counted() {
         let traces = Arc::new(Traces::default());
-        let trace = traces.begin();
+        let trace = traces.begin(None);
         start(&trace, 2);
         let many = (FIRST_MESSAGES + LAST_MESSAGES) as u32 + 10;
         for bytes in 0..many {
@@ -491,7 +540,7 @@ mod tests {
     #[test]
     fn of_a_trace_that_goes_on_what_has_ended_gives_way_and_what_runs_stays() {
         let traces = Arc::new(Traces::default());
-        let trace = traces.begin();
+        let trace = traces.begin(None);
         start(&trace, 2);
         start(&trace, 3);
         for number in 4..10_000 {
@@ -507,7 +556,7 @@ mod tests {
             assert_eq!(all, 9_998);
         });
         // Where all of them run, no more fit.
-        let full = traces.begin();
+        let full = traces.begin(None);
         for number in 2..1_000 {
             start(&full, number);
         }
@@ -523,7 +572,7 @@ mod tests {
     fn all_traces_together_have_bounds_and_the_oldest_goes_first() {
         let traces = Arc::new(Traces::default());
         for number in 2..ENDED as u64 + 12 {
-            let trace = traces.begin();
+            let trace = traces.begin(None);
             start(&trace, number);
             end(&trace, number);
         }
@@ -534,7 +583,9 @@ mod tests {
         };
         assert_eq!(oldest(&traces), Some(address(12)));
         // What runs takes the room of what has ended.
-        let running: Vec<_> = (0..ENTRIES / 256 + 10).map(|_| traces.begin()).collect();
+        let running: Vec<_> = (0..ENTRIES / 256 + 10)
+            .map(|_| traces.begin(None))
+            .collect();
         for trace in &running {
             for _ in 0..FIRST_MESSAGES + LAST_MESSAGES {
                 trace.moved(address(1), address(2), What::Close);

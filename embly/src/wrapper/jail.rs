@@ -59,7 +59,7 @@ impl Jail {
     pub fn stopped(&self, function: &str) {
         self.reporter.error(format!(
             "the jail stopped a system call of the fork server of `{function}`: \
-             the kernel's log (`dmesg`) may name it"
+             the kernel's log (`dmesg`) may name it, and `embly explain violation` says more"
         ));
     }
 

@@ -140,6 +140,15 @@ impl Reaper {
         }
     }
 
+    /// Asks a process that is being watched and was not reaped to say where it is, and to end.
+    pub fn interrupt(&self, pid: i32) {
+        let inner = self.lock();
+        if inner.waiting.contains_key(&pid) {
+            // As above.
+            let _ = process::interrupt(pid);
+        }
+    }
+
     /// Kills a process that leads a group, unless it was reaped.
     pub fn kill_leader(&self, pid: i32) {
         let inner = self.lock();

@@ -1,6 +1,7 @@
 //! Limits: of time, of sizes, of numbers.
 
 use std::io::{Read, Write};
+use std::net::TcpListener;
 use std::time::{Duration, Instant};
 
 use super::servers::{Plain, Site, Speaks, answer, head};
@@ -103,14 +104,6 @@ fn a_body_that_stands_still_ends_at_the_limit_idle_either_way() {
         event["line"].as_str().unwrap().contains("Some(Timeout)")
     });
 
-    let url = server.url("/");
-    let mut client = connect(embly.at("asks"));
-    write!(
-        client,
-        "POST / HTTP/1.1\r\nhost: test\r\nconnection: close\r\nx-url: {url}\r\nx-method: PUT\r\n\
-         x-mode: stream\r\ncontent-length: 1000\r\n\r\nthe beginning"
-    )
-    .unwrap();
     // It never answers before the end of the request, which never comes.
     let server = silent();
     let embly = self::embly(&server.url("/"), "idle: 200ms");
@@ -305,4 +298,19 @@ fn connections_are_bounded_and_who_waits_for_one_gets_it_or_is_told() {
             .fails();
         connections() >= 2
     });
+}
+
+#[test]
+fn a_call_that_has_failed_ends_so_although_its_caller_hears_of_it_first_and_goes() {
+    let nobody = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/", nobody.local_addr().unwrap());
+    drop(nobody);
+    let embly = embly(&url, "");
+    for call in 0..50 {
+        assert_eq!(get(&embly, &url).header("x-kind"), Some("Connect"));
+        let ended = embly.nth_event("invocation_ended", call, |event| {
+            event["function"] == "embly/http"
+        });
+        assert_eq!(ended["reason"], "exit", "{ended}");
+    }
 }

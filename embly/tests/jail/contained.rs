@@ -15,6 +15,10 @@ use seccompiler::{
 /// The first argument that asks for it.
 pub const ROLE: &str = "contained";
 
+/// The same for a filter that ends whoever enters the jail, as Embly's own does with a build that
+/// makes other calls: `jail stopped PROGRAM ARGUMENTS…`.
+pub const STOPPED: &str = "stopped";
+
 /// The capabilities that root has in a container of Docker, unless it is given more.
 const CAPABILITIES: CapabilitySet = CapabilitySet::CHOWN
     .union(CapabilitySet::DAC_OVERRIDE)
@@ -58,7 +62,7 @@ const REFUSED: [libc::c_long; 22] = [
 ];
 
 /// Enters the container and becomes the program.
-pub fn enter(mut line: impl Iterator<Item = OsString>) -> ExitCode {
+pub fn enter(line: impl Iterator<Item = OsString>) -> ExitCode {
     for number in 0..u64::BITS {
         let one = CapabilitySet::from_bits_retain(1 << number);
         if !CAPABILITIES.contains(one) && rustix::process::geteuid().is_root() {
@@ -93,14 +97,28 @@ pub fn enter(mut line: impl Iterator<Item = OsString>) -> ExitCode {
         BTreeMap::from([(libc::SYS_clone3, Vec::new())]),
         libc::ENOSYS,
     );
+    become_program(line)
+}
+
+/// Becomes the program, which ends where it enters a jail.
+pub fn stop(line: impl Iterator<Item = OsString>) -> ExitCode {
+    let calls = BTreeMap::from([(libc::SYS_landlock_create_ruleset, Vec::new())]);
+    act(calls, SeccompAction::KillProcess);
+    become_program(line)
+}
+
+fn become_program(mut line: impl Iterator<Item = OsString>) -> ! {
     let error = Command::new(line.next().unwrap()).args(line).exec();
     panic!("{error}")
 }
 
 fn answer(calls: BTreeMap<i64, Vec<SeccompRule>>, errno: i32) {
+    act(calls, SeccompAction::Errno(errno.cast_unsigned()));
+}
+
+fn act(calls: BTreeMap<i64, Vec<SeccompRule>>, action: SeccompAction) {
     let here = TargetArch::try_from(std::env::consts::ARCH).unwrap();
-    let errno = SeccompAction::Errno(errno.cast_unsigned());
-    let filter = SeccompFilter::new(calls, SeccompAction::Allow, errno, here).unwrap();
+    let filter = SeccompFilter::new(calls, SeccompAction::Allow, action, here).unwrap();
     let program: BpfProgram = filter.try_into().unwrap();
     seccompiler::apply_filter(&program).unwrap();
 }

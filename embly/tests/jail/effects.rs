@@ -12,19 +12,9 @@ use embly_wrapper::jail::Step;
 use super::attacker::LACKS;
 use super::support::client::connect;
 use super::support::process::{Process, time_until_gone};
+use super::support::project::WAITS;
 use super::support::{EMBLY, Embly, Project};
 use super::who::{Who, may_look, me, not_here};
-
-/// Waits for data for ever.
-pub const WAITS: &str = r#"(module
-  (import "embly" "_events"
-    (func $events (param i32 i64 i32 i32 i32 i32) (result i32)))
-  (memory (export "memory") 1)
-  (func (export "_start")
-    (loop $again
-      (drop (call $events (i32.const 0) (i64.const 0) (i32.const 0)
-        (i32.const 0) (i32.const 4) (i32.const 64)))
-      (br $again))))"#;
 
 /// A process, as the kernel accounts for it.
 struct Account {

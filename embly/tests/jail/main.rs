@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         Some("run" | "doctor") => embly::cli::main(),
         Some(compiler::ROLE) => compiler::attempt(arguments.skip(1)),
         Some(contained::ROLE) => contained::enter(arguments.skip(1)),
+        Some(contained::STOPPED) => contained::stop(arguments.skip(1)),
         _ => harness::run(&harness::tests![
             escapes::every_way_out_is_an_errno_or_the_end_of_the_process,
             escapes::every_way_out_is_closed_for_an_ordinary_user,
@@ -51,6 +52,7 @@ fn main() -> ExitCode {
             offered::with_require_jail_a_missing_step_is_fatal_before_a_gateway_opens,
             offered::with_require_jail_a_complete_jail_serves,
             offered::doctor_names_each_missing_step_and_why,
+            offered::doctor_says_what_it_means_when_what_enters_the_jail_is_ended,
             offered::a_user_that_cannot_be_is_refused,
             stops::stop_and_cont_at_any_moment_end_nothing,
             stops::a_wait_that_the_kernel_restarts_goes_on,

@@ -2,10 +2,12 @@
 
 use std::path::Path;
 
-use super::effects::{WAITS, only_what_is_not_offered_is_missing};
+use super::contained::STOPPED;
+use super::effects::only_what_is_not_offered_is_missing;
+use super::support::project::WAITS;
 use super::support::project::answering;
 use super::support::{EMBLY, Project, get};
-use super::who::{NAMESPACES, Who, not_here};
+use super::who::{NAMESPACES, Who, me, not_here};
 
 fn two_functions() -> Project {
     Project::unparked()
@@ -95,6 +97,18 @@ pub fn doctor_names_each_missing_step_and_why() {
         assert!(said.contains(&line), "{said}");
     }
     assert!(said.contains("→ "), "{said}");
+}
+
+pub fn doctor_says_what_it_means_when_what_enters_the_jail_is_ended() {
+    let (code, said) = Who::me().output(&me(), &[STOPPED, EMBLY, "doctor"]);
+    assert_eq!(code, Some(1), "{said}");
+    for part in [
+        "✗ jail: a filter for system calls ends what enters it (SIGSYS), so no function can run\n  → ",
+        "`type=1326`",
+        "`cargo build --release`",
+    ] {
+        assert!(said.contains(part), "{said}");
+    }
 }
 
 pub fn a_user_that_cannot_be_is_refused() {

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::effects::WAITS;
 use super::support::client::connect;
+use super::support::project::WAITS;
 use super::support::{EMBLY, Embly, PATIENCE, Project, get};
 use super::who::{Who, me};
 

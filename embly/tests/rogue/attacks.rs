@@ -1,5 +1,6 @@
 //! What a wrapper does that has been taken over. The name of the function says which.
 
+use std::process::ExitCode;
 use std::time::Duration;
 
 use bytes::BytesMut;
@@ -127,13 +128,21 @@ pub const ATTACKS: &[Attack] = &[
     attack("floods-names", floods_names, 500, "violation"),
 ];
 
-/// Does what `task` says.
-pub fn run(task: &Task) {
+/// A wrapper, started with these arguments: it does what the name of its function says, or what an
+/// honest one does.
+pub fn wrapper(arguments: &[String]) -> ExitCode {
+    let task = Task::read(arguments);
     if let Some(seed) = task.function.strip_prefix("seed-") {
-        return any(task, seed.parse().unwrap());
+        any(&task, seed.parse().unwrap());
+        return ExitCode::SUCCESS;
     }
-    let attack = ATTACKS.iter().find(|attack| attack.name == task.function);
-    (attack.unwrap().run)(task);
+    match ATTACKS.iter().find(|attack| attack.name == task.function) {
+        Some(attack) => {
+            (attack.run)(&task);
+            ExitCode::SUCCESS
+        }
+        None => embly_wrapper::main(std::env::args_os().skip(2)),
+    }
 }
 
 fn half_number(task: &Task) {

@@ -51,6 +51,9 @@ pub struct Plan {
     pub reused: bool,
     pub loads: Loads,
     pub faults: Vec<Fault>,
+    /// Whether it is one for `cargo xtask soak`: limits are such that a million requests are nothing
+    /// special, and what is said of each of them is not kept.
+    pub soak: bool,
 }
 
 impl Plan {
@@ -94,6 +97,26 @@ impl Plan {
             reused: dice.random_bool(0.3) && mode != Mode::Exec,
             loads,
             faults,
+            soak: false,
+        }
+    }
+
+    /// One without a schedule: who has it brings load of these kinds, and faults of those, when they like.
+    pub fn soak(seed: u64, loads: Loads, kinds: &[(&'static Kind, Duration)]) -> Self {
+        let fault = |(kind, lasts): &(&'static Kind, Duration)| Fault {
+            at: Duration::ZERO,
+            lasts: *lasts,
+            kind,
+            pick: 0,
+        };
+        Self {
+            seed,
+            mode: Mode::Forks,
+            parked: true,
+            reused: false,
+            loads,
+            faults: kinds.iter().map(fault).collect(),
+            soak: true,
         }
     }
 

@@ -50,6 +50,11 @@ struct Idle {
 
 /// Does it.
 pub fn run(plan: &Plan) -> Outcome {
+    with(plan, |world| storm(world, plan))
+}
+
+/// A master, this meanwhile, and all that is checked afterwards.
+pub fn with(plan: &Plan, meanwhile: impl FnOnce(&World)) -> Outcome {
     let since = Instant::now();
     let world = World::start(plan);
     for load in plan.loads.iter() {
@@ -57,7 +62,7 @@ pub fn run(plan: &Plan) -> Outcome {
     }
     let before = idle(&world);
     let memory = world.pid().map_or(0, resident);
-    storm(&world, plan);
+    meanwhile(&world);
     afterwards(&world, plan, before, memory);
     let said = world.said(60);
     stops(&world);

@@ -15,6 +15,7 @@ use rustix::process::Signal;
 
 use crate::attacks::ATTACKS;
 use crate::backend::Backend;
+use crate::kinds::Limited;
 use crate::load::{Load, Record, once};
 use crate::plan::{Mode, Plan};
 use crate::support::outbound::{Disk, own_disk};
@@ -28,6 +29,9 @@ pub const WELL_WITHIN: Duration = Duration::from_secs(30);
 
 /// Of those that have a user of their own: one for each run, so that its processes are counted alone.
 const FIRST_USER: u32 = 61_000;
+
+/// What is not called any more has no process soon.
+const SOON: &str = "    parked: {after: 2s}";
 
 /// All that the project serves from text modules and from `tests/guest`.
 const FUNCTIONS: [&str; 11] = [
@@ -52,6 +56,7 @@ pub struct World {
     pub record: Record,
     pub backend: Backend,
     mode: Mode,
+    soak: bool,
     user: Option<u32>,
     cache: tempfile::TempDir,
     /// The clock that it is told, where that is not the machine's.
@@ -62,6 +67,8 @@ pub struct World {
     edits: Mutex<Edits>,
     text: String,
     findings: Mutex<Vec<String>>,
+    /// What runs out for whom.
+    pub limited: Limited,
     /// How often each kind has struck.
     struck: Mutex<HashMap<&'static str, usize>>,
     /// What earlier masters of this run have said.
@@ -108,6 +115,7 @@ impl World {
             record: Record::default(),
             backend,
             mode: plan.mode,
+            soak: plan.soak,
             user,
             cache,
             pid: AtomicI32::new(0),
@@ -116,6 +124,7 @@ impl World {
             edits: Mutex::default(),
             text,
             findings: Mutex::default(),
+            limited: Limited::default(),
             struck: Mutex::default(),
             said: Mutex::default(),
             masters: AtomicUsize::new(0),
@@ -157,7 +166,12 @@ impl World {
         if let Some(clock) = &self.clock {
             clock.show(&mut command);
         }
-        let started = Embly::spawn(command, runtime, gateways(self.mode).len());
+        let keep = match self.soak {
+            true => |line: &str| !line.contains("\"event\":\"invocation_"),
+            false => |_: &str| true,
+        };
+        let count = gateways(self.mode).len();
+        let started = Embly::spawn_and_keep(command, runtime, count, keep);
         let mut at = self.at.lock().unwrap();
         for gateway in gateways(self.mode) {
             at.insert(gateway, started.at(gateway));
@@ -385,11 +399,16 @@ fn project(plan: &Plan, backend: &Backend) -> Project {
     let at = backend.at();
     for name in FUNCTIONS {
         let limits = match name {
+            "echo" | "queries" | "socket" if plan.soak => "{idle: 20s}",
+            _ if plan.soak => "{wall: 20s, idle: 20s}",
             "echo" | "queries" | "socket" => "{idle: 5s}",
             "sleeps" | "pours" => "{wall: 5s, idle: 5s}",
             _ => "{wall: 5s}",
         };
         let mut keys = format!("    limits: {limits}");
+        if plan.soak {
+            keys += &format!("\n{SOON}");
+        }
         keys += match name {
             "stores" => "\n    allow: {kv: [default]}".to_owned(),
             "queries" => "\n    allow: {sql: [main]}".to_owned(),
@@ -408,7 +427,8 @@ fn project(plan: &Plan, backend: &Backend) -> Project {
             _ => project.http(name),
         };
     }
-    project = project.wat("code", &answering("code 0"));
+    let keys = if plan.soak { SOON } else { "" };
+    project = project.wat_with("code", &answering("code 0"), keys);
     project = project.gateway_with(
         "code",
         "    port: 0\n    function: code\n    headers: {set: {x-version: v0}}",

@@ -15,6 +15,8 @@ use super::{Embly, PATIENCE, command};
 pub fn folders(runtime: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(runtime.join("embly")).into_iter().flatten();
     let mut found: Vec<_> = entries.flatten().map(|entry| entry.path()).collect();
+    // A file is there for one that is to come.
+    found.retain(|path| path.is_dir());
     found.sort();
     found
 }

@@ -223,10 +223,24 @@ impl Project {
     }
 }
 
+/// A text module that waits for something that never comes.
+pub const WAITS: &str = "(module
+  (import \"embly\" \"_events\" (func $events (param i32 i64 i32 i32 i32 i32) (result i32)))
+  (memory (export \"memory\") 1)
+  (func (export \"_start\") (loop $again
+    (drop (call $events (i32.const 0) (i64.const 0) (i32.const 0) (i32.const 64) (i32.const 4) (i32.const 32)))
+    (br $again))))";
+
 /// A text module that answers any request with this text.
 pub fn answering(text: &str) -> String {
     let length = text.len();
-    let response = format!("HTTP/1.1 200 OK\\0d\\0acontent-length: {length}\\0d\\0a\\0d\\0a{text}");
+    writing(&format!(
+        "HTTP/1.1 200 OK\\0d\\0acontent-length: {length}\\0d\\0a\\0d\\0a{text}"
+    ))
+}
+
+/// A text module that writes these bytes, escaped as its text has them.
+pub fn writing(response: &str) -> String {
     // Each escaped byte is three characters long and one byte in memory.
     let bytes = response.len() - 2 * response.matches('\\').count();
     format!(

@@ -1,8 +1,9 @@
 //! Links in the documents lead somewhere.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::{none, tree};
+use crate::book::normal;
 
 #[test]
 fn every_relative_link_leads_to_a_file_and_a_heading() {
@@ -39,18 +40,6 @@ fn problem(from: &str, link: &str) -> Option<String> {
         .filter(|line| line.starts_with('#'))
         .any(|line| anchor(line) == heading);
     (!known).then(|| format!("names no heading of {}", target.display()))
-}
-
-fn normal(path: &Path) -> PathBuf {
-    let mut out = PathBuf::new();
-    for component in path.components() {
-        match component {
-            Component::ParentDir => drop(out.pop()),
-            Component::CurDir => {}
-            other => out.push(other),
-        }
-    }
-    out
 }
 
 /// Targets of `[text](target)` and `[label]: target`.

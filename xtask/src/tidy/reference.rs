@@ -1,4 +1,4 @@
-//! `docs/reference.md` knows every name that users meet: keys, limits, codes, reasons, events.
+//! `docs/reference/` knows every name that users meet: keys, limits, codes, reasons, events.
 
 use super::{none, tree};
 
@@ -85,9 +85,10 @@ fn every_host_call_is_documented() {
 /// Each of these names stands in the document as code.
 #[track_caller]
 fn documented(what: &str, names: impl IntoIterator<Item = impl AsRef<str>>) {
-    let document = tree::file("docs/reference.md");
-    let spans: Vec<&str> = document
-        .lines()
+    let pages = tree::ending(".md");
+    let pages = pages.iter().filter(|file| file.under("docs/reference"));
+    let spans: Vec<&str> = pages
+        .flat_map(|page| page.text.lines())
         .flat_map(|line| line.split('`').skip(1).step_by(2))
         .collect();
     let known = |name: &str| spans.iter().any(|span| super::has_word(span, name));
@@ -102,7 +103,7 @@ fn documented(what: &str, names: impl IntoIterator<Item = impl AsRef<str>>) {
     );
     let missing = names.into_iter().filter(|name| !known(name)).collect();
     none(
-        &format!("{what} that docs/reference.md does not have as code"),
+        &format!("{what} that docs/reference/ does not have as code"),
         missing,
     );
 }

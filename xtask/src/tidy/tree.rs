@@ -3,8 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-/// What others make: versions (in a second worktree `.git` is a file), builds, data.
-const NOT_OURS: [&str; 5] = [".git", "target", ".embly", "data", "node_modules"];
+/// What others make: versions (in a second worktree `.git` is a file), builds, data, and what a fuzzer
+/// has found, which may be any word.
+const NOT_OURS: [&str; 6] = [".git", "target", ".embly", "data", "node_modules", "corpus"];
 
 /// A folder with this file in it is a cache.
 const CACHE: &str = "CACHEDIR.TAG";

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::message::{self, Artifact, Line, Lines};
 use super::plan::{Crate, Kind, Plan};
-use super::{RustBuild, RustError, RustFunction, RustOutcome, RustOutput, inputs};
+use super::{RustBuild, RustError, RustFunction, RustOutcome, RustOutput, inputs, lines};
 use crate::build::event::BuildEvent;
 use crate::build::folder;
 use crate::build::process::{self, RunError, Stream};
@@ -62,7 +62,8 @@ pub(super) fn build(
         };
         for &position in &one.functions {
             let function = functions[position].name.clone();
-            let result = result.clone().and_then(|wasm| copy(wasm, embly, &function));
+            let result = result.clone();
+            let result = result.and_then(|wasm| copy(wasm, embly, &function, build.lines));
             outcomes.push((
                 position,
                 RustOutcome {
@@ -87,6 +88,9 @@ fn command(build: &RustBuild<'_>, plan: &Plan, target: &Path) -> Command {
         cargo.arg("--quiet");
     }
     cargo.arg("--target-dir").arg(target);
+    if build.lines {
+        cargo.args(lines::arguments(&plan.workspace));
+    }
     for one in &plan.crates {
         cargo.args(["--package", &one.package.id]);
         if plan.kind == Kind::Bin {
@@ -130,8 +134,12 @@ fn find<'a>(artifacts: &'a [Artifact], one: &Crate, kind: Kind) -> Option<&'a Pa
         .find_map(Artifact::wasm)
 }
 
-fn copy(wasm: &Path, embly: &Path, function: &str) -> Result<RustOutput, RustError> {
-    let folder = embly.join("wasm");
+fn copy(wasm: &Path, embly: &Path, function: &str, lines: bool) -> Result<RustOutput, RustError> {
+    let mut folder = embly.join("wasm");
+    if lines {
+        // A bundle that is made meanwhile must not find them.
+        folder.push("lines");
+    }
     let copy = folder.join(format!("{function}.wasm"));
     let failed = |path: &Path| {
         let path = path.to_owned();
@@ -145,6 +153,19 @@ fn copy(wasm: &Path, embly: &Path, function: &str) -> Result<RustOutput, RustErr
         wasm: copy,
         changed,
     })
+}
+
+/// cargo's folder for the tests of a crate, beside that of the builds of its workspace, so that neither they
+/// nor an editor wait for each other; `None` where the project cannot be written to.
+pub fn folder_of_tests(project: &Path, path: &Path) -> Option<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    cargo.args(["locate-project", "--workspace", "--message-format", "plain"]);
+    let said = cargo.current_dir(path).output().ok()?;
+    let manifest = PathBuf::from(String::from_utf8(said.stdout).ok()?.trim_end());
+    // `cargo test` says what is wrong with it.
+    let workspace = manifest.parent()?;
+    let embly = folder::prepare(project).ok()?;
+    Some(target_folder(&embly, workspace))
 }
 
 /// cargo's folder for a workspace: equal crate names in two workspaces must not meet.

@@ -3,11 +3,13 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::report::typed;
+
 /// Why a function was not built. The last line says what to do, where it is not cargo that says it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RustError {
     /// The function's folder holds no crate.
-    #[error("no `Cargo.toml` in {}\nhint: `cargo init --bin {}`, or correct the function's `path`", folder.display(), folder.display())]
+    #[error("no `Cargo.toml` in `{}`\nhint: `cargo init --bin {}`, or correct the function's `path`", folder.display(), typed(&folder.to_string_lossy()))]
     NoManifest {
         /// The function's folder.
         folder: PathBuf,

@@ -4,12 +4,14 @@ mod cargo;
 mod depinfo;
 mod error;
 mod inputs;
+mod lines;
 mod message;
 mod metadata;
 mod plan;
 
 use std::path::{Path, PathBuf};
 
+pub use cargo::folder_of_tests;
 pub use error::RustError;
 
 use self::plan::Plan;
@@ -42,7 +44,7 @@ pub struct RustOutcome {
 /// A function's wasm file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RustOutput {
-    /// `<project>/.embly/wasm/<function>.wasm`.
+    /// `<project>/.embly/wasm/<function>.wasm`; with line tables in `lines/` there.
     pub wasm: PathBuf,
     /// Whether this build has changed it.
     pub changed: bool,
@@ -59,6 +61,8 @@ pub struct RustBuild<'a> {
     pub color: bool,
     /// Only warnings and errors from cargo, no `Compiling` lines.
     pub quiet: bool,
+    /// Whether backtraces are to have files and lines, where the user has not chosen.
+    pub lines: bool,
     /// Ends the build early; what was not built by then is reported as [`RustError::Cancelled`].
     pub cancel: &'a Cancel,
     /// Receives what happens.

@@ -51,7 +51,7 @@ pub(super) fn install(
         .join(TARGET);
 
     say(&format!(
-        "building std {} for {TARGET}, this takes about a minute",
+        "building std {} for {TARGET}, this takes one to three minutes",
         rust.release()
     ));
     let target = slot.work().join("target");

@@ -13,12 +13,13 @@ use url::Url;
 
 use super::find::{Found, Named, Which};
 use super::{changed, json, refused, shown};
-use crate::admin::api;
+use crate::admin::{self, api};
 use crate::bundle::{self, Limits};
 use crate::cli::bundle::{Verify, open, refused as bad_bundle};
 use crate::cli::output::Table;
 use crate::cli::{Exit, context, serve};
 use crate::report::{Format, Reporter};
+use crate::versions::Versions;
 
 /// The program that reaches other machines.
 const SSH: &str = "ssh";
@@ -37,6 +38,40 @@ pub struct Deploy {
     to: Option<Remote>,
     #[command(flatten)]
     verify: Verify,
+}
+
+/// Which versions.
+#[derive(Debug, Args)]
+pub struct Kept {
+    #[command(flatten)]
+    which: Which,
+    /// Those in this folder, where it was given to `embly run --state`; no master has to run
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["path", "master"])]
+    state: Option<PathBuf>,
+}
+
+/// Where no master can be asked.
+const ASK_THE_FOLDER: &str = "start one with `embly run --state DIR`, or see what is kept in its folder with `embly versions --state DIR`";
+
+impl Kept {
+    async fn find(&self, reporter: &Reporter) -> Result<api::Versions, Exit> {
+        let Some(state) = &self.state else {
+            let Found { client, .. } = self.which.find_or(ASK_THE_FOLDER, reporter).await?;
+            let versions = client.get("/v1/versions").await;
+            return versions.map_err(|refusal| refused(refusal, reporter));
+        };
+        let wrong = |text: String| {
+            reporter.error(text);
+            Exit::Failed
+        };
+        if !state.is_dir() {
+            return Err(wrong(format!(
+                "there is no folder `{}`: name the one that `embly run --state DIR` was given",
+                state.display()
+            )));
+        }
+        admin::kept(&Versions::new(state)).map_err(|error| wrong(error.to_string()))
+    }
 }
 
 /// A machine that `ssh` reaches.
@@ -219,12 +254,8 @@ fn elsewhere(remote: &Remote, named: &Named, file: File, reporter: &Reporter) ->
 }
 
 /// Shows the versions that are kept.
-pub async fn versions(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
-    let Found { client, .. } = which.find(reporter).await?;
-    let api::Versions { versions } = client
-        .get("/v1/versions")
-        .await
-        .map_err(|refusal| refused(refusal, reporter))?;
+pub async fn versions(kept: &Kept, reporter: &Reporter) -> Result<(), Exit> {
+    let api::Versions { versions } = kept.find(reporter).await?;
     if reporter.options().format == Format::Json {
         return json("version", &versions, reporter);
     }

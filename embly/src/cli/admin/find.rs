@@ -6,7 +6,7 @@ use clap::Args;
 
 use super::client::{Client, Refusal};
 use crate::admin::api;
-use crate::cli::{Exit, source};
+use crate::cli::{Exit, context, source};
 use crate::config;
 use crate::master;
 use crate::report::Reporter;
@@ -38,7 +38,7 @@ impl Named {
             path: None,
             master: self.master.clone(),
         };
-        which.find(reporter).await
+        which.find_or(START_WITH_STATE, reporter).await
     }
 
     /// Its name, if it was given.
@@ -46,6 +46,17 @@ impl Named {
         self.master.as_deref()
     }
 }
+
+/// What to type where no master runs.
+const START: &str = "start one with `embly run` or `embly dev`";
+
+/// Where one is needed that bundles can be deployed to.
+const START_WITH_STATE: &str =
+    "start one with `embly run --state DIR`, which keeps what is deployed";
+
+/// What is said of a project whose master is not there yet.
+pub const STILL_BUILT: &str =
+    "is still being built for the first time: try again when it is served";
 
 /// A master that runs.
 pub struct Found {
@@ -75,9 +86,24 @@ pub async fn all(reporter: &Reporter) -> Result<Vec<Found>, Exit> {
     Ok(found)
 }
 
+/// The masters of this user that answer; whoever does not is passed over.
+pub async fn answering() -> Vec<api::Master> {
+    let mut found = Vec::new();
+    for (_, socket) in master::folders().unwrap_or_default() {
+        found.extend(Client::new(&socket).master().await.ok());
+    }
+    found
+}
+
 impl Which {
     /// The master that is meant.
     pub async fn find(&self, reporter: &Reporter) -> Result<Found, Exit> {
+        self.find_or(START, reporter).await
+    }
+
+    /// The same, with what to do where none runs.
+    pub async fn find_or(&self, advice: &str, reporter: &Reporter) -> Result<Found, Exit> {
+        let fail = |what: &str, running: &[Found]| fail(what, running, advice, reporter);
         let running = all(reporter).await?;
         if let Some(id) = &self.master {
             let (mut named, others): (Vec<_>, Vec<_>) = running
@@ -85,7 +111,7 @@ impl Which {
                 .partition(|found| found.master.id == *id);
             return named.pop().ok_or_else(|| {
                 let what = format!("no master `{id}` runs");
-                fail(&what, &others, reporter)
+                fail(&what, &others)
             });
         }
         let here = Path::new(".");
@@ -102,30 +128,49 @@ impl Which {
             }
             Err(_) => None,
         };
-        let of_project = |found: &Found| {
-            let file = project.as_deref();
-            file.is_some_and(|file| file == Path::new(&found.master.project))
+        let is_own = |file: &Path| project.as_deref() == Some(file);
+        let begun = master::begun();
+        let still_built = |file: &Path| {
+            reporter.error(format!("`{}` {STILL_BUILT}", context::shown(file)));
+            Exit::Failed
         };
+        let of_project = |found: &Found| is_own(Path::new(&found.master.project));
         let (mut own, mut others): (Vec<_>, Vec<_>) = running.into_iter().partition(of_project);
         match (own.len(), others.len(), &self.path) {
             (1, _, _) => own.pop().ok_or(Exit::Failed),
+            (0, _, _) if begun.iter().any(|file| is_own(file)) => {
+                Err(still_built(project.as_deref().unwrap_or(here)))
+            }
+            (0, 0, None) if !begun.is_empty() => Err(still_built(&begun[0])),
             (0, _, Some(path)) => {
                 let path = path.display();
                 let what = format!("no master of the project at `{path}` runs");
-                Err(fail(&what, &others, reporter))
+                Err(fail(&what, &others))
             }
-            (0, 1, None) => others.pop().ok_or(Exit::Failed),
-            (0, _, None) => Err(fail("several masters run", &others, reporter)),
-            (_, _, _) => Err(fail("several masters of this project run", &own, reporter)),
+            (0, 1, None) => {
+                let found = others.pop().ok_or(Exit::Failed)?;
+                let of = Path::new(&found.master.project);
+                // A bundle beside the project file is one of the project.
+                if let Some(project) = project.filter(|project| project.parent() != of.parent()) {
+                    reporter.info(format!(
+                        "no master of `{}` runs; this is the one of {}",
+                        context::shown(&project),
+                        context::shown(of)
+                    ));
+                }
+                Ok(found)
+            }
+            (0, _, None) => Err(fail("several masters run", &others)),
+            (_, _, _) => Err(fail("several masters of this project run", &own)),
         }
     }
 }
 
 /// Says which there are instead.
-fn fail(what: &str, running: &[Found], reporter: &Reporter) -> Exit {
+fn fail(what: &str, running: &[Found], advice: &str, reporter: &Reporter) -> Exit {
     if running.is_empty() {
         reporter.error(format!(
-            "{}: start one with `embly run` or `embly dev`",
+            "{}: {advice}",
             if what.starts_with("several") {
                 "no master runs"
             } else {

@@ -1,18 +1,23 @@
 //! `embly logs`: what functions have written, and go on to write.
 
 use std::io::{self, Write as _};
+use std::time::Duration;
 
 use clap::Args;
 use http::Method;
 use jiff::{Span, Timestamp};
 use protos::Address;
 use serde_json::Value;
+use tokio::time::timeout;
 use url::form_urlencoded::Serializer;
 
 use super::find::{Found, Which};
-use super::refused;
-use crate::cli::Exit;
+use super::{refused, shown};
+use crate::cli::{Exit, output};
 use crate::report::{Format, Level, Reporter, escape, word};
+
+/// Lines that are kept come within this time.
+const SOON: Duration = Duration::from_millis(500);
 
 #[derive(Debug, Args)]
 pub struct Logs {
@@ -72,7 +77,19 @@ impl Logs {
             .await
             .map_err(|refusal| refused(refusal, reporter))?;
         let json = reporter.options().format == Format::Json;
-        while let Some(lines) = lines.next().await {
+        let mut silent = true;
+        loop {
+            let next = match silent && self.follow && !json {
+                true => timeout(SOON, lines.next()).await,
+                false => Ok(lines.next().await),
+            };
+            let Ok(next) = next else {
+                silent = false;
+                reporter.info("no line yet: they are shown as they come");
+                continue;
+            };
+            let Some(lines) = next else { break };
+            silent = false;
             let mut out = String::new();
             for line in lines {
                 if json {
@@ -95,8 +112,19 @@ impl Logs {
         }
         if self.follow {
             reporter.info("the master has ended");
+        } else if silent && !json {
+            reporter.info(self.nothing());
         }
         Ok(())
+    }
+
+    /// What is said where no line was.
+    fn nothing(&self) -> &'static str {
+        let all = self.function.is_none() && self.address.is_none() && self.since.is_none();
+        match all {
+            true => "no function has written a line; `embly logs -f` shows those that come",
+            false => "no line that is kept is one of those; `embly logs` shows all that are kept",
+        }
     }
 }
 
@@ -113,7 +141,11 @@ fn show(json: &str, out: &mut String, reporter: &Reporter) {
         ));
         return;
     }
-    let (time, function, address) = (text("time"), text("function"), text("address"));
+    let (function, address) = (text("function"), text("address"));
+    let time = match output::is_looked_at(reporter) {
+        true => shown::clock(text("time")),
+        false => text("time").to_owned(),
+    };
     let line = escape(text("line"));
     let level: Option<Level> = serde_json::from_value(event["level"].clone()).ok();
     let word = level.and_then(word).map(|word| format!("{word} "));

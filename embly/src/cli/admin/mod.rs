@@ -14,13 +14,14 @@ use protos::Address;
 use serde::Serialize;
 
 use super::output::{self, Table};
-use super::{Exit, serve};
+use super::{Exit, context, serve};
 use crate::admin::api;
+use crate::master;
 use crate::report::{Format, Reporter};
 use client::{Client, Refusal};
-pub use deploy::{Deploy, run as deploy};
+pub use deploy::{Deploy, Kept, run as deploy};
 use find::Found;
-pub use find::{Named, Which};
+pub use find::{Named, Which, answering};
 pub use logs::Logs;
 use shown::{age, size};
 pub use top::Top;
@@ -46,7 +47,7 @@ pub enum Ask<'a> {
     /// Read the project again.
     Reload(&'a Which),
     /// Which versions there are.
-    Versions(&'a Which),
+    Versions(&'a Kept),
     /// Serve another version.
     Rollback(&'a Named, Option<u64>),
     /// Stop.
@@ -70,7 +71,7 @@ pub fn run(ask: &Ask<'_>, reporter: &Reporter) -> Exit {
             Ask::Kill(which, address) => kill(which, *address, reporter).await,
             Ask::Ready(which) => ready(which, reporter).await,
             Ask::Reload(which) => reload(which, reporter).await,
-            Ask::Versions(which) => deploy::versions(which, reporter).await,
+            Ask::Versions(kept) => deploy::versions(kept, reporter).await,
             Ask::Rollback(named, version) => deploy::rollback(named, *version, reporter).await,
             Ask::Stop(which) => stop(which, reporter).await,
         };
@@ -111,19 +112,28 @@ async fn masters(reporter: &Reporter) -> Result<(), Exit> {
     if reporter.options().format == Format::Json {
         return json("master", &masters, reporter);
     }
-    if masters.is_empty() {
+    let begun = master::begun();
+    for file in &begun {
+        let file = context::shown(file);
+        reporter.info(format!("`{file}` {}", find::STILL_BUILT));
+    }
+    if masters.is_empty() && begun.is_empty() {
         reporter.info("no master runs");
-        return Ok(());
     }
     let mut table = Table::new(["ID", "PID", "COMMAND", "STATE", "SINCE", "PROJECT"]);
+    let looked_at = output::is_looked_at(reporter);
     for master in masters {
+        let since = match looked_at {
+            true => shown::clock(&master.since),
+            false => shown::time(&master.since),
+        };
         table.row([
             master.id,
             master.pid.to_string(),
             master.command,
             master.state,
-            shown::time(&master.since),
-            master.project,
+            since,
+            shown::project(&master.project).to_owned(),
         ]);
     }
     table.print(reporter)
@@ -138,26 +148,35 @@ async fn ps(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
     if reporter.options().format == Format::Json {
         return json("invocation", &invocations, reporter);
     }
-    if invocations.is_empty() {
-        reporter.info("no invocation runs");
-        return Ok(());
-    }
-    table(&invocations).print(reporter)
+    print(&invocations, reporter)
 }
 
+/// What is said instead of an empty table.
+pub(super) const NOTHING_RUNS: &str =
+    "no invocation runs; `embly trace` lists those that have ended";
+
 /// Invocations for people.
+fn print(invocations: &[api::Invocation], reporter: &Reporter) -> Result<(), Exit> {
+    if invocations.is_empty() {
+        reporter.info(NOTHING_RUNS);
+        return Ok(());
+    }
+    table(invocations).print(reporter)
+}
+
+/// Invocations in columns.
 pub(super) fn table(invocations: &[api::Invocation]) -> Table {
     let mut table = Table::new([
-        "ADDRESS", "FUNCTION", "PARENT", "GATEWAY", "AGE", "STATE", "CPU", "MEMORY", "IN", "OUT",
+        "ADDRESS", "FUNCTION", "FROM", "STATE", "AGE", "CPU", "MEMORY", "IN", "OUT",
     ]);
     for one in invocations {
         table.row([
             one.address.clone(),
             one.function.clone(),
-            one.parent.clone(),
-            one.gateway.clone().unwrap_or_else(|| "-".to_owned()),
-            age(one.age_us),
+            // A gateway's side of a request says nothing that its name does not.
+            one.gateway.clone().unwrap_or_else(|| one.parent.clone()),
             one.state.clone(),
+            age(one.age_us),
             one.cpu_us.map_or_else(|| "-".to_owned(), age),
             one.memory_bytes.map_or_else(|| "-".to_owned(), size),
             size(one.bytes_in),
@@ -241,7 +260,7 @@ fn changed<T>(
     } else {
         problems
             .iter()
-            .for_each(|problem| reporter.raw(&shown::problem(problem)));
+            .for_each(|problem| reporter.words(shown::problem(problem)));
     }
     changed.map_err(|failure| {
         let wrong_file = failure.code == crate::admin::PROJECT_FILE.name;

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
+use crate::bundle::PROJECT;
 use crate::report::elapsed;
 
 /// A time in microseconds, short.
@@ -50,6 +51,20 @@ pub fn time(text: &str) -> String {
     }
 }
 
+/// The same for who looks at what has just happened: without the day, where that is today.
+pub fn clock(text: &str) -> String {
+    let all = time(text);
+    let today = jiff::Zoned::now().strftime("%Y-%m-%d ").to_string();
+    all.strip_prefix(&today).unwrap_or(&all).to_owned()
+}
+
+/// The folder of a project by its file; what is no project file is itself.
+pub fn project(file: &str) -> &str {
+    let folder = file.strip_suffix(PROJECT);
+    let folder = folder.and_then(|folder| folder.strip_suffix('/'));
+    folder.filter(|folder| !folder.is_empty()).unwrap_or(file)
+}
+
 /// A problem of the project file, in one line.
 pub fn problem(problem: &Value) -> String {
     let text = |key: &str| problem[key].as_str().unwrap_or_default();
@@ -78,6 +93,16 @@ mod tests {
             sizes.map(size),
             ["0B", "1023B", "1.0KiB", "1.5MiB", "5.0GiB"]
         );
+    }
+
+    #[test]
+    fn a_day_is_left_out_where_it_is_today_and_a_project_is_its_folder() {
+        let now = Timestamp::now().to_string();
+        assert_eq!(clock(&now), time(&now)[11..]);
+        assert_eq!(clock("2001-02-03T12:00:00Z"), time("2001-02-03T12:00:00Z"));
+        assert_eq!(project("/srv/shop/embly-project.yml"), "/srv/shop");
+        assert_eq!(project("/srv/shop.embly"), "/srv/shop.embly");
+        assert_eq!(project("/embly-project.yml"), "/embly-project.yml");
     }
 
     #[test]

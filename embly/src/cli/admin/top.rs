@@ -11,11 +11,11 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::client::Refusal;
 use super::find::{Found, Which};
-use super::{json, refused, table};
+use super::{NOTHING_RUNS, json, print, refused, shown, table};
 use crate::admin::api;
 use crate::cli::serve::Signals;
 use crate::cli::{Exit, keys};
-use crate::report::{Format, Reporter};
+use crate::report::{Format, Reporter, wrapped};
 
 /// How often it looks.
 const EVERY: Duration = Duration::from_secs(1);
@@ -88,7 +88,7 @@ impl Top {
             let invocations = asked.map_err(|refusal| refused(refusal, reporter))?;
             return match options.format {
                 Format::Json => json("invocation", &invocations, reporter),
-                Format::Text => table(&invocations).print(reporter),
+                Format::Text => print(&invocations, reporter),
             };
         }
         let signals = Signals::take(reporter)?;
@@ -174,11 +174,18 @@ fn draw(master: &api::Master, invocations: &[api::Invocation], sort: Sort) -> io
     let keys = keys.collect::<Vec<_>>().join("  ");
     let mut lines = vec![
         // What matters most first: a narrow terminal shows the beginning.
-        format!("{count} running  {}  {}", master.id, master.project),
+        format!(
+            "{count} running  {}  {}",
+            master.id,
+            shown::project(&master.project)
+        ),
         format!("q quit  {keys}"),
         String::new(),
     ];
-    lines.extend(table(invocations).within(Some(columns)));
+    match invocations {
+        [] => lines.extend(wrapped(NOTHING_RUNS, columns).lines().map(str::to_owned)),
+        some => lines.extend(table(some).within(Some(columns))),
+    }
     let mut text = String::from(HOME);
     for (n, line) in lines.iter().take(rows).enumerate() {
         if n > 0 {

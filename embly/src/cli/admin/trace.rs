@@ -15,7 +15,8 @@ use crate::report::{Format, Reporter, escape};
 
 #[derive(Debug, Args)]
 pub struct Trace {
-    /// Address of an invocation, or the id of a request: `x-request-id` [default: list what is kept]
+    /// Address of an invocation, or the id of a request (`x-request-id`), or the beginning of one
+    /// [default: list what is kept, the latest last]
     id: Option<String>,
     #[command(flatten)]
     which: Which,
@@ -56,24 +57,44 @@ fn list(traces: Vec<api::Brief>, reporter: &Reporter) -> Result<(), Exit> {
         reporter.info("nothing has run yet");
         return Ok(());
     }
-    let mut table = Table::new([
-        "TIME", "ADDRESS", "FUNCTION", "GATEWAY", "TOTAL", "REASON", "PARTS", "MESSAGES", "REQUEST",
-    ]);
+    let looked_at = output::is_looked_at(reporter);
+    let mut titles = vec!["TIME", "ADDRESS", "STATUS", "TOTAL", "REASON", "FUNCTION"];
+    // Whoever looks for more looks at the trace.
+    if !looked_at {
+        titles.extend(["GATEWAY", "PARTS", "MESSAGES", "REQUEST"]);
+    }
+    titles.push("ASKED");
+    let mut table = Table::new(titles).cuts_the_last();
     let or_dash = |text: Option<String>| {
         text.map_or_else(|| "-".to_owned(), |text| escape(&text).into_owned())
     };
     for one in traces {
-        table.row([
-            shown::time(&one.time),
+        let asked = one.method.zip(one.path);
+        let asked = asked.map(|(method, path)| format!("{method} {path}"));
+        let mut row = vec![
+            match looked_at {
+                true => shown::clock(&one.time),
+                false => shown::time(&one.time),
+            },
             one.address,
-            one.function,
-            or_dash(one.gateway),
+            or_dash(one.status.map(|status| status.to_string())),
             age(one.total_us),
-            or_dash(one.reason),
-            one.invocations.to_string(),
-            one.messages.to_string(),
-            or_dash(one.request_id),
-        ]);
+            or_dash(match (one.reason, one.failed) {
+                (Some(reason), true) => Some(format!("{reason}, Err")),
+                (reason, _) => reason,
+            }),
+            one.function,
+        ];
+        if !looked_at {
+            row.extend([
+                or_dash(one.gateway),
+                one.invocations.to_string(),
+                one.messages.to_string(),
+                or_dash(one.request_id),
+            ]);
+        }
+        row.push(or_dash(asked));
+        table.row(row);
     }
     table.print(reporter)
 }
@@ -129,6 +150,16 @@ fn tree(trace: &api::Trace) -> Vec<String> {
         }) => format!("{} request {}", shown::time(&trace.time), escape(id)),
         _ => shown::time(&trace.time),
     });
+    if let (Some(method), Some(path)) = (&trace.method, &trace.path) {
+        let status = trace.status.map(|status| status.to_string());
+        let status = status.unwrap_or_else(|| "no answer yet".to_owned());
+        let failed = match trace.failed {
+            true => ", the handler has returned an `Err`: its log says which",
+            false => "",
+        };
+        tree.lines
+            .push(format!("{method} {}: {status}{failed}", escape(path)));
+    }
     for root in roots {
         let line = tree.invocation(root);
         tree.lines.push(line);
@@ -283,6 +314,10 @@ mod tests {
     fn trace() -> api::Trace {
         api::Trace {
             time: "then".to_owned(),
+            method: Some("GET".to_owned()),
+            path: Some("/a?b".to_owned()),
+            status: Some(200),
+            failed: false,
             invocations: vec![
                 invocation("a", "gate", 0),
                 invocation("b", "a", 2_000),
@@ -311,6 +346,7 @@ mod tests {
             tree(&trace()),
             [
                 "then request id",
+                "GET /a?b: 200",
                 "fa a of gateway web: ok after 9.0ms, 500µs CPU",
                 "├ +1.0ms    in  7B",
                 "├ +2.0ms    fb b: ok after 7.0ms, 500µs CPU",
@@ -329,7 +365,7 @@ mod tests {
         let mut trace = trace();
         trace.invocations.push(invocation("a", "c", 6_000));
         let lines = tree(&trace);
-        assert_eq!(lines.len(), 11);
-        assert!(lines[7].starts_with("│   └ +6.0ms    fa a"), "{lines:#?}");
+        assert_eq!(lines.len(), 12);
+        assert!(lines[8].starts_with("│   └ +6.0ms    fa a"), "{lines:#?}");
     }
 }

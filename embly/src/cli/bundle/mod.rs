@@ -16,7 +16,7 @@ use super::context::{self, Need};
 use super::serve::{self, Signals};
 use super::{Exit, Where, build, output};
 use crate::bundle::{self, About, ENDING, Limits, SigningKey, VerifyKey, WriteError};
-use crate::config::{Function, Project};
+use crate::config::{Function, Language, Project};
 use crate::file;
 use crate::report::{Format, Reporter};
 use collect::Variant;
@@ -160,9 +160,9 @@ async fn made(options: &Make, reporter: &Reporter) -> Result<(), Exit> {
     }
     reporter.masks().only(&secrets);
     let mut signals = Signals::take(reporter)?;
-    let install = !options.no_install;
+    let how = build::How::to_ship(options.no_install);
     let all = base.functions.clone();
-    let built = modules(&mut signals, &base, all, install, reporter).await?;
+    let built = modules(&mut signals, &base, all, how, reporter).await?;
     let base = Variant {
         environment: None,
         project: base,
@@ -171,7 +171,7 @@ async fn made(options: &Make, reporter: &Reporter) -> Result<(), Exit> {
     let mut variants = Vec::new();
     for (name, project) in others {
         let functions = collect::built_otherwise(&project, &base.project);
-        let built = modules(&mut signals, &project, functions, install, reporter).await?;
+        let built = modules(&mut signals, &project, functions, how, reporter).await?;
         variants.push(Variant {
             environment: Some(name),
             project,
@@ -208,14 +208,37 @@ async fn made(options: &Make, reporter: &Reporter) -> Result<(), Exit> {
         bundle.write(file, key.as_ref(), &Limits::default())
     });
     let about = about.map_err(|error| failed(said(&error), reporter))?;
-    tell(("bundle", "made"), &path, &about, reporter)
+    tell(("bundle", "made"), &path, &about, reporter)?;
+    if reporter.options().format != Format::Text {
+        return Ok(());
+    }
+    let dwarf = dwarf(std::iter::once(&base).chain(&variants));
+    if dwarf > 0 {
+        reporter.info(format!(
+            "{dwarf} bytes of that are there for the files and lines of backtraces: without them it is \
+             made by `CARGO_PROFILE_RELEASE_DEBUG=none embly bundle`"
+        ));
+    }
+    Ok(())
+}
+
+/// Bytes for debuggers in the modules that were compiled here.
+fn dwarf<'v>(variants: impl Iterator<Item = &'v Variant>) -> u64 {
+    let modules = variants.flat_map(|variant| {
+        let functions = variant.project.functions.iter();
+        let compiled = functions.filter(|function| function.language == Language::Rust);
+        compiled.filter_map(|function| variant.modules.get(&function.name))
+    });
+    // It was read a moment ago.
+    let read = modules.filter_map(|module| fs::read(module).ok());
+    read.map(|module| bundle::dwarf(&module)).sum()
 }
 
 /// The project in no environment, and in each that it has: a bundle is for all of them.
 fn projects(file: &Path, reporter: &Reporter) -> Result<(Project, Vec<(String, Project)>), Exit> {
     let base = context::load(file, None, false, Need::Nothing, reporter)?;
     reporter.info(format!("project {}", context::shown(file)));
-    let said = Some(&base.warnings);
+    let said = &base.warnings;
     let mut others = Vec::new();
     for name in &base.environments {
         let project = context::read_beside(file, Some(name), said, Need::Nothing, reporter);
@@ -229,7 +252,7 @@ async fn modules(
     signals: &mut Signals,
     project: &Project,
     functions: Vec<Function>,
-    install: bool,
+    how: build::How,
     reporter: &Reporter,
 ) -> Result<HashMap<String, PathBuf>, Exit> {
     if functions.is_empty() {
@@ -238,7 +261,7 @@ async fn modules(
     let (project, to) = (project.clone(), reporter.clone());
     let work = move |cancel: &_| {
         let functions: Vec<_> = functions.iter().collect();
-        build::some(&project, &functions, install, cancel, &to)
+        build::some(&project, &functions, how, cancel, &to)
     };
     match serve::build(signals, work).await {
         Ok(built) if built.failed.is_empty() => Ok(built.modules),

@@ -15,10 +15,10 @@ use tokio::sync::mpsc;
 
 use super::browse::{self, Browser};
 use crate::admin::{Admin, Asks};
-use crate::cli::admin::table;
+use crate::cli::admin::{NOTHING_RUNS, table};
 use crate::cli::keys;
 use crate::config::{GatewayKind, Project, Target};
-use crate::report::{Format, Reporter};
+use crate::report::{Format, Reporter, columns_of};
 
 /// How often a master in the background looks whether it is in the foreground again, when a key waits.
 const LOOK: Duration = Duration::from_millis(300);
@@ -257,9 +257,9 @@ impl Shared {
         };
         let running = admin.invocations().await.invocations;
         if running.is_empty() {
-            return self.reporter.info("no invocation runs");
+            return self.reporter.info(NOTHING_RUNS);
         }
-        let lines = table(&running).lines();
+        let lines = table(&running).within(columns_of(io::stderr()));
         lines.iter().for_each(|line| self.reporter.raw(line));
     }
 }

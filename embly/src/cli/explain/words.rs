@@ -10,13 +10,15 @@ pub fn of_reason(reason: Reason) -> &'static str {
         }
         Reason::Exit => {
             "The function has exited with a code of its own, which is shown. An SDK handler that \
-             returns an `Err` before the response has begun answers 500 by itself, and is not this."
+             returns an `Err` exits with 1, and its error is in the log. With `run_catch_error`, and \
+             before the response has begun, it answers 500 by itself, and is not this: the trace says so \
+             (`ok, Err`)."
         }
         Reason::Trap => {
             "The function did what WebAssembly does not allow (`unreachable`, a division by zero, an \
              access beyond its memory, a stack that is too deep), or Rust code has panicked. The message \
-             and its place are in the log, with a backtrace; files and lines come with it where the \
-             profile has `debug = \"line-tables-only\"`."
+             and its place are in the log, with a backtrace. `embly dev` builds so that it has files and \
+             lines; elsewhere they come with `debug = \"line-tables-only\"` in the profile."
         }
         Reason::Memory => {
             "It wanted more memory than `limits: {memory: …}` lets it have. The log has a backtrace of \
@@ -24,8 +26,11 @@ pub fn of_reason(reason: Reason) -> &'static str {
         }
         Reason::Violation => {
             "The process said something that the protocol does not have, or tried a system call that no \
-             function needs, which the jail has stopped. A function alone cannot do so: look at the \
-             text of the ending and at the kernel's log (`dmesg`), and report it."
+             function needs, which the jail has stopped (SIGSYS). A function alone cannot do so: look at \
+             the text of the ending and at the kernel's log (`dmesg`, a line with `type=1326`), and \
+             report it. Where every function ends so, it is an Embly that was built in another way \
+             than releases are, without `--release`, say: `embly doctor` looks whether its processes \
+             live, and `cargo build --release` makes another."
         }
         Reason::Killed => {
             "Its parent has ended it with `kill`, an operator has, or a signal from outside: most often \
@@ -43,7 +48,8 @@ pub fn of_reason(reason: Reason) -> &'static str {
         Reason::Wall => {
             "It took longer than `wall` (until the head of the response, or the end), `total` (until the \
              end in any case) or `background` (after the response) lets it; the text of the ending says \
-             which. Waiting counts. `none` lifts such a limit."
+             which. Waiting counts. The log has a backtrace of that moment, unless the process could not \
+             be asked. `none` lifts such a limit."
         }
         Reason::Idle => {
             "For as long as `limits: {idle: …}`, or `response` of the gateway's `timeouts`, not a byte \
@@ -60,8 +66,8 @@ pub fn of_reason(reason: Reason) -> &'static str {
              response."
         }
         Reason::Refused => {
-            "It was not started: there is no function or service of this name, `allow` of the caller does \
-             not list it, or a limit on starting others was reached. The code is a WASI errno: `embly \
+            "It was not started: there is no function or service of this name, its last build has failed, \
+             `allow` of the caller does not list it, or a limit on starting others was reached. The code is a WASI errno: `embly \
              explain ENOENT`, `EACCES`, `EPERM` and `EAGAIN` say what to do, and the log names the line \
              to add."
         }

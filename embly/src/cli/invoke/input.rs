@@ -1,7 +1,7 @@
 //! What a function gets: standard input as it comes, or an HTTP request.
 
 use std::fs::File;
-use std::io::{self, Read};
+use std::io::{self, IsTerminal as _, Read};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -37,6 +37,8 @@ pub struct Request {
 
 /// Where bytes come from.
 enum From {
+    /// Standard input, as it comes; the words are for whoever types it.
+    Input(&'static str),
     /// They are here.
     Memory(Bytes),
     /// They are read as they come.
@@ -64,7 +66,7 @@ impl Request {
                 head: None,
                 request_id: None,
                 chunked: false,
-                body: From::Reader(Box::new(io::stdin())),
+                body: From::Input("what the function is to get"),
             };
             return Ok((input, Output::stream(json)));
         };
@@ -128,8 +130,8 @@ fn body(data: Option<&str>) -> Result<(From, RequestBody), String> {
         return Ok((From::Memory(Bytes::new()), RequestBody::None));
     };
     if data == "-" {
-        let stdin = Box::new(io::stdin());
-        return Ok((From::Reader(stdin), RequestBody::Chunked));
+        let body = From::Input("the body of the request");
+        return Ok((body, RequestBody::Chunked));
     }
     let Some(name) = data.strip_prefix('@') else {
         let bytes = Bytes::copy_from_slice(data.as_bytes());
@@ -172,18 +174,30 @@ impl Input {
         if let Some(head) = self.head {
             sink.send(head).await?;
         }
-        match self.body {
-            From::Memory(bytes) => sink.send(bytes).await?,
-            From::Reader(reader) => {
-                let mut pieces = read(reader);
-                while let Some(piece) = pieces.recv().await {
-                    match piece {
-                        Ok(piece) if self.chunked => sink.send(chunk(&piece)).await?,
-                        Ok(piece) => sink.send(piece).await?,
-                        Err(error) => {
-                            reporter.error(format!("cannot read all of the input: {error}"));
-                            break;
-                        }
+        let reader: Option<Box<dyn Read + Send>> = match self.body {
+            From::Memory(bytes) => {
+                sink.send(bytes).await?;
+                None
+            }
+            From::Reader(reader) => Some(reader),
+            From::Input(what) => {
+                if io::stdin().is_terminal() {
+                    reporter.info(format!(
+                        "type {what}; Ctrl-D in an empty line ends it, `</dev/null` gives nothing"
+                    ));
+                }
+                Some(Box::new(io::stdin()))
+            }
+        };
+        if let Some(reader) = reader {
+            let mut pieces = read(reader);
+            while let Some(piece) = pieces.recv().await {
+                match piece {
+                    Ok(piece) if self.chunked => sink.send(chunk(&piece)).await?,
+                    Ok(piece) => sink.send(piece).await?,
+                    Err(error) => {
+                        reporter.error(format!("cannot read all of the input: {error}"));
+                        break;
                     }
                 }
             }

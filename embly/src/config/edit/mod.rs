@@ -143,9 +143,19 @@ impl Draft {
         let Some((_, span)) = taken else {
             return Ok(());
         };
-        let message = format!("a {} is called {} already", list.one(), quote(name));
+        let one = list.one();
+        let message = format!("a {one} is called {} already", quote(name));
         let problem = Problem::new(&codes::DUPLICATE_NAME, span, message);
-        Err(self.wrong(problem.help("choose another name")))
+        let names = self.names(list);
+        let mut others = (2..=names.len() + 2).map(|number| format!("{name}{number}"));
+        let other = others.find(|other| names::usable(other) && !names.contains(&other.as_str()));
+        let help = match other {
+            Some(other) => {
+                format!("change that one, or choose another name: `embly add {one} {other}`")
+            }
+            None => "change that one, or choose another name".to_owned(),
+        };
+        Err(self.wrong(problem.help(help)))
     }
 
     fn wrong(&self, problem: Problem) -> EditError {

@@ -303,9 +303,11 @@ fn jwt(field: Field<'_>, root: &Path, problems: &mut Problems) -> Option<Jwt> {
     let field = fields.get("keys")?;
     let text = field.text(problems)?;
     let keys = root.join(text);
-    let read = file::small(&keys).map_err(|error| format!("it cannot be read: {error}"));
+    let read = || file::small(&keys).map_err(|error| format!("it cannot be read: {error}"));
     let usable = |bytes: Vec<u8>| usable_keys(&String::from_utf8_lossy(&bytes), &algorithms);
-    if let Err(why) = read.and_then(usable) {
+    if !problems.lies_elsewhere(field, &keys)
+        && let Err(why) = read().and_then(usable)
+    {
         let message = format!("{} is no key set: {why}", quote(text));
         let problem = Problem::new(&codes::JWKS, field.span(), message);
         problems.push(

@@ -7,14 +7,14 @@ use std::time::{Instant, SystemTime};
 
 use http::header::{REFERER, USER_AGENT};
 use http::uri::PathAndQuery;
-use http::{HeaderValue, Method, Version};
+use http::{HeaderValue, Method, StatusCode, Version};
 use protos::{Address, Reason};
 
 use super::super::Gateway;
 use super::connection::Client;
 use super::phases::UnderWay;
 use crate::report::{self, Event, Used, Visit};
-use crate::switchboard::Told;
+use crate::switchboard::{Requested, Told};
 use crate::wrapper::Counted;
 
 /// The status that is logged where the client left before there was one, as nginx does.
@@ -41,7 +41,9 @@ pub struct Access {
     pub address: Option<Address>,
     invocation: Option<Arc<Both>>,
     /// The status that was sent.
-    pub status: Option<u16>,
+    status: Option<u16>,
+    /// The request as traces have it, once an invocation was started for it.
+    requested: Option<Arc<Requested>>,
     /// Bytes of body that were handed out.
     pub bytes: u64,
     /// Bytes that were sent, where the body is compressed on its way.
@@ -92,11 +94,37 @@ impl Access {
             address: None,
             invocation: None,
             status: None,
+            requested: None,
             bytes: 0,
             sent: None,
             taken: Arc::default(),
             reason: Some(Reason::ClientGone),
         }
+    }
+
+    /// The answer has this status.
+    pub fn answers(&mut self, status: StatusCode) {
+        self.status = Some(status.as_u16());
+        if let Some(requested) = &self.requested {
+            requested.answered(status.as_u16());
+        }
+    }
+
+    /// The answer stands in place of a handler that has returned an error.
+    pub fn handler_failed(&self) {
+        if let Some(requested) = &self.requested {
+            requested.failed();
+        }
+    }
+
+    /// The request, for the trace of an invocation that is started for it.
+    pub fn requested(&mut self) -> Arc<Requested> {
+        let requested = self.requested.get_or_insert_with(|| {
+            let path = self.path.as_ref().map_or("/", PathAndQuery::as_str);
+            let masks = self.gateway.switchboard.reporter().masks();
+            Requested::new(self.method.as_str(), &masks.mask(path))
+        });
+        Arc::clone(requested)
     }
 
     /// Method and target.
@@ -141,6 +169,10 @@ impl Access {
 
 impl Drop for Access {
     fn drop(&mut self) {
+        let status = self.status.unwrap_or(CLIENT_GONE);
+        if let Some(requested) = &self.requested {
+            requested.answered(status);
+        }
         let line = Line {
             gateway: Arc::clone(&self.gateway),
             client: self.client.shown(),
@@ -148,7 +180,7 @@ impl Drop for Access {
             method: std::mem::take(&mut self.method),
             path: self.path.take(),
             version: version(self.version),
-            status: self.status.unwrap_or(CLIENT_GONE),
+            status,
             bytes: self.sent.unwrap_or(self.bytes),
             taken: Arc::clone(&self.taken),
             total_us: u64::try_from(self.since.elapsed().as_micros()).unwrap_or(u64::MAX),

@@ -41,7 +41,7 @@ pub async fn admit(
     let switchboard = &gateway.switchboard;
     let since = Instant::now();
     let mut waits = false;
-    let mut replaced = switchboard.functions().subscribe();
+    let mut replaced = gateway.functions().subscribe();
     loop {
         if let Some(permit) = function.try_permit() {
             return Ok(Admitted {
@@ -94,13 +94,25 @@ pub async fn admit(
 
 fn full(function: &Function) -> Ending {
     let length = function.limits.queue.length.unwrap_or(u32::MAX);
-    let name = &function.name;
-    let detail = format!("limit `queue` of `{name}` reached: {length} requests wait");
-    Ending::new(Reason::Overloaded, detail)
+    busy(
+        function,
+        &format!("{length} wait (`queue: {{length: {length}}}`)"),
+    )
 }
 
 fn waited(function: &Function, wait: Duration) -> Ending {
+    busy(
+        function,
+        &format!("none has ended within {wait:?} (`queue: {{wait: {wait:?}}}`)"),
+    )
+}
+
+/// All that may run at a time runs.
+fn busy(function: &Function, and: &str) -> Ending {
     let name = &function.name;
-    let detail = format!("limit `queue` of `{name}` reached: no room within {wait:?}");
+    // Only with a limit somebody has to wait.
+    let runs = function.limits.concurrency.unwrap_or(u32::MAX);
+    let detail =
+        format!("function `{name}` is busy: {runs} run (`concurrency: {runs}`), and {and}");
     Ending::new(Reason::Overloaded, detail)
 }

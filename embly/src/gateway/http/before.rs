@@ -64,7 +64,8 @@ pub async fn ask(
     let passes =
         said.is_some_and(|said| said == GO_ON) && answered.head.status == StatusCode::NO_CONTENT;
     if !passes {
-        let answer = answered.pass_on(request_id.clone(), access);
+        let (form, id) = (Form::asked(request.headers()), request_id.clone());
+        let answer = exchange::given(gateway, answered, form, id, access).await;
         return Ok(Verdict::Answer(answer));
     }
     answer::pass_over(answered.source);

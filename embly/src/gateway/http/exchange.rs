@@ -12,17 +12,17 @@ use hyper::body::{Body as _, Incoming};
 use protos::{Ending, Reason};
 use tokio::time::sleep;
 
-use super::super::{Gateway, Site};
+use super::super::{Gateway, Site, Workbench};
 use super::access::Access;
 use super::admit::{self, Admitted};
-use super::answer::{Answer, Body};
+use super::answer::{Answer, Body, pass_over};
 use super::before::{self, Verdict};
 use super::connection::Client;
 use super::decode::Framing;
 use super::files::FileBody;
 use super::head::{self, Head, REQUEST_ID};
-use super::page;
-use super::refuse::{self, Form};
+use super::page::{self, What};
+use super::refuse::{self, Form, Told};
 use super::reload;
 use super::route::{self, Asked, Asset, Decided, Decision};
 use super::sound;
@@ -56,7 +56,7 @@ pub async fn handle(
     }
     let mut access = Access::new(&at, client, &request, request_id.clone());
     if let Some(status) = sound::unacceptable(&request) {
-        access.status = Some(status.as_u16());
+        access.answers(status);
         access.reason = None;
         return Ok(refuse::bare(status, &request_id).map(Body::full));
     }
@@ -80,8 +80,15 @@ pub async fn handle(
     let was_head = request.method() == Method::HEAD;
     let reporter = at.switchboard.reporter();
     let admitted = policy.admit(client, &mut request, &request_id, reporter);
-    let answer = match (admitted.await, before) {
-        (Ok(user), Some(mut asked)) => {
+    let admitted = admitted.await;
+    let wrong = wrong_file(&at, &request);
+    let answer = match (admitted, before, wrong) {
+        (Ok(_), _, Some((bench, wrong))) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            let response = refuse::own(status, Form::Page, &request_id);
+            explained((&at, bench), What::Project(wrong), response, access).await
+        }
+        (Ok(user), Some(mut asked), None) => {
             access.user(&user);
             asked.user.clone_from(&user);
             decision.tell(user);
@@ -93,7 +100,7 @@ pub async fn handle(
                 Verdict::Answer(answer) => answer,
             }
         }
-        (admitted, _) => {
+        (admitted, ..) => {
             match admitted {
                 Ok(user) => {
                     access.user(&user);
@@ -144,17 +151,16 @@ async fn reply(
         }
         Decision::Start(asked) => asked,
         Decision::Answer(response) => {
-            access.status = Some(response.status().as_u16());
+            access.answers(response.status());
             access.bytes = response.body().len() as u64;
             access.reason = None;
             return Ok(response.map(Body::full));
         }
     };
     access.function = Arc::clone(&asked.name);
-    if form == Form::Page
-        && access.is_get()
-        && let Some(bench) = &gateway.dev
+    if let Some(bench) = &gateway.dev
         && bench.project().is_broken(&asked.name)
+        && (form == Form::Page && access.is_get() || asked.current().is_err())
     {
         let refusal = route::unbuilt(&asked.name).into();
         return refused((gateway, client), refusal, form, &request_id, access).await;
@@ -165,7 +171,7 @@ async fn reply(
     }
     let answered = answer(to, request, &request_id, &mut access).await;
     match answered {
-        Ok(answered) => Ok(answered.pass_on(request_id, access)),
+        Ok(answered) => Ok(given(gateway, answered, form, request_id, access).await),
         Err(refusal) => refused((gateway, client), refusal, form, &request_id, access).await,
     }
 }
@@ -199,18 +205,75 @@ pub async fn refused(
     if dev.is_some() {
         reporter.masks().mask_in(&mut ending.detail);
     }
-    let mut response = refuse::answer(status, &ending, form, request_id, dev.is_some());
+    let told = dev.map(|_| Told::of(&ending, &access.function));
+    let mut response = refuse::answer(status, &ending, form, request_id, told.as_ref());
     if let (Form::Page, Some(bench)) = (form, dev) {
-        page::dress(bench, reporter, &access, &ending, &mut response).await;
+        let what = What::Ended(ending);
+        page::dress(bench, reporter, &access, what, &mut response).await;
     }
     if status == StatusCode::REQUEST_TIMEOUT {
         // What may still come is of no use.
         let close = HeaderValue::from_static("close");
         response.headers_mut().insert(CONNECTION, close);
     }
-    access.status = Some(status.as_u16());
+    access.answers(status);
     access.bytes = response.body().len() as u64;
     Ok(response.map(Body::full))
+}
+
+/// What a function has answered. Where its handler has failed, somebody who works on it sees why.
+pub async fn given(
+    gateway: &Gateway,
+    answered: Answered,
+    form: Form,
+    request_id: HeaderValue,
+    mut access: Access,
+) -> Response<Body> {
+    if !head::has_failed(&answered.head) {
+        return answered.pass_on(request_id, access);
+    }
+    access.handler_failed();
+    let Some(bench) = &gateway.dev else {
+        return answered.pass_on(request_id, access);
+    };
+    pass_over(answered.source);
+    let ending = Ending::new(Reason::Exit, "");
+    let told = page::told(gateway.switchboard.reporter(), &access).await;
+    let status = answered.head.status;
+    let response = refuse::answer(status, &ending, form, &request_id, Some(&told));
+    if form == Form::Page {
+        return explained((gateway, bench), What::Handler, response, access).await;
+    }
+    access.answers(status);
+    access.bytes = response.body().len() as u64;
+    access.reason = None;
+    response.map(Body::full)
+}
+
+/// What is wrong with the project file, for somebody who works on it and goes to a page.
+fn wrong_file<'a, T>(
+    gateway: &'a Gateway,
+    request: &Request<T>,
+) -> Option<(&'a Arc<Workbench>, String)> {
+    let bench = gateway.dev.as_ref()?;
+    let goes = request.method() == Method::GET && Form::asked(request.headers()) == Form::Page;
+    let wrong = goes.then(|| bench.project().wrong.clone()).flatten()?;
+    Some((bench, wrong))
+}
+
+/// A page for somebody who works on the project, in place of what others get.
+async fn explained(
+    (gateway, bench): (&Gateway, &Arc<Workbench>),
+    what: What,
+    mut response: Response<Bytes>,
+    mut access: Access,
+) -> Response<Body> {
+    let reporter = gateway.switchboard.reporter();
+    page::dress(bench, reporter, &access, what, &mut response).await;
+    access.answers(response.status());
+    access.bytes = response.body().len() as u64;
+    access.reason = None;
+    response.map(Body::full)
 }
 
 /// Answers with a file.
@@ -225,7 +288,7 @@ async fn file(
     let request = request.map(|_| ());
     let status = match asset.answer(request).await {
         Ok(Some(mut response)) => {
-            access.status = Some(response.status().as_u16());
+            access.answers(response.status());
             let id = request_id.clone();
             response.headers_mut().insert(REQUEST_ID, id);
             let (parts, body) = response.into_parts();
@@ -243,7 +306,7 @@ async fn file(
         }
     };
     let response = refuse::own(status, form, request_id);
-    access.status = Some(status.as_u16());
+    access.answers(status);
     access.bytes = response.body().len() as u64;
     access.reason = None;
     response.map(Body::full)
@@ -301,7 +364,7 @@ impl Answered {
         *response.status_mut() = head.status;
         *response.headers_mut() = head::without_own(head.headers);
         response.headers_mut().insert(REQUEST_ID, request_id);
-        access.status = Some(head.status.as_u16());
+        access.answers(head.status);
         let answer = Answer::new(head.framing, self.body, self.source, access, self.most);
         response.map(|()| Body::Answer(Box::new(answer)))
     }
@@ -339,9 +402,11 @@ pub async fn start<B: hyper::body::Body>(
     let origin = Origin {
         gateway: Some(Arc::clone(&gateway.name)),
         request_id: request_id.to_str().ok().map(Arc::from),
+        requested: Some(access.requested()),
         queued,
         env: asked.env(),
         told: Some(access.waits()),
+        trial: gateway.trial.clone(),
         ..Origin::default()
     };
     let times = times(&function.limits);

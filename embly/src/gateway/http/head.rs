@@ -14,6 +14,11 @@ use super::forwarded::is_of_proxies;
 /// The header with the id of a request.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
+/// The header of a response with which the SDK says that it answers in place of a handler that has
+/// returned an `Err`, and its value.
+const HANDLER: HeaderName = HeaderName::from_static("embly-handler");
+const FAILED: &str = "failed";
+
 /// Names that begin so are Embly's own and never come from a client.
 const OWN_PREFIX: &str = "embly-";
 
@@ -315,6 +320,12 @@ fn head(code: u16, raw: &[httparse::Header<'_>], request_was_head: bool) -> Resu
         headers,
         framing: if bodiless { Framing::None } else { framing },
     })
+}
+
+/// Whether it is the SDK's answer in place of a handler that has failed.
+pub fn has_failed(head: &Head) -> bool {
+    let said = head.headers.get(HANDLER);
+    head.status == StatusCode::INTERNAL_SERVER_ERROR && said.is_some_and(|said| said == FAILED)
 }
 
 /// Headers for a client, without Embly's own: what those say no function can say.

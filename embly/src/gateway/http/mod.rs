@@ -33,7 +33,7 @@ use tokio_util::task::TaskTracker;
 
 pub use decode::{BadChunk, Framing};
 pub use files::Files;
-pub use health::status_of;
+pub use health::answer_of;
 pub use policy::{Limiter, Policy};
 
 use super::{Gateway, Listener, Site, closed};

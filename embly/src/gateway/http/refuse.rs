@@ -10,7 +10,7 @@ use super::html::Shown;
 use crate::report::describe;
 
 /// The header with the reason.
-const ERROR: HeaderName = HeaderName::from_static("embly-error");
+pub const ERROR: HeaderName = HeaderName::from_static("embly-error");
 
 /// What a browser wants with the answer.
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
@@ -20,29 +20,36 @@ const RETRY_SECONDS: HeaderValue = HeaderValue::from_static("1");
 
 /// The answer for an invocation that ended so, before its head was sent.
 ///
-/// What went wrong inside (a trap's text, a path) is for the log; `dev` shows it to the
-/// developer as well.
+/// What went wrong inside (a trap's text, a path) is for the log; somebody who works on the function
+/// is told.
 pub fn answer(
     status: StatusCode,
     ending: &Ending,
     form: Form,
     request_id: &HeaderValue,
-    dev: bool,
+    told: Option<&Told>,
 ) -> Response<Bytes> {
     let reason = ending.reason;
     let id = request_id.to_str().unwrap_or_default();
-    let detail = dev.then(|| describe(ending));
     let title = status.canonical_reason().unwrap_or("Error");
     let (kind, body) = if form == Form::Json {
         let mut body = serde_json::json!({
             "error": reason.name(), "status": status.as_u16(), "request_id": id,
         });
-        if let Some(detail) = detail {
-            body["detail"] = detail.into();
+        if let Some(Told { what, advice }) = told {
+            body["detail"] = what.clone().into();
+            body["advice"] = advice.clone().into();
         }
         ("application/json", body.to_string())
+    } else if let (Form::Any, Some(Told { what, advice })) = (form, told) {
+        let code = status.as_u16();
+        let body = format!("{code} {title}\n\n{what}\n\n{advice}\nrequest {id}\n");
+        ("text/plain; charset=utf-8", body)
     } else {
-        let detail = detail.map(|text| format!("<pre>{}</pre>\n", Shown(&text)));
+        let detail = told.map(|Told { what, advice }| {
+            let (what, advice) = (Shown(what), Shown(advice));
+            format!("<pre>{what}</pre>\n<p>{advice}</p>\n")
+        });
         let code = status.as_u16();
         let body = format!(
             "<!doctype html>\n<meta charset=\"utf-8\">\n<title>{code} {title}</title>\n\
@@ -66,6 +73,37 @@ pub fn answer(
         headers.insert(RETRY_AFTER, RETRY_SECONDS);
     }
     response
+}
+
+/// What somebody who works on a function is told.
+#[derive(Debug, Clone)]
+pub struct Told {
+    /// What happened. Without secrets.
+    pub what: String,
+    /// Where to look.
+    pub advice: String,
+}
+
+impl Told {
+    /// Of an ending, without secrets.
+    pub fn of(ending: &Ending, function: &str) -> Self {
+        let (what, reason) = (describe(ending), ending.reason);
+        let advice = match reason {
+            // It was not running.
+            Reason::Refused
+            | Reason::Overloaded
+            | Reason::Backoff
+            | Reason::Starting
+            | Reason::TooLarge => {
+                format!("`embly explain {reason}` says what to do")
+            }
+            _ => format!(
+                "The log of `{function}` says more: it is in the terminal of `embly dev`, and \
+                 `embly logs --function {function}` shows it; `embly explain {reason}` says what to do"
+            ),
+        };
+        Self { what, advice }
+    }
 }
 
 /// An answer of the gateway itself, which has not to do with a function: there is no route, say.
@@ -118,8 +156,10 @@ pub fn bare(status: StatusCode, request_id: &HeaderValue) -> Response<Bytes> {
 pub enum Form {
     /// For people who look at it: a browser that goes to a page.
     Page,
-    /// For others, who may be people.
+    /// For a program that makes a page of it.
     Html,
+    /// For whoever takes anything: somebody who types `curl`, say.
+    Any,
     /// For programs.
     Json,
 }
@@ -137,7 +177,8 @@ impl Form {
         let goes = mode.is_none_or(|mode| mode == "navigate");
         match (html, json) {
             (true, _) if goes => Self::Page,
-            (true, _) | (false, false) => Self::Html,
+            (true, _) => Self::Html,
+            (false, false) => Self::Any,
             (false, true) => Self::Json,
         }
     }

@@ -98,7 +98,7 @@ impl Asked {
     /// # Errors
     /// `refused`: it does not compile, say.
     pub fn current(&self) -> Result<Arc<Function>, Ending> {
-        let functions = self.gateway.switchboard.functions();
+        let functions = self.gateway.functions();
         let mut name = Arc::clone(&self.name);
         loop {
             if let Some(function) = functions.get(&name) {
@@ -168,7 +168,10 @@ impl Asked {
 
 /// For a function whose last build has failed.
 pub fn unbuilt(name: &str) -> Ending {
-    Ending::refused(Errno::NOENT, format!("`{name}` does not compile"))
+    Ending::refused(
+        Errno::NOENT,
+        format!("`{name}` does not compile: `embly build` says why"),
+    )
 }
 
 fn missing(name: &str) -> Ending {

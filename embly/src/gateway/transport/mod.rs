@@ -15,6 +15,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{Gateway, Site};
 use crate::config::{self, GatewayKind, Proxies, Timeouts};
+use crate::report::typed;
 use crate::tls::{self, Authority, AuthorityError, SetupError};
 pub use socket::{Patience, Peer, Socket, Wire};
 pub use stream::Stream;
@@ -177,9 +178,10 @@ impl Transport {
 
 /// How to make browsers and tools trust an authority.
 fn trust(certificate: &Path) -> String {
-    let path = certificate.display();
+    let path = certificate.to_string_lossy();
+    let path = typed(&path);
     format!(
-        "its certificate is for development: trust the authority in `{path}` with `curl --cacert {path}`, \
+        "its certificate is for development: trust the authority in {path} with `curl --cacert {path}`, \
          or on Debian for the whole machine with `sudo cp {path} \
          /usr/local/share/ca-certificates/embly-dev.crt && sudo update-ca-certificates`"
     )

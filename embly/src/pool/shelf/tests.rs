@@ -260,7 +260,10 @@ impl Test {
             return assert_eq!(next, Next::Nothing);
         }
         let usable = self.waiting.iter().copied();
-        let usable: Vec<_> = usable.filter(|(_, used)| self.may_wait(*used)).collect();
+        let gone = self.ends.borrow().gone.clone();
+        let usable: Vec<_> = usable
+            .filter(|(number, used)| !gone.contains(number) && self.may_wait(*used))
+            .collect();
         let left = self.shelf.waiting();
         assert!(left <= usable.len(), "nobody comes by being looked at");
         // The oldest go.

@@ -114,16 +114,18 @@ impl Serves {
             Ok(()) | Err(Stop::Gone) => Ending::new(Reason::Ok, ""),
             Err(Stop::Malformed(ending)) => ending,
             Err(Stop::Failure(failure)) => {
-                if !answered {
-                    let error = Error {
-                        kind: failure.kind.into(),
-                        message: failure.message.clone(),
-                    };
+                let error = (!answered).then(|| Error {
+                    kind: failure.kind.into(),
+                    message: failure.message.clone(),
+                });
+                let ending = failure.ending();
+                sink.conclude(&ending);
+                if let Some(error) = error {
                     let what = Some(What::Error(error));
                     // One that has gone wants no answer.
                     let _ = sink.send(frame(&Answer { what })).await;
                 }
-                failure.ending()
+                ending
             }
         }
     }

@@ -88,7 +88,7 @@ impl Service for Kv {
             // Which store, it says on the stream.
             return match function.allow.kv.first() {
                 Some(_) => Ok(()),
-                None => permitted(&function.allow, &function.name, DEFAULT, None, false),
+                None => Err(none_allowed(&self.stores, &function.allow, &function.name)),
             };
         }
         store(&self.stores, DEFAULT, &function.allow, &function.name)?;
@@ -164,6 +164,20 @@ fn store(
         "there is no store `{name}`: add `- {{name: {name}, type: kv}}` to `stores`, and {advice}"
     );
     Err(Ending::refused(Errno::NOENT, detail))
+}
+
+/// Why a function that may use no store has none, with all that is missing in the project file.
+fn none_allowed(stores: &Stores, allow: &Allow, function: &str) -> Ending {
+    let stores = stores.read().unwrap_or_else(PoisonError::into_inner);
+    let name = stores.keys().min().map_or(DEFAULT, String::as_str);
+    let item = Item::map(&[("store", name), ("access", "read-write")]);
+    let advice = allow.written.advice("kv", item, function);
+    let store = match stores.is_empty() {
+        true => format!(", and `- {{name: {name}, type: kv}}` to `stores`"),
+        false => String::new(),
+    };
+    let detail = format!("function `{function}` may not use the store `{name}`: {advice}{store}");
+    Ending::refused(Errno::ACCES, detail)
 }
 
 /// Whether the project file lets a function read, or write, this key of this store, or all keys that

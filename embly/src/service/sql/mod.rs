@@ -114,13 +114,12 @@ impl Service for Sql {
         names.sort();
         let name = names.first().map_or("main", String::as_str);
         let (allow, function) = (&function.allow, &function.name);
-        Err(refused(
-            allow,
-            function,
-            name,
-            "use the store",
-            "read-write",
-        ))
+        let mut ending = refused(allow, function, name, "use the store", "read-write");
+        if names.is_empty() {
+            let store = format!(", and `- {{name: {name}, type: sql}}` to `stores`");
+            ending.detail.push_str(&store);
+        }
+        Err(ending)
     }
 
     fn open(&self, _: &str, caller: Caller) -> Box<dyn Session> {

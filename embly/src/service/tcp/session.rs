@@ -269,8 +269,10 @@ async fn refuse<M: Message>(
             let answer = Answer {
                 answer: Some(answer::Answer::Error(error)),
             };
+            let ending = Ending::new(Reason::Exit, message);
+            sink.conclude(&ending);
             tell(sink, &wrap(answer)).await;
-            Ending::new(Reason::Exit, message)
+            ending
         }
     }
 }

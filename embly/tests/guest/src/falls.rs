@@ -24,6 +24,7 @@ fn second(how: &str) {
         "/spin" => loop {
             std::hint::spin_loop();
         },
+        "/wait" => std::thread::sleep(std::time::Duration::from_secs(60)),
         "/eat" => loop {
             std::hint::black_box(Box::leak(vec![1u8; 1 << 20].into_boxed_slice()));
         },

@@ -166,7 +166,7 @@ pub static KINDS: &[Kind] = &[
     kind("full-cache", "the disk of the cache is full while code is replaced", Nothing, NONE, NONE, resources::full_cache),
     kind("full-data", "the disk of the stores is full", Nothing, STORES, STORES, resources::full_data),
     kind("no-descriptors", "the master gets no more descriptors", Nothing, NONE, ALL, resources::no_descriptors),
-    kind("no-processes", "neither master nor fork servers get more processes", User, NONE, ALL, resources::no_processes),
+    kind("no-processes", "neither master nor fork servers get more processes, while code is replaced", User, NONE, ALL, resources::no_processes),
     kind("no-memory", "fork servers, and what they fork, get no more memory", Forks, NONE, ALL, resources::no_memory),
     kind("corrupt-artefact", "a byte of each artefact is another one, and fork servers load them", Forks, NONE, ALL, artefacts::corrupt),
     kind("truncate-artefact", "artefacts are cut short, and fork servers load them", Forks, NONE, ALL, artefacts::truncate),
@@ -202,3 +202,4 @@ pub fn named(name: &str) -> Option<&'static Kind> {
 }
 
 pub use changes::ROWS;
+pub use resources::Limited;

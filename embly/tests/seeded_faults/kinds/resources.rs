@@ -1,9 +1,11 @@
 //! What runs out: disks, descriptors, processes, memory.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{ErrorKind, Write};
 use std::path::Path;
 use std::process::Command;
+use std::sync::Mutex;
 
 use super::Strike;
 use crate::world::Edit;
@@ -46,19 +48,57 @@ pub fn full_data(strike: &Strike<'_>) {
 }
 
 /// Sets the soft limit of these for a while; the hard one stays, so that the old one can come back.
-fn limited(strike: &Strike<'_>, pids: &[i32], what: Limit, most: impl Fn(i32) -> u64) {
-    let mut before = Vec::new();
-    for pid in pids {
-        let old = what.of(*pid);
-        if let Some(old) = old.filter(|_| what.set(*pid, &most(*pid).to_string())) {
-            before.push((*pid, old));
-            strike.struck();
-        }
-    }
+fn limited(
+    strike: &Strike<'_>,
+    pids: &[i32],
+    what: Limit,
+    most: impl Fn(i32) -> u64,
+    meanwhile: impl FnOnce(),
+) {
+    let held: Vec<_> = pids
+        .iter()
+        .filter(|pid| strike.world.limited.take(**pid, &what, most(**pid)))
+        .inspect(|_| strike.struck())
+        .collect();
+    meanwhile();
     strike.stay();
-    for (pid, old) in before {
-        // It may have ended.
-        what.set(pid, &old);
+    for pid in held {
+        strike.world.limited.give_back(*pid, &what);
+    }
+}
+
+/// Processes that are limited now: what they had before, and by how many faults at once.
+#[derive(Default)]
+pub struct Limited(Mutex<HashMap<Whose, (String, usize)>>);
+
+/// A process, and the name of its limit.
+type Whose = (i32, &'static str);
+
+impl Limited {
+    /// Sets the limit, unless another fault has; whether it is set.
+    fn take(&self, pid: i32, what: &Limit, most: u64) -> bool {
+        let mut limited = self.0.lock().unwrap();
+        if let Some((_, faults)) = limited.get_mut(&(pid, what.0)) {
+            *faults += 1;
+            return true;
+        }
+        let old = what.of(pid);
+        let old = old.filter(|_| what.set(pid, &most.to_string()));
+        old.is_some_and(|old| limited.insert((pid, what.0), (old, 1)).is_none())
+    }
+
+    /// The last one gives back what there was.
+    fn give_back(&self, pid: i32, what: &Limit) {
+        let mut limited = self.0.lock().unwrap();
+        let Some((old, faults)) = limited.get_mut(&(pid, what.0)) else {
+            return;
+        };
+        *faults -= 1;
+        if *faults == 0 {
+            // It may have ended.
+            what.set(pid, old);
+            limited.remove(&(pid, what.0));
+        }
     }
 }
 
@@ -111,7 +151,7 @@ pub fn no_descriptors(strike: &Strike<'_>) {
             let open = fs::read_dir(format!("/proc/{pid}/fd"));
             open.map_or(0, |open| open.count() as u64)
         };
-        limited(strike, &[pid], DESCRIPTORS, most);
+        limited(strike, &[pid], DESCRIPTORS, most, || {});
     }
 }
 
@@ -123,9 +163,13 @@ fn servers(strike: &Strike<'_>) -> Vec<i32> {
 pub fn no_processes(strike: &Strike<'_>) {
     let mut pids = servers(strike);
     pids.extend(strike.world.pid());
-    limited(strike, &pids, PROCESSES, |_| 1);
+    // Neither is there a thread that could compile.
+    let meanwhile = || strike.world.edit(Edit::Code);
+    limited(strike, &pids, PROCESSES, |_| 1, meanwhile);
+    // What could not be compiled can be, now.
+    strike.world.reload();
 }
 
 pub fn no_memory(strike: &Strike<'_>) {
-    limited(strike, &servers(strike), MEMORY, |_| 1 << 20);
+    limited(strike, &servers(strike), MEMORY, |_| 1 << 20, || {});
 }

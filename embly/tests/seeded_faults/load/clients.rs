@@ -15,41 +15,77 @@ const PAUSE: Duration = Duration::from_millis(8);
 /// A function may ask another server for so long, in milliseconds.
 const ASKS: u64 = 1500;
 
+/// What one of `Load::Stream` takes, in bytes.
+const STREAM: u64 = 1_000_000;
+
+/// So many keys has one of `Load::Count`.
+const KEYS: u64 = 50;
+
 /// A client, and its connection where it keeps one.
-struct Client<'w> {
+pub struct Client<'w> {
     world: &'w World,
     load: Load,
     keeps: bool,
     wire: Option<Wire>,
+    /// Which one it is, and how often it has counted.
+    number: u32,
+    counted: u64,
 }
 
 /// Asks until it is time to end.
 pub fn run(world: &World, load: Load, client: usize, done: &Done) {
-    let mut client = Client {
-        world,
-        load,
-        keeps: client == 0,
-        wire: None,
-    };
+    let mut client = Client::new(world, load, client == 0);
     while !done.is_set() {
-        client.asks();
+        world.record.add(client.asks());
         std::thread::sleep(PAUSE);
     }
 }
 
 /// One request of this kind, into the record.
 pub fn once(world: &World, load: Load) -> Outcome {
-    let mut client = Client {
-        world,
-        load,
-        keeps: false,
-        wire: None,
-    };
-    client.asks()
+    let entry = Client::new(world, load, false).asks();
+    let outcome = entry.outcome.clone();
+    world.record.add(entry);
+    outcome
 }
 
-impl Client<'_> {
-    fn asks(&mut self) -> Outcome {
+impl<'w> Client<'w> {
+    /// One that has not asked for anything yet.
+    pub fn new(world: &'w World, load: Load, keeps: bool) -> Self {
+        Self {
+            world,
+            load,
+            keeps,
+            wire: None,
+            number: 0,
+            counted: 0,
+        }
+    }
+
+    /// The same, of several that each have keys of their own.
+    pub fn numbered(self, number: u32) -> Self {
+        Self { number, ..self }
+    }
+
+    /// Closes the connection, where it keeps one: the next request has another.
+    pub fn leave(&mut self) {
+        self.wire = None;
+    }
+
+    /// One request.
+    pub fn asks_once(&mut self) -> Entry {
+        let key = self.world.record.key();
+        let (took, outcome) = timed(|| self.ask(&key));
+        Entry {
+            load: self.load,
+            key,
+            took,
+            outcome,
+        }
+    }
+
+    /// One request, as a client does it that asks again where its connection was not there any more.
+    pub fn asks(&mut self) -> Entry {
         let key = self.world.record.key();
         let kept = self.wire.is_some();
         let (mut took, mut outcome) = timed(|| self.ask(&key));
@@ -64,13 +100,12 @@ impl Client<'_> {
         {
             (took, outcome) = timed(|| self.ask(&key));
         }
-        self.world.record.add(Entry {
+        Entry {
             load: self.load,
             key,
             took,
-            outcome: outcome.clone(),
-        });
-        outcome
+            outcome,
+        }
     }
 
     fn ask(&mut self, key: &str) -> Outcome {
@@ -92,6 +127,8 @@ impl Client<'_> {
                 self.lines("open main\n", &line, |said| said.starts_with("1 "))
             }
             Load::Socket => self.message(key),
+            Load::Stream => self.pours(),
+            Load::Count => self.counts(),
         };
         match done {
             Ok(()) => Outcome::Acknowledged,
@@ -134,6 +171,25 @@ impl Client<'_> {
             (500.., _) => Err(Outcome::Failed(reason(&response))),
             (status, _) => Err(Outcome::Wrong(format!("status {status}: {}", shown(&text)))),
         }
+    }
+
+    /// Adds 1 to each of its keys in turn: how often that was done is known.
+    fn counts(&mut self) -> Result<(), Outcome> {
+        let (round, key) = (self.counted / KEYS + 1, self.counted % KEYS);
+        self.counted += 1;
+        let line = format!("increment count/{}/{key} 1", self.number);
+        self.http("/default", &line, &format!("{round}\n"))
+    }
+
+    /// A large answer, as it comes.
+    fn pours(&mut self) -> Result<(), Outcome> {
+        let mut wire = self.wire()?;
+        wire.say(format!("GET /?{STREAM} HTTP/1.1\r\nhost: test\r\n\r\n").as_bytes())?;
+        let taken = wire.takes()?;
+        if taken != STREAM {
+            return Err(Outcome::Wrong(format!("got {taken} bytes")));
+        }
+        self.keep(wire, true)
     }
 
     fn request(&mut self, path: &str, headers: &str, body: &str) -> Result<Response, Outcome> {

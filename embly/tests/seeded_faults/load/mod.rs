@@ -11,10 +11,10 @@ use std::time::Duration;
 use crate::support::Done;
 use crate::world::World;
 
-pub use clients::once;
+pub use clients::{Client, once};
 
 /// What a client does again and again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Load {
     /// Adds 1 to a key of its own in a store, by HTTP.
     Kv,
@@ -34,9 +34,14 @@ pub enum Load {
     Code,
     /// As little as a function can do.
     Hello,
+    /// Takes a large answer. Only for `cargo xtask soak`: no seed draws it.
+    Stream,
+    /// Counts in a store, at keys that are few. Only for that command, too.
+    Count,
 }
 
 impl Load {
+    /// Those that a seed draws from.
     pub const ALL: [Self; 9] = [
         Self::Kv,
         Self::Mirror,
@@ -61,6 +66,8 @@ impl Load {
             Self::Chain => "chain",
             Self::Code => "code",
             Self::Hello => "hello",
+            Self::Stream => "pours",
+            Self::Count => "stores",
         }
     }
 

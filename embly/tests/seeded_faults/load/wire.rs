@@ -115,6 +115,52 @@ impl Wire {
         }
     }
 
+    /// A response that is too large to be held: how long its body was.
+    pub fn takes(&mut self) -> Result<u64, Outcome> {
+        let head = self.head()?.to_ascii_lowercase();
+        let first = head.lines().next().unwrap_or_default();
+        if !first.starts_with("http/1.1 200 ") {
+            return Err(Outcome::Failed(first.to_owned()));
+        }
+        let length = head
+            .lines()
+            .find_map(|line| line.strip_prefix("content-length:"));
+        if let Some(length) = length {
+            let length = number(length, 10)?;
+            self.pass(length)?;
+            return Ok(length);
+        }
+        let mut taken = 0;
+        loop {
+            let size = number(&self.line()?, 16)?;
+            self.pass(size)?;
+            taken += size;
+            // The end of the chunk, or of all trailers, of which there are none.
+            if !self.line()?.trim().is_empty() {
+                return Err(Outcome::Wrong("no end of a chunk".to_owned()));
+            }
+            if size == 0 {
+                return Ok(taken);
+            }
+        }
+    }
+
+    /// Reads so many bytes, and forgets them.
+    fn pass(&mut self, mut count: u64) -> Result<(), Outcome> {
+        loop {
+            let there = u64::try_from(self.unread.len())
+                .unwrap_or(u64::MAX)
+                .min(count);
+            self.unread
+                .drain(..usize::try_from(there).expect("no more than there are"));
+            count -= there;
+            if count == 0 {
+                return Ok(());
+            }
+            self.more()?;
+        }
+    }
+
     /// Nothing more may come, up to the end.
     pub fn end(mut self) -> Result<(), Outcome> {
         loop {
@@ -129,6 +175,11 @@ impl Wire {
             false => Err(Outcome::Wrong("more after the response".to_owned())),
         }
     }
+}
+
+fn number(text: &str, radix: u32) -> Result<u64, Outcome> {
+    let text = text.trim();
+    u64::from_str_radix(text, radix).map_err(|_| Outcome::Wrong(format!("no length: {text}")))
 }
 
 /// How long something took.

@@ -7,7 +7,7 @@
 mod trace;
 
 use std::fmt::{self, Write as _};
-use std::path::Path;
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -19,12 +19,23 @@ use serde::Deserialize;
 use super::super::workbench::{Code, Project, Workbench};
 use super::access::Access;
 use super::html::Shown;
+use super::refuse::Told;
+use crate::config::FILE_NAME;
 use crate::report::{Reporter, Wanted, escape, without_colours};
 use crate::secrets::Masks;
-use trace::{Excerpt, Frame, Place};
+use trace::{Backtrace, Excerpt, Frame, Place};
 
 /// Lines of the function's log that are shown.
 const LOG_LINES: usize = 40;
+
+/// Why there is a page where the function has exited with 0.
+const HANDLER: &str = "Its handler has returned this `Err`, and the SDK has answered with status 500 in \
+                       its place. Only `embly dev` shows it: clients of `embly run` get that answer, \
+                       without a word of it.";
+
+/// What others get while the project file is wrong.
+const PROJECT: &str = "Other clients get what was served before. The same text stands in the \
+                       terminal; `embly explain CODE` says more.";
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -33,12 +44,23 @@ const SCRIPT: &str = include_str!("page.js");
 #[derive(Debug, Clone)]
 struct Policy(HeaderValue);
 
+/// What a function did instead of an answer.
+#[derive(Debug, Clone)]
+pub enum What {
+    /// It was ended, or never begun.
+    Ended(Ending),
+    /// Its handler has returned an `Err`, and the SDK has answered.
+    Handler,
+    /// It was not asked: this is wrong with the project file.
+    Project(String),
+}
+
 /// What is known of a request that has no answer.
 #[derive(Debug)]
 struct Facts {
     /// The text for the reason.
     why: &'static str,
-    ending: Ending,
+    what: What,
     status: u16,
     function: String,
     /// Method and target.
@@ -51,6 +73,13 @@ struct Facts {
     log: Vec<Said>,
     /// The number that the policy names.
     nonce: String,
+}
+
+impl Facts {
+    /// The lines of this invocation.
+    fn own(&self) -> Vec<&str> {
+        own(&self.log).collect()
+    }
 }
 
 /// A line of a log.
@@ -66,16 +95,22 @@ pub async fn dress(
     bench: &Arc<Workbench>,
     reporter: &Reporter,
     access: &Access,
-    ending: &Ending,
+    what: What,
     response: &mut Response<Bytes>,
 ) {
     let nonce = uuid::Uuid::now_v7().simple().to_string();
     let header = |name| response.headers().get(name)?.to_str().ok();
     let facts = Facts {
-        why: (bench.explain)(ending.reason),
-        ending: ending.clone(),
+        why: match &what {
+            What::Ended(ending) => (bench.explain)(ending.reason),
+            What::Handler => HANDLER,
+            What::Project(_) => PROJECT,
+        },
         status: response.status().as_u16(),
-        function: access.function.to_string(),
+        function: match &what {
+            What::Project(_) => FILE_NAME.to_owned(),
+            What::Ended(_) | What::Handler => access.function.to_string(),
+        },
         asked: access.asked(),
         request_id: header(super::head::REQUEST_ID)
             .unwrap_or_default()
@@ -84,6 +119,7 @@ pub async fn dress(
         again: access.is_get(),
         log: log(reporter, access).await,
         nonce: nonce.clone(),
+        what,
     };
     let (project, masks) = (bench.project(), Arc::clone(reporter.masks()));
     // It reads sources.
@@ -99,6 +135,26 @@ pub async fn dress(
         response.extensions_mut().insert(Policy(policy));
         keep_policy(response);
     }
+}
+
+/// What others than browsers are told of a handler that has failed.
+pub async fn told(reporter: &Reporter, access: &Access) -> Told {
+    let log = log(reporter, access).await;
+    let own: Vec<&str> = own(&log).collect();
+    let error = own[trace::error(&own)].join("\n");
+    let function = &access.function;
+    Told {
+        what: reporter.masks().mask(&plain(&error)).into_owned(),
+        advice: format!(
+            "The handler of `{function}` has returned this `Err`, which only `embly dev` shows; what it \
+             has said before is in the terminal, and `embly logs --function {function}` shows it"
+        ),
+    }
+}
+
+/// The lines of the invocation itself.
+fn own(log: &[Said]) -> impl Iterator<Item = &str> {
+    log.iter().filter(|said| said.own).map(|said| &*said.line)
 }
 
 /// The policy of a page is its own, whatever was done to the headers since.
@@ -154,12 +210,16 @@ impl<'a> Page<'a> {
 
     fn of(mut self, facts: &Facts) -> String {
         let code = self.project.functions.get(&facts.function);
-        let missing = facts.ending.reason == Reason::Refused
-            && facts.ending.code == i32::from(Errno::NOENT.0);
         let failed = code.and_then(|code| code.failed.as_deref());
-        match (failed, code) {
-            (Some(said), _) if missing => self.not_built(facts, said),
-            (_, code) => self.ended(facts, code),
+        match (&facts.what, failed) {
+            (What::Ended(ending), Some(said))
+                if ending.reason == Reason::Refused && ending.code == i32::from(Errno::NOENT.0) =>
+            {
+                self.not_built(facts, said);
+            }
+            (What::Ended(ending), _) => self.ended(facts, ending, code),
+            (What::Handler, _) => self.failed(facts),
+            (What::Project(said), _) => self.wrong(facts, said),
         }
         self.end(facts);
         self.html
@@ -171,7 +231,7 @@ impl<'a> Page<'a> {
             "<!doctype html>\n<html lang=\"en\">\n<meta charset=\"utf-8\">\n\
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <title>{what}: {function}</title>\n<style nonce=\"{nonce}\">\n{STYLE}</style>\n\
-             <main>\n<p class=\"what\">{what} <span>{} · {function}</span></p>\n<h1>{title}</h1>\n",
+             <main>\n<p class=\"what\">{what} <span>status {} · {function}</span></p>\n<h1>{title}</h1>\n",
             facts.status
         ));
     }
@@ -198,6 +258,23 @@ impl<'a> Page<'a> {
     fn not_built(&mut self, facts: &Facts, said: &str) {
         let function = format!("<code>{}</code>", Shown(&facts.function));
         self.begin(facts, "not built", &format!("{function} does not compile"));
+        self.said(said);
+        self.write(format_args!(
+            "<p class=\"why\">Other clients get what was built of it before, if anything was. \
+             The same text stands in the terminal.</p>\n"
+        ));
+    }
+
+    /// The project file is not right.
+    fn wrong(&mut self, facts: &Facts, said: &str) {
+        let title = format!("<code>{}</code> is wrong, and not served", Shown(FILE_NAME));
+        self.begin(facts, "project file", &title);
+        self.said(said);
+        self.write(format_args!("<p class=\"why\">{}</p>\n", words(facts.why)));
+    }
+
+    /// What a compiler says, or Embly of a project file: both in the same form.
+    fn said(&mut self, said: &str) {
         // A colour in the middle of a secret must not hide it.
         let said = plain(&self.masks.mask(&without_colours(said)));
         if let Some(place) = Place::of_error(&said) {
@@ -224,87 +301,146 @@ impl<'a> Page<'a> {
             }
         }
         self.html.push_str("</code></pre>\n");
-        self.write(format_args!(
-            "<p class=\"why\">Other clients get what was built of it before, if anything was. \
-             The same text stands in the terminal.</p>\n"
-        ));
     }
 
-    fn ended(&mut self, facts: &Facts, code: Option<&Code>) {
+    fn ended(&mut self, facts: &Facts, ending: &Ending, code: Option<&Code>) {
         let Ending {
             reason,
             code: number,
             detail,
             ..
-        } = &facts.ending;
+        } = ending;
         let title = match reason {
             Reason::Exit => format!("Exit with the code {number}"),
             _ => reason.meaning().trim_end_matches('.').to_owned(),
         };
         self.begin(facts, reason.name(), &words(&title));
         let detail = self.masks.mask(detail).into_owned();
-        let message = plain(&detail);
-        if !message.is_empty() {
-            self.write(format_args!(
-                "<p class=\"message\"><code>{}</code></p>\n",
-                Shown(&message)
-            ));
+        let mut message = plain(&detail);
+        let own = facts.own();
+        let Backtrace {
+            lines,
+            message: whole,
+            frames,
+        } = trace::backtrace(&own, reason.name());
+        // The detail is in one line.
+        if *reason == Reason::Trap && !whole.is_empty() {
+            message = plain(&whole);
         }
+        let error = match reason {
+            Reason::Exit => trace::error(&own),
+            _ => 0..0,
+        };
+        self.message(&message);
+        self.message(&own[error.clone()].join("\n"));
         self.write(format_args!(
             "<p class=\"why\">{} <code>embly explain {reason}</code></p>\n",
             words(facts.why)
         ));
-        let own: Vec<&str> = facts
-            .log
-            .iter()
-            .filter(|said| said.own)
-            .map(|said| &*said.line)
-            .collect();
-        let (lines, frames) = trace::frames(&own, reason.name());
         self.places(code, &frames, &message);
-        // The backtrace was shown.
-        let mut number = 0;
-        let rest = facts.log.iter().filter(|said| {
-            if !said.own {
-                return !trace::is_of_backtrace(&said.line);
-            }
-            number += 1;
-            !lines.contains(&(number - 1))
-        });
-        let rest: Vec<&Said> = rest.collect();
-        self.log(&rest);
+        self.rest_of_log(facts, &[error, lines]);
+    }
+
+    /// The handler has returned an `Err`, which the SDK has written to the log.
+    fn failed(&mut self, facts: &Facts) {
+        self.begin(facts, "error", "The handler has returned an error");
+        let own = facts.own();
+        let error = trace::error(&own);
+        self.message(&own[error.clone()].join("\n"));
+        self.write(format_args!("<p class=\"why\">{}</p>\n", words(facts.why)));
+        self.rest_of_log(facts, &[error]);
+    }
+
+    fn message(&mut self, said: &str) {
+        let said = plain(said);
+        if !said.is_empty() {
+            let said = Shown(&said);
+            self.write(format_args!(
+                "<p class=\"message\"><code>{said}</code></p>\n"
+            ));
+        }
+    }
+
+    /// The log without those of the invocation's lines that were shown.
+    fn rest_of_log(&mut self, facts: &Facts, shown: &[Range<usize>]) {
+        let own = own(&facts.log).enumerate();
+        let rest = own.filter(|(n, _)| !shown.iter().any(|lines| lines.contains(n)));
+        let rest: Vec<&str> = rest.map(|(_, line)| line).collect();
+        if !rest.is_empty() {
+            self.html
+                .push_str("<h2>What it has said before</h2>\n<div class=\"card\"><pre>");
+            self.lines(&rest);
+            self.html.push_str("</pre></div>\n");
+        }
+        let others = facts.log.iter().filter(|said| !said.own);
+        let others = others.filter(|said| !trace::is_of_backtrace(&said.line));
+        let others: Vec<&str> = others.map(|said| &*said.line).collect();
+        if !others.is_empty() {
+            self.write(format_args!(
+                "<h2>What others have said</h2>\n<details class=\"card\">\
+                 <summary>The last lines of other invocations of <code>{}</code></summary>\n\
+                 <pre class=\"other\">",
+                Shown(&facts.function)
+            ));
+            self.lines(&others);
+            self.html.push_str("</pre></details>\n");
+        }
+    }
+
+    /// The last lines.
+    fn lines(&mut self, lines: &[&str]) {
+        for line in &lines[lines.len().saturating_sub(LOG_LINES)..] {
+            let line = plain(line);
+            self.write(format_args!("{}\n", Shown(&line)));
+        }
     }
 
     /// Where the function was.
     fn places(&mut self, code: Option<&Code>, frames: &[Frame], message: &str) {
         let panic = Place::of_panic(message);
         let of = |place: &Place| trace::excerpt(self.project, code?, place);
-        let mut shown: Vec<(String, Option<String>, Option<Excerpt>)> = Vec::new();
-        for Frame { name, place } in frames {
-            let at = place.as_deref().and_then(Place::parse);
+        let mut shown: Vec<(Frame, Option<Excerpt>)> = Vec::new();
+        for frame in frames {
+            let at = frame.place.as_deref().and_then(Place::parse);
             let excerpt = at.as_ref().and_then(of);
-            shown.push((name.clone(), place.clone(), excerpt));
+            shown.push((frame.clone(), excerpt));
         }
         let known = |excerpt: &Excerpt| {
-            let mut others = shown.iter().filter_map(|(_, _, other)| other.as_ref());
+            let mut others = shown.iter().filter_map(|(_, other)| other.as_ref());
             others.any(|other| (&other.file, other.line) == (&excerpt.file, excerpt.line))
         };
         // A module without lines still says where it panicked.
         if let Some(excerpt) = panic.as_ref().and_then(of)
             && !known(&excerpt)
         {
-            shown.insert(0, ("the panic".to_owned(), None, Some(excerpt)));
+            let frame = Frame {
+                name: "the panic".to_owned(),
+                place: None,
+                folded: false,
+            };
+            shown.insert(0, (frame, Some(excerpt)));
         }
         if shown.is_empty() {
             return;
         }
         self.html.push_str("<h2>Where it was</h2>\n");
         let mut first = true;
-        let has_sources = shown.iter().any(|(_, _, excerpt)| excerpt.is_some());
-        for group in shown.chunk_by(|(.., one), (.., other)| one.is_none() && other.is_none()) {
-            if let [(name, _, Some(excerpt))] = group {
-                self.excerpt(&plain(name), excerpt, std::mem::take(&mut first));
-                continue;
+        let has_sources = shown.iter().any(|(_, excerpt)| excerpt.is_some());
+        let hidden =
+            |(frame, excerpt): &(Frame, Option<Excerpt>)| excerpt.is_none() && !frame.folded;
+        for group in shown.chunk_by(|one, other| hidden(one) && hidden(other)) {
+            match group {
+                [(frame, Some(excerpt))] => {
+                    self.excerpt(&plain(&frame.name), excerpt, std::mem::take(&mut first));
+                    continue;
+                }
+                [(frame, None)] if frame.folded => {
+                    let name = plain(&frame.name);
+                    let name = Shown(&name);
+                    self.write(format_args!("<p class=\"folded\">{name}</p>\n"));
+                    continue;
+                }
+                _ => {}
             }
             // What is not the project's own is of interest where nothing else is.
             let open = if has_sources { "" } else { " open" };
@@ -313,8 +449,8 @@ impl<'a> Page<'a> {
                 "<details class=\"card\"{open}><summary>{count} function{s} without a source in \
                  the project</summary>\n"
             ));
-            for (name, place, _) in group {
-                let place = plain(&self.shorten(place.as_deref().unwrap_or_default()));
+            for (Frame { name, place, .. }, _) in group {
+                let place = plain(place.as_deref().unwrap_or_default());
                 self.write(format_args!(
                     "<div class=\"frame\"><code>{}</code><span class=\"place\">{}</span></div>\n",
                     Shown(&plain(name)),
@@ -325,9 +461,9 @@ impl<'a> Page<'a> {
         }
         if frames.iter().all(|frame| frame.place.is_none()) {
             self.write(format_args!(
-                "<p class=\"why\">Files and lines of all of them are here with \
-                 <code>debug = \"line-tables-only\"</code> below <code>[profile.release]</code> \
-                 in <code>Cargo.toml</code></p>\n"
+                "<p class=\"why\">This module has no files and lines. <code>embly dev</code> asks cargo \
+                 for them, where no <code>[profile.release]</code> says something about \
+                 <code>debug</code> or <code>strip</code>.</p>\n"
             ));
         }
     }
@@ -355,33 +491,6 @@ impl<'a> Page<'a> {
             ));
         }
         self.html.push_str("</pre></details>\n");
-    }
-
-    fn log(&mut self, lines: &[&Said]) {
-        if lines.is_empty() {
-            return;
-        }
-        self.html
-            .push_str("<h2>The last lines of its log</h2>\n<div class=\"card\"><pre>");
-        for Said { line, own } in &lines[lines.len().saturating_sub(LOG_LINES)..] {
-            let line = plain(line);
-            let line = Shown(&line);
-            match own {
-                true => self.write(format_args!("{line}\n")),
-                false => self.write(format_args!("<span class=\"other\">{line}</span>\n")),
-            }
-        }
-        self.html.push_str("</pre></div>\n");
-        if lines.iter().any(|said| !said.own) {
-            self.html
-                .push_str("<p class=\"why\">Those of other invocations are pale.</p>\n");
-        }
-    }
-
-    /// A path as seen from the project.
-    fn shorten(&self, place: &str) -> String {
-        let inside = Path::new(place).strip_prefix(&self.project.root);
-        inside.map_or_else(|_| place.to_owned(), |inside| inside.display().to_string())
     }
 
     fn write(&mut self, text: fmt::Arguments<'_>) {

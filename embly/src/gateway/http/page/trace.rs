@@ -17,6 +17,16 @@ const AROUND: u32 = 5;
 /// A file larger than this is no source that somebody reads, in bytes.
 const LARGEST: u64 = 1024 * 1024;
 
+/// The most lines of an error that are shown with it; the rest is shown with the log.
+const ERROR_LINES: usize = 20;
+
+/// The most lines of a message above a backtrace.
+const MESSAGE_LINES: usize = 66;
+
+/// How lines of a backtrace begin, beside those of functions.
+const AT: &str = "        at ";
+const FOLDED: &str = "      …";
+
 /// A line of a source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
@@ -65,40 +75,70 @@ pub struct Frame {
     pub name: String,
     /// `FILE:LINE`, where that is known.
     pub place: Option<String>,
+    /// It stands for some that are not the project's own, which the name says.
+    pub folded: bool,
 }
 
-/// The last backtrace in a log, innermost first, and its lines.
-pub fn frames(log: &[&str], reason: &str) -> (Range<usize>, Vec<Frame>) {
-    let head = format!("{reason}: ");
-    let is_head = |n: &usize| {
-        log[*n].starts_with(&head) && log.get(n + 1).and_then(|line| name(line)).is_some()
+/// The last backtrace in a log.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Backtrace {
+    /// Its lines.
+    pub lines: Range<usize>,
+    /// What stands above it, without the reason.
+    pub message: String,
+    /// Innermost first.
+    pub frames: Vec<Frame>,
+}
+
+/// Finds it, for an ending with this reason.
+pub fn backtrace(log: &[&str], reason: &str) -> Backtrace {
+    let reason = format!("{reason}: ");
+    let is_part = |n: &usize| is_of_backtrace(log[*n]);
+    let Some(last) = (0..log.len()).rev().find(is_part) else {
+        return Backtrace::default();
     };
-    let Some(start) = (0..log.len()).rev().find(is_head) else {
-        return (0..0, Vec::new());
+    let first = (0..=last).rev().take_while(is_part).last().unwrap_or(last);
+    let above = (first.saturating_sub(MESSAGE_LINES)..first).rev();
+    let head = above.map(|n| (n, log[n].strip_prefix(&reason)));
+    let head = head.into_iter().find_map(|(n, said)| Some((n, said?)));
+    let Some((head, said)) = head else {
+        return Backtrace::default();
     };
     let mut frames: Vec<Frame> = Vec::new();
-    let mut end = start + 1;
-    for line in &log[end..] {
-        if let Some(name) = name(line) {
-            frames.push(Frame {
-                name: name.to_owned(),
-                place: None,
-            });
-        } else if let (Some(place), Some(frame)) =
-            (line.strip_prefix("        at "), frames.last_mut())
-        {
-            frame.place = Some(place.to_owned());
-        } else if line.trim() != "…" {
-            break;
+    for line in &log[first..=last] {
+        if let Some(place) = line.strip_prefix(AT) {
+            if let Some(frame) = frames.last_mut() {
+                frame.place = Some(place.to_owned());
+            }
+            continue;
         }
-        end += 1;
+        let (name, folded) = match name(line) {
+            Some(name) => (name, false),
+            None => (line.trim(), true),
+        };
+        frames.push(Frame {
+            name: name.to_owned(),
+            place: None,
+            folded,
+        });
     }
-    (start..end, frames)
+    let message = std::iter::once(said).chain(log[head + 1..first].iter().copied());
+    Backtrace {
+        lines: head..last + 1,
+        message: message.collect::<Vec<_>>().join("\n"),
+        frames,
+    }
+}
+
+/// The error that the SDK has written last, which may have several lines.
+pub fn error(log: &[&str]) -> Range<usize> {
+    let start = log.iter().rposition(|line| line.starts_with("error: "));
+    start.map_or(0..0, |start| start..log.len().min(start + ERROR_LINES))
 }
 
 /// Whether a line is one of a backtrace.
 pub fn is_of_backtrace(line: &str) -> bool {
-    name(line).is_some() || line.starts_with("        at ")
+    name(line).is_some() || line.starts_with(AT) || line.starts_with(FOLDED)
 }
 
 /// `   3: NAME`.
@@ -205,24 +245,38 @@ mod tests {
             "trap: panicked",
             "said by the function",
             "trap: panicked at a.rs:1:1: boo",
+            "  left: 1",
+            "      … 2 frames of std",
             "   0: f",
             "        at a.rs:1",
             "   1: <a as b>::g",
             "      …",
             "later",
         ];
-        let (lines, frames) = frames(&log, "trap");
-        assert_eq!(lines, 2..7);
-        assert_eq!(frames[0].place.as_deref(), Some("a.rs:1"));
+        let Backtrace {
+            lines,
+            message,
+            frames,
+        } = backtrace(&log, "trap");
+        assert_eq!(lines, 2..9);
+        assert_eq!(message, "panicked at a.rs:1:1: boo\n  left: 1");
+        let frame = |name: &str, place: Option<&str>, folded| Frame {
+            name: name.to_owned(),
+            place: place.map(str::to_owned),
+            folded,
+        };
         assert_eq!(
-            frames[1],
-            Frame {
-                name: "<a as b>::g".to_owned(),
-                place: None
-            }
+            frames,
+            [
+                frame("… 2 frames of std", None, true),
+                frame("f", Some("a.rs:1"), false),
+                frame("<a as b>::g", None, false),
+                frame("…", None, true),
+            ]
         );
-        assert_eq!(super::frames(&log, "cpu"), (0..0, Vec::new()));
-        assert_eq!(super::frames(&["trap: é", "éé: x"], "trap"), (0..0, vec![]));
+        assert_eq!(backtrace(&log, "cpu"), Backtrace::default());
+        let odd = ["trap: é", "éé: x"];
+        assert_eq!(backtrace(&odd, "trap"), Backtrace::default());
     }
 
     #[test]

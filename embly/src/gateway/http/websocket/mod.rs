@@ -42,7 +42,7 @@ pub async fn answer(
         Err(no) => {
             let mut response = refuse::own(no.status, Form::asked(request.headers()), request_id);
             response.headers_mut().extend(no.headers);
-            access.status = Some(no.status.as_u16());
+            access.answers(no.status);
             access.bytes = response.body().len() as u64;
             access.reason = None;
             return Ok(response.map(Body::full));
@@ -67,7 +67,7 @@ pub async fn answer(
     let (parts, _) = request.into_parts();
     let opening = head::request(&Request::from_parts(parts, ()), RequestBody::None, &told);
     let mut response = accepted.response;
-    access.status = Some(response.status().as_u16());
+    access.answers(response.status());
     response
         .headers_mut()
         .insert(REQUEST_ID, request_id.clone());

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may")]
 
+mod health;
+#[path = "../support/mod.rs"]
 mod support;
 
 use std::fs;
@@ -16,7 +18,6 @@ use serde_json::{Value, json};
 use support::admin::{objects, outcome};
 use support::bundle::{PROJECT, Raw};
 use support::project::answering;
-use support::sql::Talk;
 use support::{Done, EMBLY, Embly, Project, Session, command, eventually, get, output};
 
 /// A project that answers this, at a gateway that has to be healthy.
@@ -187,6 +188,9 @@ fn a_version_is_served_and_listed_outlives_the_master_and_is_rolled_back() {
     assert_eq!((code, answer(&embly).as_str()), (0, "two"), "{err}");
     embly.signal(Signal::KILL);
     embly.wait();
+    // No master has to run for a look at them.
+    let read = output(&["versions", "--state", &state]);
+    assert_eq!((read.0, read.1), (0, out));
     let mut embly = start();
     assert_eq!(answer(&embly), "two");
     let (code, _, err) = embly.told(&["rollback"]);
@@ -292,6 +296,13 @@ fn a_bundle_that_is_run_is_the_first_version_and_rolled_back_to_also_after_a_res
     let (code, _, err) = embly.told(&["rollback"]);
     assert_eq!((code, answer(&embly).as_str()), (0, "two"), "{err}");
     drop(embly);
+    // What was typed and is not served is named.
+    let embly = start();
+    embly.event("message", |event| {
+        let text = event["text"].as_str().unwrap();
+        text.contains("first.embly` is not served: version 4 was")
+    });
+    drop(embly);
     fs::write(&first, "no bundle").unwrap();
     let embly = start();
     assert_eq!(answer(&embly), "two");
@@ -299,6 +310,49 @@ fn a_bundle_that_is_run_is_the_first_version_and_rolled_back_to_also_after_a_res
         let text = event["text"].as_str().unwrap();
         event["level"] == "warn" && text.contains("version 4 is served")
     });
+}
+
+#[test]
+fn a_bundle_beside_a_project_file_is_of_that_project() {
+    let (place, project) = (Place::new(), serving("one"));
+    let bundle = project.path().join("one.embly");
+    fs::rename(place.bundle("one", &project, &[]), &bundle).unwrap();
+    let runtime = tempfile::tempdir().unwrap();
+    let run = command(&support::arguments("run", &bundle), runtime.path());
+    let embly = Embly::spawn(run, runtime, 1);
+    let asked = |folder: &Path| {
+        let mut ps = command(&["ps"], embly.runtime.path());
+        let output = ps.current_dir(folder).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(!asked(project.path()).contains("no master of"));
+    let other = serving("other");
+    let said = asked(other.path());
+    assert!(said.contains("this is the one of"), "{said}");
+}
+
+#[test]
+fn where_no_master_runs_commands_for_versions_say_what_to_type() {
+    let place = Place::new();
+    let file = place.bundle("one", &serving("one"), &[]);
+    let run = "no master runs: start one with `embly run --state DIR`";
+    for line in [&["deploy", &file][..], &["rollback"]] {
+        let (code, _, err) = output(line);
+        assert!(code == 1 && err.contains(run), "{line:?} {err}");
+    }
+    let (code, _, err) = output(&["versions"]);
+    let read = "or see what is kept in its folder with `embly versions --state DIR`";
+    assert!(
+        code == 1 && err.contains(run) && err.contains(read),
+        "{err}"
+    );
+    let (code, _, err) = output(&["versions", "--state", &place.state()]);
+    assert!(code == 1 && err.contains("there is no folder"), "{err}");
+    fs::create_dir(place.path("state")).unwrap();
+    let (code, out, err) = output(&["versions", "--state", &place.state()]);
+    assert_eq!((code, out.as_str()), (0, ""));
+    assert!(err.contains("nothing was deployed yet"), "{err}");
 }
 
 #[test]
@@ -392,7 +446,7 @@ fn what_cannot_be_served_changes_nothing_and_is_not_kept() {
         (
             broken,
             1,
-            "gateway `web` is not healthy: at `/healthz` it says 5",
+            "gateway `web` is not healthy: at `/healthz` it says 500 (trap; `embly logs` has more), 3 times",
         ),
         (signed("secret", &secret), 2, "`NOWHERE`"),
         (environment, 2, "the variable `HERE` is not set"),
@@ -434,77 +488,6 @@ fn a_module_that_does_not_compile_here_changes_nothing() {
     );
     assert_eq!(answer(&embly), "folder");
     assert_eq!(place.versions(), [""; 0]);
-}
-
-fn with_table(answer: &str, migrations: &[&str]) -> Project {
-    let mut project = Project::new();
-    project = match answer {
-        "" => project.wat("hello", "(module (func (export \"_start\") unreachable))"),
-        answer => project.wat("hello", &answering(answer)),
-    };
-    let project = project
-        .guest_with("queries", "    allow: {sql: [main]}")
-        .tcp("queries")
-        .gateway_with("web", "    port: 0\n    function: hello\n    health: /")
-        .store("name: main, type: sql, path: main.db, migrations: ./migrations");
-    for (at, text) in migrations.iter().enumerate() {
-        project.write(&format!("migrations/00{}-x.sql", at + 1), text);
-    }
-    project
-}
-
-#[test]
-fn an_unhealthy_version_is_taken_back_also_where_it_has_applied_a_migration() {
-    let place = Place::new();
-    let state = place.state();
-    let first = "CREATE TABLE t (a TEXT); INSERT INTO t VALUES ('kept');";
-    let project = with_table("folder", &[first]);
-    let start = || Embly::start("run", &project, &["--state", &state]);
-    let embly = start();
-    let ask = |embly: &Embly| Talk::new(embly, "queries", "open main").ask("q SELECT * FROM t");
-    assert_eq!(ask(&embly), "kept");
-    let second = "ALTER TABLE t ADD COLUMN b TEXT DEFAULT 'new';";
-    let bad = place.bundle("bad", &with_table("", &[first, second]), &[]);
-    let (code, _, err) = embly.told(&["deploy", &bad]);
-    assert!(code == 1 && err.contains("is not healthy"), "{err}");
-    assert_eq!(
-        (answer(&embly).as_str(), ask(&embly).as_str()),
-        ("folder", "kept,new")
-    );
-    drop(embly);
-    let embly = start();
-    assert_eq!(answer(&embly), "folder");
-    // And so can one that was right.
-    deploy(
-        &embly,
-        &place.bundle("one", &with_table("one", &[first, second]), &[]),
-    );
-    let third = "ALTER TABLE t ADD COLUMN c TEXT DEFAULT 'newer';";
-    deploy(
-        &embly,
-        &place.bundle("two", &with_table("two", &[first, second, third]), &[]),
-    );
-    assert_eq!(
-        (answer(&embly).as_str(), ask(&embly).as_str()),
-        ("two", "kept,new,newer")
-    );
-    assert_eq!(embly.told(&["rollback"]).0, 0);
-    assert_eq!(
-        (answer(&embly).as_str(), ask(&embly).as_str()),
-        ("one", "kept,new,newer")
-    );
-    // One that was changed is a mistake all the same.
-    let other = place.bundle(
-        "other",
-        &with_table("other", &["CREATE TABLE t (z TEXT);"]),
-        &[],
-    );
-    let (code, _, err) = embly.told(&["deploy", &other]);
-    assert!(
-        code == 1 && err.contains("was changed after it was applied"),
-        "{err}"
-    );
-    assert_eq!(answer(&embly), "one");
 }
 
 #[test]

@@ -1,0 +1,66 @@
+//! Who has the port that a gateway needs: another master of this user, which is named, or somebody else.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::time::timeout;
+
+use super::admin;
+use crate::admin::api;
+use crate::gateway::BindError;
+use crate::master::ServeError;
+
+/// The words are not waited for longer: what they are about has failed already.
+const WITHIN: Duration = Duration::from_secs(2);
+
+/// Why a project is not served, with the master that has a port, if one does.
+pub async fn explained(error: &ServeError) -> String {
+    let ServeError::Bind(BindError::Taken { gateway, at }) = error else {
+        return error.to_string();
+    };
+    let masters = timeout(WITHIN, admin::answering()).await;
+    let own = u64::from(std::process::id());
+    let others = masters.unwrap_or_default().into_iter();
+    let holder = others.filter(|master| master.pid != own).find(|master| {
+        let urls = master.gateways.iter().map(|gateway| &gateway.url);
+        let mut urls = urls.chain(&master.admin_listen);
+        urls.any(|url| holds(url, *at))
+    });
+    let Some(api::Master { id, project, .. }) = holder else {
+        return error.to_string();
+    };
+    format!(
+        "gateway `{gateway}`: port {} is taken on {}, by the master of `{project}`: \
+         `embly stop --master {id}` stops it; or choose another `port:`, or `--bind :0` for free ones",
+        at.port(),
+        at.ip()
+    )
+}
+
+/// Whether a socket with this URL keeps another one from this address.
+fn holds(url: &str, at: SocketAddr) -> bool {
+    let address = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let address = address.split('/').next().unwrap_or_default();
+    let Ok(other) = address.parse::<SocketAddr>() else {
+        return false;
+    };
+    let any = at.ip().is_unspecified() || other.ip().is_unspecified();
+    other.port() == at.port() && (any || other.ip() == at.ip())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_keeps_others_from_its_port_on_its_address_or_on_all() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        assert!(holds("http://127.0.0.1:80", at("127.0.0.1:80")));
+        assert!(holds("tcp://0.0.0.0:80", at("127.0.0.1:80")));
+        assert!(holds("http://[::1]:80", at("[::]:80")));
+        assert!(holds("http://127.0.0.1:80/metrics", at("127.0.0.1:80")));
+        assert!(!holds("http://127.0.0.1:81", at("127.0.0.1:80")));
+        assert!(!holds("http://127.0.0.2:80", at("127.0.0.1:80")));
+        assert!(!holds("unix:/run/web.sock", at("127.0.0.1:80")));
+    }
+}
