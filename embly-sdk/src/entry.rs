@@ -63,9 +63,21 @@ pub(crate) fn exit_code(result: Result<(), Error>) -> i32 {
     match result {
         Ok(()) => 0,
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(&error);
             1
         }
+    }
+}
+
+/// Prints the error of a handler to the log.
+pub(crate) fn complain(error: &Error) {
+    eprintln!("error: {error}");
+    // What `std::fs` says of any path: it has WASI's ENOENT, which nothing of Embly is shown as.
+    if error.to_string().contains("(os error 44)") {
+        eprintln!(
+            "note: a function has no files: `include_str!` takes one into the program, and a store \
+             keeps what changes"
+        );
     }
 }
 

@@ -578,6 +578,7 @@ fn a_bundle_that_is_broken_cut_or_signed_by_another_is_refused_wherever_it_is_re
     // A key is never made over another one.
     let (code, _, err) = output(&["bundle", "--new-key", text(&at("mine"))]);
     assert_eq!(code, 1, "{err}");
+    assert!(err.contains("name another one, or move it away"), "{err}");
     let signed = |key: &str, to: &str| {
         let (to, key) = (at(to), at(key));
         let path = project.path();

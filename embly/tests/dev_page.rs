@@ -54,6 +54,7 @@ fn main() -> Result<(), embly::Error> {
             "/panic" => panic!("no <i>luck</i>"),
             "/err" => "<7>".parse::<u8>().map(drop).map_err(Unread)?,
             "/exit" => Err(exit("error: as `run`\nsays it"))?,
+            "/file" => drop(std::fs::read("data.txt")?),
             _ => w.write_all(b"<!doctype html><p>fine</p>")?,
         }
         Ok::<(), embly::Error>(())
@@ -125,8 +126,8 @@ fn a_browser_sees_why_where_and_what_was_said_until_the_next_build_works() {
             "wasm `unreachable` instruction executed",
             // What `embly explain` says.
             "The function did what WebAssembly does not allow (<code>unreachable</code>",
-            "<code>falls::fall</code><span class=\"place\">falls/src/main.rs:22</span>",
-            "<span class=\"here\"><i>22</i>    core::arch::wasm32::unreachable()</span>",
+            "<code>falls::fall</code><span class=\"place\">falls/src/main.rs:23</span>",
+            "<span class=\"here\"><i>23</i>    core::arch::wasm32::unreachable()</span>",
             "<i>9</i>            &quot;/trap&quot; =&gt; fall(&quot;&lt;b&gt;bold &amp; brave&lt;/b&gt;&quot;)",
             "asked for &lt;/trap&gt;\n",
             answer.header("x-request-id").unwrap(),
@@ -196,6 +197,15 @@ fn a_browser_sees_why_where_and_what_was_said_until_the_next_build_works() {
     );
     assert!(!said.contains(SECRET), "{said}");
     assert_eq!(curl.header("embly-handler"), None);
+    let file = ask(at, "/file", "accept: */*\r\n").text();
+    has(
+        &file,
+        &[
+            "error: ",
+            "(os error 44)",
+            "note: a function has no files: `include_str!`",
+        ],
+    );
     let exit = browse(at, "/exit").text();
     has(
         &exit,
@@ -309,6 +319,8 @@ fn while_the_project_file_is_wrong_a_browser_sees_what_is_and_programs_what_was_
             "<h1><code>embly-project.yml</code> is wrong, and not served</h1>",
             "<span class=\"error\">error[E110]: unknown key `langauge` in function `says`</span>",
             "langauge: &quot;&lt;b&gt;&quot;",
+            "<span class=\"advice\">",
+            "<code>embly explain E110</code> says more",
             "data-again=\"yes\"",
             answer.header("x-request-id").unwrap(),
         ],

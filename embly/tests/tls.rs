@@ -8,7 +8,8 @@ use std::io::{Read, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
-use support::client::{connect as connect_plain, reset};
+use support::client::{connect as connect_plain, pause, reset};
+use support::project::answering;
 use support::tls::{Authority, client, connect, curl};
 use support::{Done, Embly, Project, eventually};
 
@@ -265,6 +266,56 @@ fn in_dev_an_authority_of_its_own_vouches_for_the_gateway() {
         // The second time nobody has to trust anything anew.
         assert_eq!(before.replace(pem.clone()).unwrap_or(pem.clone()), pem);
     }
+}
+
+#[test]
+fn in_dev_nothing_is_lost_while_a_certificate_is_there_and_its_key_is_not_yet() {
+    let project = Project::new()
+        .wat("says", &answering("old"))
+        .wat("other", &answering("other"))
+        .gateway_with("web", &format!("    port: 0\n    function: says\n{FILES}"));
+    let old = Authority::new();
+    old.write(&project, "web", &["web.test"]);
+    let embly = Embly::dev(&project);
+    let at = embly.at("web");
+    let said = |authority: &Authority| {
+        let mut tls = connect(&client(&authority.pem, &[]), at, "web.test").ok()?;
+        let request = b"GET / HTTP/1.1\r\nhost: web.test\r\nconnection: close\r\n\r\n";
+        tls.write_all(request).ok()?;
+        let mut answer = String::new();
+        tls.read_to_string(&mut answer).ok()?;
+        answer.lines().last().map(str::to_owned)
+    };
+    assert_eq!(said(&old).as_deref(), Some("old"));
+
+    // The project file and the code are saved in between, too.
+    let new = Authority::new();
+    let (certificate, key) = new.certify(&["web.test"]);
+    project.write("web.pem", &certificate);
+    project.write("says.wat", &answering("new"));
+    project.edit("function: says", "function: other");
+    embly.event("problems", |event| event["problems"][0]["code"] == "E184");
+    // All is tried again meanwhile, and the same is not said twice.
+    pause(1200, "for the project file to be read twice");
+    assert_eq!(said(&old).as_deref(), Some("old"));
+    project.write("web.key", &key);
+    eventually("all of it", || said(&new).as_deref() == Some("other"));
+    project.edit("function: other", "function: says");
+    eventually("the code", || said(&new).as_deref() == Some("new"));
+
+    // Only the code is.
+    let (certificate, key) = old.certify(&["web.test"]);
+    project.write("web.pem", &certificate);
+    project.write("says.wat", &answering("newer"));
+    embly.event("message", |event| {
+        let text = event["text"].as_str().unwrap_or_default();
+        text.contains("is not the key of") && text.ends_with("the project is served as it was")
+    });
+    project.write("web.key", &key);
+    eventually("the newest", || said(&old).as_deref() == Some("newer"));
+    let events = embly.events();
+    let problems = events.iter().filter(|event| event["event"] == "problems");
+    assert_eq!(problems.count(), 1, "{}", embly.stderr());
 }
 
 #[test]

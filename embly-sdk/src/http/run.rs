@@ -107,7 +107,7 @@ where
         .and_then(|()| writer.finish());
     match result {
         Err(error) if on_error == OnError::Answer && !writer.is_started() => {
-            eprintln!("error: {error}");
+            entry::complain(&error);
             writer.failed()
         }
         result => result,

@@ -38,6 +38,9 @@ pub enum KeyError {
         /// Why.
         source: io::Error,
     },
+    /// Something is where it is to be made.
+    #[error("there is a file `{}` already, and a key is never made over another: name another one, or move it away", .0.display())]
+    There(PathBuf),
     /// It cannot be made.
     #[error("cannot make the key `{}`: {source}", path.display())]
     Unmade {
@@ -93,9 +96,12 @@ impl SigningKey {
     /// # Errors
     /// See [`KeyError`].
     pub fn create(path: &Path) -> Result<PathBuf, KeyError> {
-        let unmade = |path: &Path, source| KeyError::Unmade {
-            path: path.to_owned(),
-            source,
+        let unmade = |path: &Path, source: io::Error| match source.kind() {
+            io::ErrorKind::AlreadyExists => KeyError::There(path.to_owned()),
+            _ => KeyError::Unmade {
+                path: path.to_owned(),
+                source,
+            },
         };
         let mut seed = Zeroizing::new([0; LENGTH]);
         SystemRandom::new()

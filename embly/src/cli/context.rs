@@ -79,6 +79,23 @@ pub fn read(
     read_in((file, file), (environment, None), dev, need, reporter)
 }
 
+/// Reads the project that is worked on once more; what was said before is not said again.
+pub fn read_again(
+    file: &Path,
+    environment: Option<&str>,
+    said: &Problems,
+    need: Need<'_>,
+    reporter: &Reporter,
+) -> Result<Project, Box<Problems>> {
+    read_in(
+        (file, file),
+        (environment, Some(said)),
+        true,
+        need,
+        reporter,
+    )
+}
+
 /// The same of the project in a bundle, which was unpacked for a while.
 pub fn read_unpacked(
     file: &Path,
@@ -126,7 +143,10 @@ fn read_in(
         None => problems.clone(),
     };
     let wrong = |problems: Problems| {
-        show(&news(&problems), reporter);
+        let news = news(&problems);
+        if !news.is_empty() {
+            show(&news, reporter);
+        }
         Box::new(problems)
     };
     let mut environment = Environment::of_process();
@@ -156,7 +176,8 @@ fn read_in(
         }
     });
     // It runs here only in the environment that was chosen, and with all that it needs.
-    let elsewhere = said.is_some() || matches!(need, Need::Nothing);
+    let another = said.is_some() && !dev;
+    let elsewhere = another || matches!(need, Need::Nothing);
     let environment = environment.choose(chosen).elsewhere(elsewhere);
     let mut project = config::load(file, &environment).map_err(|all| wrong(all.of(known_as)))?;
     project.warnings = project.warnings.of(known_as);

@@ -5,7 +5,7 @@ mod screen;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use embly_wrapper::jail::Policy;
 use tokio::sync::mpsc;
@@ -13,14 +13,31 @@ use tokio::sync::mpsc;
 use super::context::{self, Need};
 use super::serve::{self, Asked, Signals};
 use super::{Chosen, Exit, Serve, build, explain, taken};
-use crate::admin::Reloaded;
+use crate::admin::{Reloaded, Unchanged};
 use crate::build::Built;
 use crate::build::watch::Watcher;
-use crate::config::{DOTENV, Function, Project};
+use crate::config::{DOTENV, Function, Problems, Project};
 use crate::gateway::{Code, Workbench, Worked};
 use crate::master::Master;
 use crate::report::Reporter;
 use screen::Screen;
+
+/// How soon a project that is wrong, or could not be served, is tried again: what mends it may be a file that nobody
+/// watches, as the key of a certificate, or a folder that is missing.
+const AGAIN: Duration = Duration::from_millis(500);
+
+/// What asks for the project to be read and built.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Because<'a> {
+    /// These files have changed.
+    Changed(&'a [PathBuf]),
+    /// Somebody wants it to be read.
+    Asked,
+    /// Somebody wants all of it to be built.
+    Rebuild,
+    /// The project is wrong, or not served, and may be right by now.
+    Again,
+}
 
 /// Builds, serves and watches.
 pub fn run(options: &Serve, reporter: &Reporter) -> Exit {
@@ -51,8 +68,10 @@ struct Dev<'a> {
     watcher: Watcher,
     /// When the last build was done.
     built_at: SystemTime,
-    /// What the mistakes of the project file are.
-    wrong: Option<String>,
+    /// The mistakes of the project file; the project is the one before.
+    wrong: Option<Problems>,
+    /// Why what was built last is not served; it is what was before.
+    unserved: Option<String>,
     how: build::How,
     /// The state folder, if somebody named one.
     state: Option<&'a Path>,
@@ -128,6 +147,7 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
         watcher,
         built_at,
         wrong: None,
+        unserved: None,
         how,
         state: options.state.as_deref(),
         chosen: &options.project.chosen,
@@ -144,8 +164,7 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
                 Asked::Stop => break,
                 Asked::Reload(asked) => {
                     dev.master.reopen_logs();
-                    let file = dev.project.file.clone();
-                    match dev.changed(&mut signals, &[file], false).await {
+                    match dev.update(&mut signals, Because::Asked).await {
                         Ok(reloaded) => serve::tell(asked, reloaded),
                         Err(_) => break,
                     }
@@ -154,15 +173,19 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
                 Asked::Activate(_) => {}
             },
             Some(paths) = changed.recv() => {
-                if dev.changed(&mut signals, &paths, false).await.is_err() {
+                if dev.update(&mut signals, Because::Changed(&paths)).await.is_err() {
                     break;
                 }
             }
             Some(()) = rebuilds.recv() => {
                 // Several of them are one.
                 while rebuilds.try_recv().is_ok() {}
-                let file = dev.project.file.clone();
-                if dev.changed(&mut signals, &[file], true).await.is_err() {
+                if dev.update(&mut signals, Because::Rebuild).await.is_err() {
+                    break;
+                }
+            }
+            () = tokio::time::sleep(AGAIN), if dev.wrong.is_some() || dev.unserved.is_some() => {
+                if dev.update(&mut signals, Because::Again).await.is_err() {
                     break;
                 }
             }
@@ -191,54 +214,33 @@ fn worked(project: &Project, built: &Built, wrong: Option<String>) -> Worked {
 }
 
 impl Dev<'_> {
-    /// Acts on changed files; with `all`, each function is built. An error means that a signal has asked
-    /// for the end.
-    async fn changed(
+    /// Reads, builds and serves what there is reason for. An error means that a signal has asked for the end.
+    async fn update(
         &mut self,
         signals: &mut Signals,
-        paths: &[PathBuf],
-        all: bool,
+        because: Because<'_>,
     ) -> Result<Reloaded, Exit> {
         let since = SystemTime::now();
-        let dotenv = self.project.root.join(DOTENV);
-        let mut touched: Vec<String> = self.touched_by(paths);
+        let mut touched: Vec<String> = match because {
+            Because::Changed(paths) => self.touched_by(paths),
+            Because::Asked | Because::Rebuild | Because::Again => Vec::new(),
+        };
         let (mut read, mut built) = (false, false);
-        if paths
-            .iter()
-            .any(|path| *path == self.project.file || *path == dotenv)
-        {
-            let need = Need::Secrets(self.state);
-            let project = match context::read(
-                &self.project.file,
-                self.chosen.named(),
-                true,
-                need,
-                self.reporter,
-            ) {
-                Ok(project) => project,
-                Err(problems) => {
-                    self.reporter.warn("the project is served as it was");
-                    self.wrong = Some(problems.to_string());
-                    self.says_how_it_is();
-                    self.show();
-                    return Ok(Err(serve::problems_of_the_file(&problems)));
+        if self.is_to_be_read(because) {
+            match self.read(because).await {
+                Ok(new) => touched.extend(new),
+                Err(unchanged) if touched.is_empty() && because != Because::Rebuild => {
+                    return Ok(Err(unchanged));
                 }
-            };
-            if self.wrong.take().is_some() {
-                self.reporter.info("the project file is right again");
+                Err(_) => {}
             }
-            let new = project.functions.iter().filter(|new| !self.is_built(new));
-            touched.extend(new.map(|function| function.name.clone()));
-            self.master.prepare(&project).await;
-            self.project = project;
-            self.built.keep_only(&self.project);
             read = true;
         }
         let functions: Vec<Function> = self
             .project
             .functions
             .iter()
-            .filter(|function| all || touched.contains(&function.name))
+            .filter(|function| because == Because::Rebuild || touched.contains(&function.name))
             .cloned()
             .collect();
         let mut unbuilt = None;
@@ -273,11 +275,19 @@ impl Dev<'_> {
         }
         let served = serve::serve(&self.master, &self.project, &self.built, signals).await;
         let reloaded = match served.map_err(|serve::Stopped| Exit::Done)? {
-            Ok(()) => Ok(serve::as_json(&self.project.warnings)),
+            Ok(()) => {
+                if self.unserved.take().is_some() {
+                    self.reporter.info("the project is served as it is now");
+                }
+                Ok(serve::as_json(&self.project.warnings))
+            }
             Err(error) => {
                 let error = taken::explained(&error).await;
-                self.reporter
-                    .error(format!("{error}; the project is served as it was"));
+                if because != Because::Again || self.unserved.as_ref() != Some(&error) {
+                    self.reporter
+                        .error(format!("{error}; the project is served as it was"));
+                }
+                self.unserved = Some(error.clone());
                 Err(serve::not_served(error))
             }
         };
@@ -286,15 +296,60 @@ impl Dev<'_> {
         }
         self.show();
         self.watch(since);
-        Ok(match unbuilt {
-            Some(unbuilt) => Err(unbuilt),
-            None => reloaded,
+        Ok(match (&self.wrong, unbuilt) {
+            (Some(problems), _) => Err(serve::problems_of_the_file(problems)),
+            (None, Some(unbuilt)) => Err(unbuilt),
+            (None, None) => reloaded,
         })
+    }
+
+    fn is_to_be_read(&self, because: Because<'_>) -> bool {
+        let dotenv = self.project.root.join(DOTENV);
+        match because {
+            Because::Changed(paths) => paths
+                .iter()
+                .any(|path| *path == self.project.file || *path == dotenv),
+            Because::Asked | Because::Rebuild => true,
+            Because::Again => self.wrong.is_some(),
+        }
+    }
+
+    /// Reads the project; the names of the functions that are to be built for that. One that is wrong is not taken:
+    /// what changes is built and served as the one before wants it.
+    async fn read(&mut self, because: Because<'_>) -> Result<Vec<String>, Unchanged> {
+        let (file, environment) = (&self.project.file, self.chosen.named());
+        let (need, to) = (Need::Secrets(self.state), self.reporter);
+        let read = match (&self.wrong, because) {
+            (Some(said), Because::Again) => context::read_again(file, environment, said, need, to),
+            _ => context::read(file, environment, true, need, to),
+        };
+        let project = match read {
+            Ok(project) => project,
+            Err(problems) => {
+                let unchanged = serve::problems_of_the_file(&problems);
+                if because != Because::Again || self.wrong.as_ref() != Some(&*problems) {
+                    self.reporter.warn("the project is served as it was");
+                    self.wrong = Some(*problems);
+                    self.says_how_it_is();
+                    self.show();
+                }
+                return Err(unchanged);
+            }
+        };
+        if self.wrong.take().is_some() {
+            self.reporter.info("the project file is right again");
+        }
+        let new = project.functions.iter().filter(|new| !self.is_built(new));
+        let new = new.map(|function| function.name.clone()).collect();
+        self.master.prepare(&project).await;
+        self.project = project;
+        self.built.keep_only(&self.project);
+        Ok(new)
     }
 
     /// To pages of errors.
     fn says_how_it_is(&self) {
-        let wrong = self.wrong.clone();
+        let wrong = self.wrong.as_ref().map(Problems::to_string);
         self.bench.set(worked(&self.project, &self.built, wrong));
     }
 

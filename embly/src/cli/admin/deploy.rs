@@ -264,7 +264,7 @@ pub async fn versions(kept: &Kept, reporter: &Reporter) -> Result<(), Exit> {
         return Ok(());
     }
     let mut table = Table::new([
-        "VERSION", "CURRENT", "DEPLOYED", "SIZE", "SIGNED", "CHECKSUM",
+        "VERSION", "CURRENT", "DEPLOYED", "UNPACKED", "SIGNED", "CHECKSUM",
     ]);
     for one in versions {
         table.row([

@@ -5,6 +5,7 @@ mod client;
 mod deploy;
 mod find;
 mod logs;
+mod rates;
 mod shown;
 mod top;
 mod trace;

@@ -1,8 +1,8 @@
-//! `embly top`: what runs now, again and again, in the order of one column.
+//! `embly top`: what is called and what runs now, again and again, in the order of one column.
 
 use std::cmp::Reverse;
 use std::io::{self, IsTerminal as _, Read as _, Write as _};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::{Args, ValueEnum};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
@@ -11,6 +11,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::client::Refusal;
 use super::find::{Found, Which};
+use super::rates::Rates;
 use super::{NOTHING_RUNS, json, print, refused, shown, table};
 use crate::admin::api;
 use crate::cli::serve::Signals;
@@ -84,7 +85,7 @@ impl Top {
         let options = reporter.options();
         let live = io::stdout().is_terminal() && io::stdin().is_terminal();
         if options.format == Format::Json || !live {
-            let asked = ask(&found, self.sort).await;
+            let asked = running(&found, self.sort).await;
             let invocations = asked.map_err(|refusal| refused(refusal, reporter))?;
             return match options.format {
                 Format::Json => json("invocation", &invocations, reporter),
@@ -115,10 +116,15 @@ impl Top {
         let mut sort = self.sort;
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut invocations = Vec::new();
+        let (mut invocations, mut rates) = (Vec::new(), Rates::default());
         loop {
             tokio::select! {
-                _ = ticks.tick() => invocations = ask(found, sort).await?,
+                _ = ticks.tick() => {
+                    let asked = found.client.get("/v1/functions");
+                    let api::Functions { functions } = asked.await?;
+                    rates.look(functions, Instant::now());
+                    invocations = running(found, sort).await?;
+                }
                 () = signals.stop() => return Ok(()),
                 // An end of the input is an end as well; 3 is Ctrl-C, 4 Ctrl-D.
                 key = keys.recv() => match key.unwrap_or(b'q') {
@@ -133,12 +139,12 @@ impl Top {
                 },
             }
             // A terminal that is gone shows at the next key.
-            let _ = draw(&found.master, &invocations, sort);
+            let _ = draw(&found.master, &rates, &invocations, sort);
         }
     }
 }
 
-async fn ask(found: &Found, sort: Sort) -> Result<Vec<api::Invocation>, Refusal> {
+async fn running(found: &Found, sort: Sort) -> Result<Vec<api::Invocation>, Refusal> {
     let asked = found.client.get("/v1/invocations");
     let api::Invocations { mut invocations } = asked.await?;
     sort.apply(&mut invocations);
@@ -152,7 +158,12 @@ fn next_key() -> Option<u8> {
 }
 
 /// As much as the terminal has room for.
-fn draw(master: &api::Master, invocations: &[api::Invocation], sort: Sort) -> io::Result<()> {
+fn draw(
+    master: &api::Master,
+    rates: &Rates,
+    invocations: &[api::Invocation],
+    sort: Sort,
+) -> io::Result<()> {
     let size = tcgetwinsize(io::stdout())?;
     // One that does not say how large it is has the usual size.
     let or = |number: u16, usual| {
@@ -182,6 +193,12 @@ fn draw(master: &api::Master, invocations: &[api::Invocation], sort: Sort) -> io
         format!("q quit  {keys}"),
         String::new(),
     ];
+    let called = rates.table();
+    if !called.is_empty() {
+        // The half of the screen is for what runs.
+        lines.extend(called.within(Some(columns)).into_iter().take(rows / 2));
+        lines.push(String::new());
+    }
     match invocations {
         [] => lines.extend(wrapped(NOTHING_RUNS, columns).lines().map(str::to_owned)),
         some => lines.extend(table(some).within(Some(columns))),

@@ -11,8 +11,8 @@ pub fn of_reason(reason: Reason) -> &'static str {
         Reason::Exit => {
             "The function has exited with a code of its own, which is shown. An SDK handler that \
              returns an `Err` exits with 1, and its error is in the log. With `run_catch_error`, and \
-             before the response has begun, it answers 500 by itself, and is not this: the trace says so \
-             (`ok, Err`)."
+             before the response has begun, the SDK answers 500 in its place and the invocation ends as \
+             `ok, Err` in the trace; `embly dev` shows the error instead of that answer, under this name."
         }
         Reason::Trap => {
             "The function did what WebAssembly does not allow (`unreachable`, a division by zero, an \

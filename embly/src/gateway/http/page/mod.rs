@@ -270,7 +270,12 @@ impl<'a> Page<'a> {
         let title = format!("<code>{}</code> is wrong, and not served", Shown(FILE_NAME));
         self.begin(facts, "project file", &title);
         self.said(said);
-        self.write(format_args!("<p class=\"why\">{}</p>\n", words(facts.why)));
+        let (_, code) = said.split_once("error[").unwrap_or_default();
+        let why = match code.split_once(']') {
+            Some((code, _)) => &*facts.why.replace("CODE", code),
+            None => facts.why,
+        };
+        self.write(format_args!("<p class=\"why\">{}</p>\n", words(why)));
     }
 
     /// What a compiler says, or Embly of a project file: both in the same form.
@@ -292,6 +297,7 @@ impl<'a> Page<'a> {
                 _ if line.starts_with("error") => "error",
                 _ if line.starts_with("warning") => "warning",
                 _ if begins.starts_with("--> ") || begins.starts_with("::: ") => "at",
+                _ if begins.starts_with("= ") => "advice",
                 _ => "",
             };
             let line = Shown(line);
