@@ -23,7 +23,7 @@ const MEMORY_RESERVATION: u64 = 4 << 30;
 const MEMORY_GUARD: u64 = 32 << 20;
 
 /// Frames of a backtrace that are kept: below a panic's own, enough to see where a program was.
-const FRAMES: usize = 48;
+pub const FRAMES: usize = 48;
 
 /// Bytes of a table that are written with zeros for the next instance, instead of given back to
 /// the kernel and faulted in again: more than the table of a common program has.

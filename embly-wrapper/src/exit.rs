@@ -1,9 +1,10 @@
 //! How a run of guest code ended, as a reason.
 
 use protos::{Ending, Reason};
-use wasmtime::{Error, Trap};
+use wasmtime::{Error, Trap, WasmBacktrace};
 
 use crate::channel::ChannelError;
+use crate::engine::FRAMES;
 use crate::sys;
 
 /// The guest called `proc_exit`.
@@ -68,10 +69,24 @@ pub fn ending(error: Option<&Error>, clues: Clues) -> Option<Ending> {
         Some(trap) => {
             let text = trap.to_string();
             // The reason says already that it is a trap.
-            text.strip_prefix("wasm trap: ").unwrap_or(&text).to_owned()
+            let text = text.strip_prefix("wasm trap: ").unwrap_or(&text);
+            match *trap == Trap::MemoryOutOfBounds && is_deep(error) {
+                true => format!(
+                    "{text}, with {FRAMES} calls or more on the stack: most likely it is full, by a recursion \
+                     without an end"
+                ),
+                false => text.to_owned(),
+            }
         }
         None => format!("{:#}", error.root_cause()),
     };
     // How Rust traps after it is of no interest.
     Some(Ending::new(Reason::Trap, clues.panic.unwrap_or(trap)))
+}
+
+/// Whether it has called as deep as is looked. A program keeps a stack in its memory, first of all (`--stack-first`), and
+/// reaches beyond that memory where the stack is full; wasmtime does not tell the address of each access.
+fn is_deep(error: &Error) -> bool {
+    let backtrace = error.downcast_ref::<WasmBacktrace>();
+    backtrace.is_some_and(|backtrace| backtrace.frames().len() >= FRAMES)
 }

@@ -127,6 +127,25 @@ fn a_text_modules_names_are_in_the_log_and_a_deep_recursion_is_cut() {
 }
 
 #[test]
+fn a_stack_that_is_full_is_said_to_be_so_and_another_bad_address_is_not() {
+    let wild = "(module (memory (export \"memory\") 1)
+      (func (export \"_start\") (drop (i32.load (i32.const 100000)))))";
+    let project = Project::new().guest("falls").wat("wild", wild);
+    let embly = Embly::run(&project.http("falls").http("wild"));
+    assert_eq!(get(embly.at("falls"), "/dive").reason(), "trap");
+    let lines = log(&embly, "falls");
+    assert!(
+        lines[0].starts_with("trap: out of bounds memory access, with ")
+            && lines[0].ends_with("most likely it is full, by a recursion without an end"),
+        "{lines:#?}"
+    );
+    assert_eq!(get(embly.at("wild"), "/").reason(), "trap");
+    let lines = log(&embly, "wild");
+    assert_eq!(place(&lines, "trap: out of bounds memory access"), 0);
+    assert!(!lines[0].contains("stack"), "{lines:#?}");
+}
+
+#[test]
 fn a_module_without_names_shows_numbers() {
     // `(func unreachable)` without a name, exported as the entry's helper.
     let text = "(module (memory (export \"memory\") 1)

@@ -76,7 +76,7 @@ metrics! {
     WAITING = "embly_requests_waiting", Gauge, ["function"], "Requests that wait for room.";
     FORK_SERVERS = "embly_fork_servers", Gauge, [], "Fork servers that run.";
     FORKS = "embly_forks_total", Counter, ["function"], "Processes that were forked.";
-    SERVICE_CALLS = "embly_service_calls_total", Counter, ["service", "reason"], "Calls of services that have ended, by reason.";
+    SERVICE_CALLS = "embly_service_calls_total", Counter, ["service", "reason"], "Calls of services that have ended, by reason; `parent_ended` where the caller has ended with its call open, as callers usually do.";
     SERVICE_DURATION = "embly_service_call_duration_seconds", Histogram, ["service"], "From a call of a service to its end.";
     LOG_DROPPED = "embly_log_lines_dropped_total", Counter, ["function"], "Lines of logs that were dropped at the limit `log`.";
     SINK_DROPPED = "embly_log_sink_lines_dropped_total", Counter, ["sink"], "Lines that a log of the project file (`logs`) had no room for, since it is too slow or cannot be written.";

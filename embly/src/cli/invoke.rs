@@ -227,7 +227,7 @@ async fn serve_and_call(
     match exit {
         Some(exit) => {
             // What it has left behind may finish.
-            master.stop(signals.stop()).await;
+            serve::drain(master, &mut signals, reporter).await;
             Ok(exit)
         }
         None => {

@@ -19,7 +19,7 @@ use crate::config::{Problems, Project};
 use crate::gateway::Workbench;
 use crate::master::{self, Begun, Incomplete, Jail, Master, ServeError};
 use crate::pool::Start;
-use crate::report::{Event, Reporter};
+use crate::report::{Event, Left, Reporter};
 use crate::secrets::{Secrets, Vault};
 
 /// The folder of the authority for the certificates of a developer, in the cache.
@@ -367,10 +367,26 @@ pub async fn start(
 
 /// Stops a master; a second signal does so at once.
 pub async fn stop(master: Master, signals: &mut Signals, reporter: &Reporter) -> Exit {
-    let left = master.stop(signals.stop()).await;
+    let left = drain(master, signals, reporter).await;
     reporter.event(&Event::Stopped {
         reason: "signal",
         left,
     });
     Exit::Done
+}
+
+/// Stops a master, as [`stop`], and says what that waits for.
+pub async fn drain(master: Master, signals: &mut Signals, reporter: &Reporter) -> Left {
+    let (running, within) = master.to_drain();
+    if running > 0 {
+        let what = if running == 1 {
+            "invocation"
+        } else {
+            "invocations"
+        };
+        reporter.info(format!(
+            "stopping: {running} {what} may finish within {within:?}, a second signal ends them"
+        ));
+    }
+    master.stop(signals.stop()).await
 }

@@ -227,10 +227,21 @@ fn syntax(text: &str, error: &ScanError) -> Problem {
     if line.contains("${") {
         return problem.help("put the value in quotes: `\"${NAME}\"`");
     }
-    if matches!(error.kind(), ErrorKind::MappingValueNotAllowed) {
-        return problem.help("a value that has `: ` in it needs quotes");
+    let before = text[line_start..start].trim_start();
+    match error.kind() {
+        ErrorKind::MappingValueNotAllowed if before.contains(": ") => {
+            problem.help("a value that has `: ` in it needs quotes")
+        }
+        // The colon behind the key itself.
+        ErrorKind::MappingValueNotAllowed => problem.help(
+            "it is further in than the line above: put both in one column, or `- ` in front of that one if an \
+             item of a list begins there",
+        ),
+        ErrorKind::ExpectedBlockSequenceEntry => problem.help(
+            "put `- ` in front if an item of a list begins here, or else put it in the column of the keys above",
+        ),
+        _ => problem,
     }
-    problem
 }
 
 #[cfg(test)]

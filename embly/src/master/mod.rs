@@ -455,6 +455,15 @@ impl Master {
         configured.unwrap_or_else(|error| Err(ConfigureError::Other(error.to_string())))
     }
 
+    /// How many invocations a stop waits for, and how long at most.
+    pub fn to_drain(&self) -> (usize, Duration) {
+        let kept = self.supervisor.running().len();
+        (
+            self.switchboard.running().saturating_sub(kept),
+            DRAIN_WITHIN,
+        )
+    }
+
     /// Stops: no new connections, what runs may finish within [`DRAIN_WITHIN`] or until
     /// `at_once` is ready; then it is ended. Afterwards no process is left, or it is counted.
     pub async fn stop(self, at_once: impl Future<Output = ()>) -> Left {
@@ -469,18 +478,6 @@ impl Master {
             .collect();
         let crons = self.crons.stop();
         self.switchboard.refuse_new();
-        let kept = self.supervisor.running().len();
-        let running = self.switchboard.running().saturating_sub(kept);
-        if running > 0 {
-            let what = if running == 1 {
-                "invocation"
-            } else {
-                "invocations"
-            };
-            self.reporter.info(format!(
-                "stopping: {running} {what} may finish within {DRAIN_WITHIN:?}, a second signal ends them"
-            ));
-        }
         let drained = async {
             for task in tasks {
                 // A gateway that panicked has said so; the others are still to be drained.

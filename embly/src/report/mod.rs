@@ -376,6 +376,11 @@ impl Reporter {
             Event::Message { .. } | Event::Build { .. } | Event::Stopped { .. } => {
                 text::render(event, color).map(in_lines)
             }
+            Event::InvocationStarted { .. } | Event::InvocationEnded { .. } | Event::Access(_)
+                if self.shared.terminal =>
+            {
+                text::render(event, color).map(in_lines)
+            }
             _ => text::render(event, color),
         };
         if let Some(line) = line {

@@ -28,6 +28,17 @@ fn second(how: &str) {
         "/eat" => loop {
             std::hint::black_box(Box::leak(vec![1u8; 1 << 20].into_boxed_slice()));
         },
+        "/dive" => drop(dive(1)),
         _ => std::process::exit(3),
+    }
+}
+
+/// Without an end, and with much on the stack.
+#[inline(never)]
+fn dive(depth: u64) -> u64 {
+    let values = std::hint::black_box([depth; 1024]);
+    match depth {
+        0 => 0,
+        _ => dive(depth + 1) + values[7],
     }
 }
