@@ -55,6 +55,12 @@ pub enum StateError {
     },
 }
 
+/// Whether a master uses the folder now.
+pub fn is_taken(folder: &Path) -> bool {
+    let lock = File::open(folder.join(LOCK));
+    lock.is_ok_and(|lock| matches!(lock.try_lock(), Err(TryLockError::WouldBlock)))
+}
+
 impl State {
     /// Takes the folder, and makes it where it is not there.
     ///
@@ -118,7 +124,9 @@ mod tests {
         let error = State::take(&folder).unwrap_err().to_string();
         let who = format!("process {}", std::process::id());
         assert!(error.contains(&who) && error.contains("--state"), "{error}");
+        assert!(is_taken(&folder) && !is_taken(place.path()));
         drop(first);
+        assert!(!is_taken(&folder));
         State::take(&folder).unwrap();
     }
 }

@@ -585,3 +585,34 @@ fn events_are_an_object_a_line_with_the_fields_of_the_reference() {
             .all(|event| event["event"].is_string())
     );
 }
+
+#[test]
+fn a_bundle_needs_no_variables_and_where_it_runs_they_are_asked_for() {
+    let place = tempfile::tempdir().unwrap();
+    let project = hello();
+    project.edit(
+        "language: wasm\n",
+        "language: wasm\n    env: {TOKEN: \"${EMBLY_TEST_UNSET}\"}\n",
+    );
+    let to = place.path().join("one.embly");
+    let path = project.path().to_str().unwrap();
+    let (code, _, err) = output(&["bundle", path, "-o", to.to_str().unwrap()]);
+    assert_eq!(code, 0, "{err}");
+    let state = place.path().join("state");
+    for arguments in [
+        vec!["check", path],
+        vec![
+            "run",
+            to.to_str().unwrap(),
+            "--state",
+            state.to_str().unwrap(),
+        ],
+    ] {
+        let (code, _, err) = output(&arguments);
+        assert_eq!(code, 2, "{err}");
+        assert!(
+            err.contains("error[E150]: the variable `EMBLY_TEST_UNSET`"),
+            "{err}"
+        );
+    }
+}

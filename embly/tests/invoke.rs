@@ -11,10 +11,11 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
+use support::client::post;
 use support::process::children;
 use support::project::answering;
 use support::terminal::Running;
-use support::{PATIENCE, Project, command, eventually, kill};
+use support::{Embly, PATIENCE, Project, command, eventually, kill};
 
 /// What a command did: exit code, stdout, stderr.
 type Ran = (i32, String, String);
@@ -348,4 +349,35 @@ fn a_reader_that_has_seen_enough_ends_it_without_a_word() {
     let ran = child.wait_with_output().unwrap();
     assert_eq!(String::from_utf8_lossy(&ran.stderr), "");
     assert_eq!(ran.status.code(), Some(0));
+}
+
+#[test]
+fn beside_a_master_that_uses_the_stores_a_function_gets_copies_of_them() {
+    let allow = "    allow: {kv: [default]}";
+    let project = Project::new().guest_with("stores", allow).http("stores");
+    let project = project
+        .store("name: default, type: kv")
+        .store("name: unused, type: sql");
+    let embly = Embly::run(&project);
+    let at = embly.at("stores");
+    assert_eq!(post(at, "/default", b"set a 1").text(), "set\n");
+    let asks = |steps: &[u8]| {
+        let asked = ["--http", "POST", "/default", "-d", "@-"];
+        let (code, out, err) = invoke(&project, "stores", &asked, steps);
+        assert_eq!(code, 0, "{err}");
+        (out, err)
+    };
+    let (out, err) = asks(b"get a\nset a 2\nget a");
+    assert_eq!(out, "1\nset\n2\n");
+    assert!(
+        err.contains("copies of them, which are gone afterwards"),
+        "{err}"
+    );
+    // The master's are as they were.
+    assert_eq!(post(at, "/default", b"get a").text(), "1\n");
+    drop(embly);
+    let (out, err) = asks(b"get a\nset a 3");
+    assert_eq!(out, "1\nset\n");
+    assert!(!err.contains("copies"), "{err}");
+    assert_eq!(asks(b"get a").0, "3\n");
 }

@@ -122,13 +122,15 @@ fn secrets_that_cannot_be_read_are_one_error_with_the_reason() {
             Some(key) => command.env("EMBLY_SECRETS_KEY_FILE", key),
             None => command.env_remove("EMBLY_SECRETS_KEY_FILE"),
         };
+        command.env("XDG_CONFIG_HOME", "/no/such/folder");
         let (code, _, stderr) = finish(command, b"");
         assert_eq!(code, 2, "{stderr}");
         assert_eq!(stderr.matches("error[E182]").count(), 1, "{stderr}");
         stderr
     };
-    assert!(check(None).contains("`EMBLY_SECRETS_KEY_FILE` is not set"));
-    assert!(check(Some(Path::new("/no/such/key"))).contains("is not there: put the one back"));
+    let usual = "`/no/such/folder/embly/secrets.key` is not there: put the one back";
+    assert!(check(None).contains(usual));
+    assert!(check(Some(Path::new("/no/such/key"))).contains("`/no/such/key` is not there"));
     let open = place.keys.path().join("open");
     fs::copy(place.key(), &open).unwrap();
     fs::set_permissions(&open, fs::Permissions::from_mode(0o644)).unwrap();
@@ -284,18 +286,30 @@ fn values_that_cannot_be_secrets_are_refused_in_words() {
 }
 
 #[test]
-fn without_a_name_for_the_key_nothing_is_set_and_one_beside_the_secrets_is_warned_of() {
+fn without_a_name_the_key_has_its_usual_place_and_one_beside_the_secrets_is_warned_of() {
     let place = Place::new(confides(LISTED));
-    let mut command = place.command(&["secrets", "set", "KEY", place.path()]);
-    command.env_remove("EMBLY_SECRETS_KEY_FILE");
-    let (code, _, stderr) = finish(command, VALUE.as_bytes());
-    assert_eq!(code, 1);
-    assert!(
-        stderr.contains("type `export EMBLY_SECRETS_KEY_FILE=FILE`"),
-        "{stderr}"
-    );
+    let home = tempfile::tempdir().unwrap();
+    let plain = |arguments: &[&str], input: &str| {
+        let mut command = place.command(arguments);
+        command
+            .env_remove("EMBLY_SECRETS_KEY_FILE")
+            .env_remove("XDG_CONFIG_HOME")
+            .env("HOME", home.path());
+        let (code, stdout, stderr) = finish(command, input.as_bytes());
+        assert_eq!(code, 0, "{stderr}");
+        stdout + &stderr
+    };
+    let key = home.path().join(".config/embly/secrets.key");
+    let said = plain(&["secrets", "set", "KEY", place.path()], VALUE);
+    assert!(said.contains(key.to_str().unwrap()), "{said}");
+    let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
+    assert_eq!((mode(&key), mode(key.parent().unwrap())), (0o600, 0o700));
+    // Nobody has to name it anywhere else.
+    assert!(plain(&["secrets", "list", place.path()], "").contains("KEY"));
+    plain(&["check", place.path()], "");
+
     let data = place.project.path().join("data");
-    assert!(!data.join("secrets.enc").exists());
+    fs::remove_file(data.join("secrets.enc")).unwrap();
     let mut command = place.command(&["secrets", "set", "KEY", place.path()]);
     command.env("EMBLY_SECRETS_KEY_FILE", data.join("key"));
     let (code, _, stderr) = finish(command, VALUE.as_bytes());

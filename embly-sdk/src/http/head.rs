@@ -43,7 +43,8 @@ pub(super) fn read(mut conn: Conn) -> Result<Request<Body>, Failed> {
             .read(&mut chunk)
             .map_err(|error| Failed::Stream(error.into()))?;
         if n == 0 && bytes.is_empty() {
-            let text = "no request arrived: is this function behind an http gateway?";
+            let text = "no request arrived: is this function behind an http gateway? `embly invoke NAME --http GET /` \
+                        makes a request";
             return Err(Failed::Stream(Error::msg(text)));
         }
         if n == 0 {

@@ -55,7 +55,7 @@ impl Socket {
     pub(super) fn open(conn: Conn) -> Result<Self, Error> {
         let mut socket = Self::new(conn, Request::default());
         let Some((kind, bytes)) = block_on(poll_fn(|cx| socket.poll_frame(cx)))? else {
-            let text = "no request arrived: is this function behind a WebSocket?";
+            let text = "no request arrived: is this function behind a WebSocket? `embly ws URL` is a client for it";
             return Err(Error::msg(text));
         };
         let head = match head::parse(&bytes) {

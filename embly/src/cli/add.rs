@@ -147,19 +147,23 @@ fn add_function(function: &Function, reporter: &Reporter) -> Result<(), Exit> {
         .values(List::Gateways, "function")
         .contains(&name.as_str())
     {
+        let invoke = match function.template.name {
+            "http" => format!("\n  embly invoke {name} --http GET /"),
+            // A client in the terminal, once it has a gateway.
+            "websocket" => String::new(),
+            _ => format!("\n  embly invoke {name}"),
+        };
         let kind = match function.template.name {
-            "tcp" => " --type tcp",
-            "websocket" => " --type websocket",
-            "cron" => " --type cron --schedule '@hourly'",
-            _ => "",
+            "tcp" => Some(" --type tcp"),
+            "websocket" => Some(" --type websocket"),
+            "cron" => Some(" --type cron --schedule '@hourly'"),
+            "http" => Some(""),
+            // Other functions start it.
+            _ => None,
         };
-        let request = match function.template.name {
-            "http" => " --http GET /",
-            _ => "",
-        };
-        reporter.info(format!(
-            "\n  embly invoke {name}{request}\n  embly add gateway {name}{kind} --function {name}"
-        ));
+        let gateway =
+            kind.map(|kind| format!("\n  embly add gateway {name}{kind} --function {name}"));
+        reporter.info(invoke + &gateway.unwrap_or_default());
     }
     Ok(())
 }

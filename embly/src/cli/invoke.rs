@@ -13,12 +13,15 @@ use protos::{Ending, Reason};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::context::{self, Need};
+use super::scratch::Scratch;
 use super::serve::{self, Signals, Unbuilt};
 use super::{Exit, Project, Serve, build};
 use crate::config::{self, Function};
 use crate::limits::Limits;
 use crate::master::Master;
 use crate::report::{Reporter, describe};
+use crate::state;
+use crate::store::{self, Place};
 use crate::switchboard::{Exchange, Origin, StreamEvent, Times};
 use input::Input;
 use output::{Output, Took};
@@ -180,7 +183,7 @@ struct Call {
 }
 
 async fn serve_and_call(
-    options: Serve,
+    mut options: Serve,
     policy: Policy,
     project: config::Project,
     call: Call,
@@ -189,6 +192,10 @@ async fn serve_and_call(
     let mut signals = Signals::take(reporter)?;
     let jail = serve::check_jail(policy, reporter);
     let secrets = serve::secrets(&options, &project, reporter);
+    let copies = copies(&options, &project, reporter)?;
+    if let Some(copies) = &copies {
+        options.state = Some(copies.path().to_owned());
+    }
     let (theirs, to, needed) = (project.clone(), reporter.clone(), call.needed.clone());
     let how = build::How::to_work_on(&options.project);
     let work = move |cancel: &_| {
@@ -235,6 +242,38 @@ async fn serve_and_call(
             Ok(Exit::Code(INTERRUPTED))
         }
     }
+}
+
+/// Where a master uses the stores of the project, copies of them, as they are now.
+fn copies(
+    options: &Serve,
+    project: &config::Project,
+    reporter: &Reporter,
+) -> Result<Option<Scratch>, Exit> {
+    let folder = context::state(&project.file, options.state.as_deref());
+    if project.stores.is_empty() || !state::is_taken(&folder) {
+        return Ok(None);
+    }
+    let fail = |error: String| {
+        reporter.error(format!("cannot copy the stores of the project: {error}"));
+        Exit::Failed
+    };
+    let copies = Scratch::make("invoke").map_err(|error| fail(error.to_string()))?;
+    for store in &project.stores {
+        let (from, to) = [folder.as_path(), copies.path()]
+            .map(|state| Place::new(store, state))
+            .into();
+        // One that nobody has used yet is as empty in a copy.
+        if from.path.exists() {
+            let made = to.path.parent().map_or(Ok(()), state::make);
+            made.map_err(|error| fail(error.to_string()))?;
+            store::backup(&from, &to.path).map_err(|error| fail(error.to_string()))?;
+        }
+    }
+    reporter.info(
+        "a master uses the stores of this project: the function gets copies of them, which are gone afterwards",
+    );
+    Ok(Some(copies))
 }
 
 /// Runs the function to its end: what is read goes to it, what it says is printed.

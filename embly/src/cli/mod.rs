@@ -20,6 +20,7 @@ mod new;
 mod output;
 mod run;
 mod schema;
+mod scratch;
 mod secrets;
 mod serve;
 mod source;
@@ -37,7 +38,6 @@ use std::sync::Arc;
 use embly_wrapper::jail::User;
 
 use clap::{Args, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueEnum};
-use protos::Address;
 
 use admin::Ask;
 
@@ -170,10 +170,10 @@ enum Command {
     )]
     Trace(admin::Trace),
     /// End an invocation, and what it has started
-    #[command(after_help = "Example:\n  embly kill 8b3e0f6d2f1c9a47")]
+    #[command(after_help = "Examples:\n  embly kill 8b3e0f6d2f1c9a47\n  embly kill 8b3e0f")]
     Kill {
-        /// Its address, as `embly ps` shows it
-        address: Address,
+        /// Its address, as `embly ps` shows it, or the beginning of it
+        address: admin::Beginning,
         #[command(flatten)]
         which: admin::Which,
     },
@@ -468,7 +468,7 @@ pub fn main() -> ExitCode {
         Command::Top(top) => admin::run(&Ask::Top(&top), &reporter),
         Command::Logs(logs) => admin::run(&Ask::Logs(&logs), &reporter),
         Command::Trace(trace) => admin::run(&Ask::Trace(&trace), &reporter),
-        Command::Kill { address, which } => admin::run(&Ask::Kill(&which, address), &reporter),
+        Command::Kill { address, which } => admin::run(&Ask::Kill(&which, &address), &reporter),
         Command::Ready(which) => admin::run(&Ask::Ready(&which), &reporter),
         Command::Reload(which) => admin::run(&Ask::Reload(&which), &reporter),
         Command::Deploy(deploy) => admin::deploy(&deploy, &reporter),

@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::fs::{self, DirBuilder};
+use std::fs;
 use std::future::ready;
 use std::io::{self, BufRead as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -22,6 +21,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use super::context::{self, Need};
+use super::scratch::Scratch;
 use super::serve::{self, Signals, Unbuilt};
 use super::{Exit, Serve, build};
 use crate::build::rust::folder_of_tests;
@@ -339,7 +339,7 @@ fn served(
     // What is said in tests is for whoever runs them.
     project.logs.clear();
     let policy = serve::policy(&options, reporter)?;
-    let scratch = Scratch::make().map_err(|error| {
+    let scratch = Scratch::make("test").map_err(|error| {
         reporter.error(format!("cannot make a folder for what is kept: {error}"));
         Exit::Failed
     })?;
@@ -365,7 +365,7 @@ async fn serve_and_ask(
     let jail = serve::check_jail(policy, reporter);
     // From where they are kept; what else is kept begins empty.
     let secrets = serve::secrets(&options, project, reporter);
-    options.state = Some(scratch.0.clone());
+    options.state = Some(scratch.path().to_owned());
     let (theirs, to) = (project.clone(), reporter.clone());
     let how = build::How::to_work_on(&options.project);
     let work = move |cancel: &_| build::all(&theirs, how, cancel, &to);
@@ -558,23 +558,5 @@ impl Report<'_> {
         } else {
             Exit::Failed
         }
-    }
-}
-
-/// A folder for what functions keep, which goes with the tests.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make() -> io::Result<Self> {
-        let name = format!("embly-test-{}", uuid::Uuid::now_v7().simple());
-        let folder = env::temp_dir().join(name);
-        DirBuilder::new().mode(0o700).create(&folder)?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        let _ = fs::remove_dir_all(&self.0);
     }
 }

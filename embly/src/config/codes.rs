@@ -132,8 +132,8 @@ codes! {
          `isolation: function` each process serves one, so the key would have no effect."
     VARIABLE_MISSING "E150" "a variable that is not set"
         "`${NAME}` in `env` is taken from the environment of `embly` itself when it starts. \
-         A missing one is an error, because an empty password is worse than none. `embly dev` \
-         also reads the file `.env` beside the project file."
+         A missing one is an error where the project is to run, because an empty password is worse \
+         than none. `embly dev` and `embly test` also read the file `.env` beside the project file."
     VARIABLE_FORM "E151" "a `${` that does not name a variable"
         "A variable is `${NAME}`, with letters, digits and `_`, and nothing else between the \
          braces. To have the two characters `${` themselves, write `$${`."

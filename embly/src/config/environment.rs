@@ -24,7 +24,7 @@ type IsKept<'a> = dyn Fn(&str) -> Result<bool, String> + 'a;
 
 /// Where secrets are looked for.
 pub enum Secrets<'a> {
-    /// They are not needed now, so none is missing.
+    /// Neither they nor variables are needed now, so none is missing.
     Unneeded,
     /// In the environment alone.
     Variables,
@@ -209,6 +209,8 @@ fn fill(
         };
         match environment.get(name) {
             Some(value) => filled.push_str(&value),
+            // Nothing runs that would get it.
+            None if matches!(environment.secrets(), Secrets::Unneeded) => complete = false,
             None => {
                 let message = format!("the variable {} is not set", quote(name));
                 let problem = Problem::new(&codes::VARIABLE_MISSING, span, message);

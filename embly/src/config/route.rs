@@ -347,9 +347,20 @@ fn not_found(field: Field<'_>, root: &Path, problems: &mut Problems) -> Option<(
         .components()
         .all(|part| matches!(part, Component::Normal(_)));
     if !inside || !root.join(text).is_file() {
-        let message = format!("{} is not a file below `root`", quote(text));
-        let problem = Problem::new(&codes::FILES, field.span(), message);
-        problems.push(problem.help("write its path from there, such as `404.html`"));
+        let there = root.display();
+        let (why, help) = match inside {
+            true => ("is not there", format!("make the file, in `{there}`")),
+            false => (
+                "is not below `root`",
+                format!("write its path from there, `{there}`, such as `404.html`"),
+            ),
+        };
+        let problem = Problem::new(
+            &codes::FILES,
+            field.span(),
+            format!("{} {why}", quote(text)),
+        );
+        problems.push(problem.help(help));
         return None;
     }
     let path = text.split('/').map(encoded).collect::<Vec<_>>();

@@ -221,7 +221,12 @@ fn syntax(text: &str, error: &ScanError) -> Problem {
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let line = text[line_start..].lines().next().unwrap_or_default();
     let indent = &line[..line.len() - line.trim_start().len()];
-    if indent.contains('\t') {
+    let below = text[start..].lines().nth(1).unwrap_or_default();
+    let tabs = |line: &str| {
+        line.len() > line.trim_start_matches([' ', '\t']).len()
+            && line.trim_start_matches(' ').starts_with('\t')
+    };
+    if indent.contains('\t') || tabs(below) {
         return problem.help("indent with spaces; YAML allows no tabs there");
     }
     if line.contains("${") {
@@ -240,6 +245,7 @@ fn syntax(text: &str, error: &ScanError) -> Problem {
         ErrorKind::ExpectedBlockSequenceEntry => problem.help(
             "put `- ` in front if an item of a list begins here, or else put it in the column of the keys above",
         ),
+        ErrorKind::SimpleKeyExpected => problem.help("a key has `: ` behind it: `port: 8082`"),
         _ => problem,
     }
 }

@@ -53,7 +53,8 @@ impl Drop for Begun {
 
 /// The projects of which a master is to come. What commands that were killed have left is removed.
 pub fn begun() -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder::base()).into_iter().flatten().flatten();
+    let folders = folder::bases().into_iter().flat_map(fs::read_dir);
+    let entries = folders.flatten().flatten();
     let files = entries.map(|entry| entry.path());
     let files = files.filter(|path| path.extension().is_some_and(|end| end == ENDING));
     let mut found: Vec<PathBuf> = files.filter_map(|path| project(&path)).collect();

@@ -41,8 +41,10 @@ pub enum FolderError {
 
 /// Whether a master of this user runs, whatever its project is.
 pub fn is_any_running() -> bool {
-    let mut entries = fs::read_dir(base()).into_iter().flatten().flatten();
-    entries.any(|entry| UnixStream::connect(entry.path().join(admin::SOCKET)).is_ok())
+    let entries = bases().into_iter().flat_map(fs::read_dir).flatten();
+    entries
+        .flatten()
+        .any(|entry| UnixStream::connect(entry.path().join(admin::SOCKET)).is_ok())
 }
 
 impl Folder {
@@ -79,24 +81,27 @@ pub const SOCKET: &str = "wrapper.sock";
 /// # Errors
 /// They are not private, or cannot be read.
 pub fn folders() -> Result<Vec<(String, PathBuf)>, FolderError> {
-    let base = base();
-    let unreadable = |source| FolderError::Read {
-        path: base.clone(),
-        source,
-    };
-    match is_private(&base) {
-        Ok(true) => {}
-        Ok(false) => return Err(FolderError::NotPrivate(base)),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(unreadable(error)),
-    }
-    sweep(&base);
     let mut found = Vec::new();
-    for entry in fs::read_dir(&base).map_err(unreadable)?.flatten() {
-        let socket = entry.path().join(admin::SOCKET);
-        // One that has just begun has none.
-        if socket.exists() {
-            found.push((entry.file_name().to_string_lossy().into_owned(), socket));
+    for base in bases() {
+        let unreadable = |source| FolderError::Read {
+            path: base.clone(),
+            source,
+        };
+        match is_private(&base) {
+            Ok(true) => {}
+            // The service is another user's.
+            Ok(false) if base == Path::new(OF_SERVICE) => continue,
+            Ok(false) => return Err(FolderError::NotPrivate(base)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(unreadable(error)),
+        }
+        sweep(&base);
+        for entry in fs::read_dir(&base).map_err(unreadable)?.flatten() {
+            let socket = entry.path().join(admin::SOCKET);
+            // One that has just begun has none.
+            if socket.exists() {
+                found.push((entry.file_name().to_string_lossy().into_owned(), socket));
+            }
         }
     }
     found.sort();
@@ -125,8 +130,21 @@ pub(super) fn made_base() -> Result<PathBuf, FolderError> {
     }
 }
 
-/// Where all masters of this user have their folders.
-pub(super) fn base() -> PathBuf {
+/// Where a service of systemd has its own, as `RuntimeDirectory=embly` makes it: who comes by `sudo` or `ssh` has another
+/// `XDG_RUNTIME_DIR`, or none.
+const OF_SERVICE: &str = "/run/embly/embly";
+
+/// Where masters of this user may have their folders.
+pub(super) fn bases() -> Vec<PathBuf> {
+    let mut bases = vec![base()];
+    if bases[0] != Path::new(OF_SERVICE) {
+        bases.push(OF_SERVICE.into());
+    }
+    bases
+}
+
+/// Where a master makes its own.
+fn base() -> PathBuf {
     match std::env::var_os("XDG_RUNTIME_DIR").filter(|folder| !folder.is_empty()) {
         Some(folder) => PathBuf::from(folder).join("embly"),
         None => PathBuf::from(format!(

@@ -58,6 +58,20 @@ impl Pattern {
         };
         let mut parts = parts.split('/').peekable();
         while let Some(part) = parts.next() {
+            // As others write them.
+            if let Some(name) = part.strip_prefix(':') {
+                let name = if is_name(name) { name } else { "name" };
+                return bad(
+                    "has a segment that begins with `:`",
+                    &format!("write `{{{name}}}` for a parameter, or the character as `%3A`"),
+                );
+            }
+            if part == "*" || part == "**" {
+                return bad(
+                    "has a `*` for a segment",
+                    "write `{name}` for one segment, `{name...}` for all that follow, or the character as `%2A`",
+                );
+            }
             if !part.contains(['{', '}']) {
                 let Ok(literal) = path::segment(part) else {
                     return bad("has a `%` that encodes nothing", "write `%25` for it");

@@ -1,10 +1,9 @@
 //! The key of the file of secrets: a small file of its own, which should not lie beside what it
 //! encrypts. One line: `embly-secrets-key-1:` and 64 hex digits.
 
-use std::ffi::OsString;
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use ring::rand::{SecureRandom, SystemRandom};
@@ -14,6 +13,9 @@ use crate::file;
 
 /// The environment variable that names the file.
 pub const KEY_FILE: &str = "EMBLY_SECRETS_KEY_FILE";
+
+/// Where it is otherwise, below `$XDG_CONFIG_HOME`, else `~/.config`.
+const DEFAULT: &str = "embly/secrets.key";
 
 /// What the file begins with: the version of its form.
 const PREFIX: &str = "embly-secrets-key-1:";
@@ -30,19 +32,19 @@ pub(super) struct Key(pub Zeroizing<[u8; LENGTH]>);
 /// Why there is no key.
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
-    /// Nobody has said where it is.
+    /// Nobody has said where it is, and there is no place for it.
     #[error(
-        "`{KEY_FILE}` is not set: type `export {KEY_FILE}=FILE`, a file with their key, which is made where it is not there"
+        "there is no place for their key: set HOME, or type `export {KEY_FILE}=FILE`, a file that is made where it is not there"
     )]
     Unnamed,
     /// It is not where it should be, and the secrets need this one.
     #[error(
-        "the key file `{}`, which `{KEY_FILE}` names, is not there: put the one back that they were encrypted with",
+        "the key file `{}` is not there: put the one back that they were encrypted with, or let `{KEY_FILE}` name it",
         .0.display()
     )]
     Missing(PathBuf),
     /// It cannot be read.
-    #[error("cannot read the key file `{}`, which `{KEY_FILE}` names: {source}", path.display())]
+    #[error("cannot read the key file `{}`: {source}", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -50,7 +52,7 @@ pub enum KeyError {
         source: io::Error,
     },
     /// It cannot be made.
-    #[error("cannot make the key file `{}`, which `{KEY_FILE}` names: {source}", path.display())]
+    #[error("cannot make the key file `{}`: {source}; `{KEY_FILE}` names another", path.display())]
     Unmade {
         /// The file.
         path: PathBuf,
@@ -80,17 +82,19 @@ pub enum KeyError {
         owner: u32,
     },
     /// Something else is in it.
-    #[error("the file `{}`, which `{KEY_FILE}` names, is not a key that `embly secrets set` has made", .0.display())]
+    #[error("the file `{}` is not a key that `embly secrets set` has made; `{KEY_FILE}` names another", .0.display())]
     Malformed(PathBuf),
 }
 
-/// The file that the environment names.
-///
-/// # Errors
-/// It names none.
-pub(super) fn file(named: Option<OsString>) -> Result<PathBuf, KeyError> {
-    let named = named.filter(|name| !name.is_empty());
-    named.map(PathBuf::from).ok_or(KeyError::Unnamed)
+/// The file that the environment names, else the usual one; `None` where there is no place for it.
+pub(super) fn file() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    set(KEY_FILE).map(PathBuf::from).or_else(|| {
+        let configurations = set("XDG_CONFIG_HOME").map(PathBuf::from);
+        let configurations =
+            configurations.or_else(|| Some(PathBuf::from(set("HOME")?).join(".config")));
+        Some(configurations?.join(DEFAULT))
+    })
 }
 
 /// Reads a key.
@@ -131,7 +135,7 @@ pub(super) fn read(path: &Path) -> Result<Key, KeyError> {
     parse(&text).ok_or_else(|| KeyError::Malformed(path.to_owned()))
 }
 
-/// Makes a key, in a file that is not there yet.
+/// Makes a key, in a file that is not there yet; folders that are missing are made for this user alone.
 ///
 /// # Errors
 /// See [`KeyError`].
@@ -153,6 +157,12 @@ pub(super) fn create(path: &Path) -> Result<Key, KeyError> {
     }
     text.push('\n');
     let made = (|| {
+        if let Some(folder) = path.parent() {
+            DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(folder)?;
+        }
         let mut file = OpenOptions::new()
             .write(true)
             .create_new(true)

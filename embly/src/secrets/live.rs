@@ -281,7 +281,7 @@ mod tests {
 
     fn place() -> Place {
         let folder = tempfile::tempdir().unwrap();
-        let key = folder.path().join("key").into();
+        let key = folder.path().join("key");
         let vault = Vault::with_key(&folder.path().join("data"), Some(key));
         let (masks, said) = (Arc::new(Masks::default()), Arc::new(Mutex::new(Vec::new())));
         let to = Arc::clone(&said);

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -110,18 +109,18 @@ pub(super) struct Stamp {
 pub struct Vault {
     /// The state folder.
     folder: PathBuf,
-    /// The file with the key, if somebody has named it.
-    key: Option<OsString>,
+    /// The file with the key; `None` where there is no place for it.
+    key: Option<PathBuf>,
 }
 
 impl Vault {
-    /// The one of a state folder, with the key that the environment names.
+    /// The one of a state folder, with the key that the environment names, else the usual one.
     pub fn new(state: &Path) -> Self {
-        Self::with_key(state, std::env::var_os(key::KEY_FILE))
+        Self::with_key(state, key::file())
     }
 
     /// With a key in this file.
-    pub fn with_key(state: &Path, key: Option<OsString>) -> Self {
+    pub fn with_key(state: &Path, key: Option<PathBuf>) -> Self {
         let folder = state.to_owned();
         Self { folder, key }
     }
@@ -133,12 +132,9 @@ impl Vault {
 
     /// Whether the key lies in the folder of what it encrypts, where it protects nothing.
     pub fn key_is_inside(&self) -> bool {
-        let key = key::file(self.key.clone()).and_then(|path| {
-            path.canonicalize()
-                .map_err(|source| KeyError::Unreadable { path, source })
-        });
+        let key = self.key.as_ref().and_then(|path| path.canonicalize().ok());
         match (key, self.folder.canonicalize()) {
-            (Ok(key), Ok(folder)) => key.starts_with(folder),
+            (Some(key), Ok(folder)) => key.starts_with(folder),
             _ => false,
         }
     }
@@ -165,7 +161,7 @@ impl Vault {
         if sealed.len() as u64 > LONGEST_FILE {
             return Err(VaultError::Foreign(path));
         }
-        let key_file = key::file(self.key.clone())?;
+        let key_file = self.key.clone().ok_or(KeyError::Unnamed)?;
         let key = key::read(&key_file)?;
         let plain = seal::open(&key, sealed).map_err(|why| match why {
             Unopened::Foreign => VaultError::Foreign(path.clone()),
@@ -188,7 +184,7 @@ impl Vault {
         &self,
         change: impl FnOnce(&mut Stored) -> T,
     ) -> Result<(T, Option<PathBuf>), VaultError> {
-        let key_file = key::file(self.key.clone())?;
+        let key_file = self.key.clone().ok_or(KeyError::Unnamed)?;
         let path = self.path();
         let io = |what, path: &Path| {
             let path = path.to_owned();
@@ -305,7 +301,7 @@ mod tests {
 
     fn vault() -> (tempfile::TempDir, Vault) {
         let place = tempfile::tempdir().unwrap();
-        let key = place.path().join("key").into();
+        let key = place.path().join("key");
         let vault = Vault::with_key(&place.path().join("data"), Some(key));
         (place, vault)
     }

@@ -16,7 +16,7 @@ use support::admin::{Lines, ask, folders, objects, outcome};
 use support::client::{connect, request, script};
 use support::project::answering;
 use support::user::{Limited, open};
-use support::{Embly, PATIENCE, Project, arguments, command, eventually, get, skipped};
+use support::{EMBLY, Embly, PATIENCE, Project, arguments, command, eventually, get, skipped};
 
 /// A request for this script that goes on.
 fn begin(embly: &Embly, gateway: &str, steps: &str) -> TcpStream {
@@ -151,7 +151,8 @@ fn kill_ends_an_invocation_and_an_unknown_address_is_named() {
     let mut stream = begin(&embly, "script", "sleep 600000");
     let address = running(&embly, "script")["address"].clone();
     let address = address.as_str().unwrap();
-    let (code, _, err) = embly.told(&["kill", address]);
+    // It runs alone, so that the first digits are enough.
+    let (code, _, err) = embly.told(&["kill", &address[..8]]);
     assert_eq!(code, 0, "{err}");
     let ended = embly.ending("script");
     assert_eq!(
@@ -167,6 +168,10 @@ fn kill_ends_an_invocation_and_an_unknown_address_is_named() {
     let (code, _, err) = embly.told(&["kill", address]);
     assert_eq!(code, 1);
     assert!(err.contains(address) && err.contains("embly ps"), "{err}");
+    let (code, _, err) = embly.told(&["kill", &address[..8]]);
+    assert_eq!(code, 1);
+    let begins = format!("begins with {}", &address[..8]);
+    assert!(err.contains(&begins) && err.contains("embly ps"), "{err}");
     let path = format!("/v1/invocations/{address}/kill");
     let (status, answer) = embly.asks("POST", &path);
     assert_eq!(
@@ -537,6 +542,8 @@ fn logs_are_kept_by_function_address_and_time_and_go_on() {
     assert_eq!(lines(&["--function", "script"]), ["first", "second"]);
     assert_eq!(lines(&["--function", "echo"]), [""; 0]);
     assert_eq!(lines(&["--address", &first]), ["first"]);
+    // A terminal has room for the first digits, and another address begins like them once in 4 billion.
+    assert_eq!(lines(&["--address", &first[..8]]), ["first"]);
     assert_eq!(lines(&["--since", &between.to_string()]), ["second"]);
     assert_eq!(lines(&["--since", "1h"]), ["first", "second"]);
     let (_, out, err) = embly.told(&["logs"]);
@@ -716,4 +723,58 @@ fn commands_say_what_they_take() {
     let path = nowhere.path().to_str().unwrap();
     let (code, _, _) = outcome(&mut command(&["ps", path], runtime.path()));
     assert_eq!(code, 2);
+}
+
+#[test]
+fn in_the_folder_of_one_project_the_only_master_of_another_is_asked_and_not_changed() {
+    let embly = Embly::run(&waits());
+    let other = Project::new().wat("says", &answering("x")).http("says");
+    let here = |arguments: &[&str]| {
+        let mut command = command(arguments, embly.runtime.path());
+        let output = command.current_dir(other.path()).output().unwrap();
+        let err = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().unwrap(), err)
+    };
+    let (code, err) = here(&["ps"]);
+    assert!(code == 0 && err.contains("this is the one of"), "{err}");
+    let id = embly.asks("GET", "/v1/master").1["id"].clone();
+    let id = format!("--master {}", id.as_str().unwrap());
+    for what in [
+        &["stop"][..],
+        &["reload"],
+        &["kill", "8b3e0f6d2f1c9a47"],
+        &["rollback"],
+    ] {
+        let (code, err) = here(what);
+        assert_eq!(code, 1, "{what:?}: {err}");
+        assert!(
+            err.contains("no master of `embly-project.yml` runs"),
+            "{err}"
+        );
+        assert!(err.contains(&id), "{err}");
+    }
+    assert_eq!(embly.asks("GET", "/v1/master").0, 200);
+}
+
+/// Who comes by `sudo` or `ssh` has not the variables of the service.
+#[test]
+fn the_master_of_a_service_is_found_without_its_variables() {
+    if rustix::process::geteuid().as_raw() != 0 {
+        return skipped("root, for mounts of its own");
+    }
+    let project = Project::new().wat("says", &answering("x")).http("says");
+    let script = format!(
+        "mount -t tmpfs tmpfs /run && mkdir /run/embly && cd / || exit 1
+        XDG_RUNTIME_DIR=/run/embly {EMBLY} run {} --bind 127.0.0.1:0 & master=$!
+        unset XDG_RUNTIME_DIR
+        until {EMBLY} ready; do sleep 0.1; kill -0 $master || exit 1; done 2>/dev/null
+        {EMBLY} stop && wait $master",
+        project.path().display()
+    );
+    let nowhere = tempfile::tempdir().unwrap();
+    let mut command = support::environment(std::process::Command::new("unshare"), nowhere.path());
+    command.args(["-m", "sh", "-c", &script]);
+    let (code, out, err) = outcome(&mut command);
+    assert_eq!(code, 0, "{out}{err}");
+    assert!(err.contains("stopped /"), "{err}");
 }

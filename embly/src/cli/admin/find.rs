@@ -38,7 +38,7 @@ impl Named {
             path: None,
             master: self.master.clone(),
         };
-        which.find_or(START_WITH_STATE, reporter).await
+        which.found(START_WITH_STATE, true, reporter).await
     }
 
     /// Its name, if it was given.
@@ -103,6 +103,15 @@ impl Which {
 
     /// The same, with what to do where none runs.
     pub async fn find_or(&self, advice: &str, reporter: &Reporter) -> Result<Found, Exit> {
+        self.found(advice, false, reporter).await
+    }
+
+    /// The same, to change something there: in the folder of a project the master of another one has to be named.
+    pub async fn find_to_change(&self, reporter: &Reporter) -> Result<Found, Exit> {
+        self.found(START, true, reporter).await
+    }
+
+    async fn found(&self, advice: &str, changes: bool, reporter: &Reporter) -> Result<Found, Exit> {
         let fail = |what: &str, running: &[Found]| fail(what, running, advice, reporter);
         let running = all(reporter).await?;
         if let Some(id) = &self.master {
@@ -152,6 +161,10 @@ impl Which {
                 let of = Path::new(&found.master.project);
                 // A bundle beside the project file is one of the project.
                 if let Some(project) = project.filter(|project| project.parent() != of.parent()) {
+                    if changes {
+                        let what = format!("no master of `{}` runs", context::shown(&project));
+                        return Err(fail(&what, &[found]));
+                    }
                     reporter.info(format!(
                         "no master of `{}` runs; this is the one of {}",
                         context::shown(&project),

@@ -6,13 +6,12 @@ use std::time::Duration;
 use clap::Args;
 use http::Method;
 use jiff::{Span, Timestamp};
-use protos::Address;
 use serde_json::Value;
 use tokio::time::timeout;
 use url::form_urlencoded::Serializer;
 
 use super::find::{Found, Which};
-use super::{refused, shown};
+use super::{Beginning, refused, shown};
 use crate::cli::{Exit, output};
 use crate::report::{Format, Level, Reporter, escape, word};
 
@@ -29,9 +28,9 @@ pub struct Logs {
     /// Only lines of this function
     #[arg(long, value_name = "NAME")]
     function: Option<String>,
-    /// Only lines of this invocation
+    /// Only lines of this invocation; the beginning of its address is enough
     #[arg(long, value_name = "ADDRESS")]
-    address: Option<Address>,
+    address: Option<Beginning>,
     /// Only lines that came so long ago or later, or since this time
     #[arg(long, value_name = "10m|TIME", value_parser = parse_since)]
     since: Option<Timestamp>,
@@ -66,9 +65,12 @@ impl Logs {
         if let Some(function) = &self.function {
             query.append_pair("function", function);
         }
-        if let Some(address) = self.address {
-            query.append_pair("address", &address.to_string());
+        // The master takes whole ones.
+        let whole = self.address.as_ref().and_then(Beginning::whole);
+        if let Some(address) = whole {
+            query.append_pair("address", address);
         }
+        let beginning = self.address.as_ref().filter(|_| whole.is_none());
         if let Some(since) = self.since {
             query.append_pair("since", &since.to_string());
         }
@@ -89,14 +91,21 @@ impl Logs {
                 continue;
             };
             let Some(lines) = next else { break };
-            silent = false;
             let mut out = String::new();
             for line in lines {
+                let Ok(event) = serde_json::from_str::<Value>(&line) else {
+                    continue;
+                };
+                let address = event["address"].as_str();
+                if beginning.is_some_and(|begins| address.is_some_and(|it| !begins.is_of(it))) {
+                    continue;
+                }
+                silent = false;
                 if json {
                     out.push_str(&line);
                     out.push('\n');
                 } else {
-                    show(&line, &mut out, reporter);
+                    show(&event, &mut out, reporter);
                 }
             }
             let mut to = io::stdout().lock();
@@ -129,10 +138,7 @@ impl Logs {
 }
 
 /// A line for people.
-fn show(json: &str, out: &mut String, reporter: &Reporter) {
-    let Ok(event) = serde_json::from_str::<Value>(json) else {
-        return;
-    };
+fn show(event: &Value, out: &mut String, reporter: &Reporter) {
     let text = |key: &str| event[key].as_str().unwrap_or_default();
     if text("event") == "lost" {
         let lines = &event["lines"];

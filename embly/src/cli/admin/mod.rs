@@ -1,6 +1,7 @@
 //! Commands that ask a running master: `masters`, `ps`, `top`, `logs`, `trace`, `kill`, `ready`, `reload`,
 //! `deploy`, `versions`, `rollback`, `stop`.
 
+mod beginning;
 mod client;
 mod deploy;
 mod find;
@@ -11,7 +12,6 @@ mod top;
 mod trace;
 
 use http::Method;
-use protos::Address;
 use serde::Serialize;
 
 use super::output::{self, Table};
@@ -19,6 +19,7 @@ use super::{Exit, context, serve};
 use crate::admin::api;
 use crate::master;
 use crate::report::{Format, Reporter};
+pub use beginning::Beginning;
 use client::{Client, Refusal};
 pub use deploy::{Deploy, Kept, run as deploy};
 use find::Found;
@@ -42,7 +43,7 @@ pub enum Ask<'a> {
     /// What an invocation did, and all that belongs to it.
     Trace(&'a Trace),
     /// End an invocation.
-    Kill(&'a Which, Address),
+    Kill(&'a Which, &'a Beginning),
     /// Whether it serves.
     Ready(&'a Which),
     /// Read the project again.
@@ -69,7 +70,7 @@ pub fn run(ask: &Ask<'_>, reporter: &Reporter) -> Exit {
             Ask::Top(top) => top.run(reporter).await,
             Ask::Logs(logs) => logs.run(reporter).await,
             Ask::Trace(trace) => trace.run(reporter).await,
-            Ask::Kill(which, address) => kill(which, *address, reporter).await,
+            Ask::Kill(which, address) => kill(which, address, reporter).await,
             Ask::Ready(which) => ready(which, reporter).await,
             Ask::Reload(which) => reload(which, reporter).await,
             Ask::Versions(kept) => deploy::versions(kept, reporter).await,
@@ -205,8 +206,20 @@ async fn functions(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
     table.print(reporter)
 }
 
-async fn kill(which: &Which, address: Address, reporter: &Reporter) -> Result<(), Exit> {
-    let Found { client, .. } = which.find(reporter).await?;
+async fn kill(which: &Which, address: &Beginning, reporter: &Reporter) -> Result<(), Exit> {
+    let Found { client, .. } = which.find_to_change(reporter).await?;
+    let address = match address.whole() {
+        Some(whole) => whole.to_owned(),
+        None => {
+            let asked = client.get("/v1/invocations").await;
+            let api::Invocations { invocations } = asked.map_err(|it| refused(it, reporter))?;
+            let found = address.find(&invocations).map(str::to_owned);
+            found.map_err(|why| {
+                reporter.error(why);
+                Exit::Failed
+            })?
+        }
+    };
     let path = format!("/v1/invocations/{address}/kill");
     let killed: api::Killed = client
         .ask(&Method::POST, &path)
@@ -235,7 +248,7 @@ async fn ready(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
 }
 
 async fn reload(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
-    let Found { client, master } = which.find(reporter).await?;
+    let Found { client, master } = which.find_to_change(reporter).await?;
     let reloaded: Result<api::Reloaded, _> = client.ask(&Method::POST, "/v1/reload").await;
     let reloaded = reloaded.map(|reloaded| ((), reloaded.problems));
     changed(reloaded, reporter)?;
@@ -271,7 +284,7 @@ fn changed<T>(
 }
 
 async fn stop(which: &Which, reporter: &Reporter) -> Result<(), Exit> {
-    let Found { client, master } = which.find(reporter).await?;
+    let Found { client, master } = which.find_to_change(reporter).await?;
     let wrong = |refusal| refused(refusal, reporter);
     // It ends when the master does.
     let mut until_its_end = end(&client).await.map_err(wrong)?;

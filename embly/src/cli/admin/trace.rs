@@ -96,7 +96,13 @@ fn list(traces: Vec<api::Brief>, reporter: &Reporter) -> Result<(), Exit> {
         row.push(or_dash(asked));
         table.row(row);
     }
-    table.print(reporter)
+    table.print(reporter)?;
+    if looked_at {
+        reporter.info(
+            "`embly trace ADDRESS` shows one as a tree; the beginning of the address is enough",
+        );
+    }
+    Ok(())
 }
 
 /// Something that an invocation did, or that was done to it.

@@ -129,7 +129,8 @@ fn body(data: Option<&str>) -> Result<(From, RequestBody), String> {
     let Some(data) = data else {
         return Ok((From::Memory(Bytes::new()), RequestBody::None));
     };
-    if data == "-" {
+    // The second is how curl writes it.
+    if data == "-" || data == "@-" {
         let body = From::Input("the body of the request");
         return Ok((body, RequestBody::Chunked));
     }

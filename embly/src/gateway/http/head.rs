@@ -231,7 +231,9 @@ pub struct Head {
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BadHead {
     /// Not HTTP.
-    #[error("it does not begin with an HTTP/1.1 response: {0}")]
+    #[error(
+        "it does not begin with an HTTP/1.1 response: {0}; behind a gateway of type http a function runs with `http::run`"
+    )]
     NotHttp(httparse::Error),
     /// Over [`RESPONSE_HEAD`].
     #[error("its head is longer than {RESPONSE_HEAD} bytes")]
