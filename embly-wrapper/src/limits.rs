@@ -173,7 +173,10 @@ impl CpuLimit {
             let first = !std::mem::replace(&mut self.warned, near) && near;
             return Ok(if first { Tick::Near } else { Tick::Fine });
         }
-        let detail = format!("limit `cpu` reached: {:?} in {:?}", self.limit, self.window);
+        let detail = format!(
+            "limit `cpu` reached: {:?} of CPU time in {:?}",
+            self.limit, self.window
+        );
         Err(LimitReached {
             reason: Reason::Cpu,
             detail,

@@ -279,6 +279,18 @@ impl Versions {
         Ok(arrived)
     }
 
+    /// The current version, where this has the same in it.
+    ///
+    /// # Errors
+    /// The folder cannot be used.
+    pub fn same_as_current(&self, arrived: &Arrived) -> Result<Option<u64>, VersionError> {
+        let Some(current) = self.current()? else {
+            return Ok(None);
+        };
+        let is_same = about(&self.version(current))?.checksum == about(&arrived.path)?.checksum;
+        Ok(is_same.then_some(current))
+    }
+
     /// Makes it a version, which is not the current one yet: its number.
     ///
     /// # Errors

@@ -174,7 +174,15 @@ impl Admin {
         let arrived = arrived
             .await
             .map_err(|error| not_kept(&error.to_string()))??;
-        self.activate(status, Wants::Arrived(arrived)).await
+        let versions = deploys.versions.clone();
+        let wants = blocking(move || {
+            Ok(match versions.same_as_current(&arrived)? {
+                // It takes the same steps, and the versions before it are kept.
+                Some(current) => Wants::Kept(current),
+                None => Wants::Arrived(arrived),
+            })
+        });
+        self.activate(status, wants.await?).await
     }
 
     pub(super) async fn rollback(

@@ -66,8 +66,9 @@ impl Backstop {
         let left = (self.limit + grace(self.limit)).saturating_sub(used);
         if left.is_zero() {
             let limit = self.limit;
-            let detail =
-                format!("limit `cpu` reached: {limit:?} in {CPU_WINDOW:?}, seen from outside");
+            let detail = format!(
+                "limit `cpu` reached: {limit:?} of CPU time in {CPU_WINDOW:?}, seen from outside"
+            );
             return Some(Ending::new(Reason::Cpu, detail));
         }
         self.next = now + left.max(LEAST_PAUSE);

@@ -671,3 +671,34 @@ fn a_bundle_goes_to_another_machine_by_way_of_ssh() {
         panic!("it is there all the same");
     };
 }
+
+#[test]
+fn what_is_deployed_again_is_no_new_version() {
+    let place = Place::new();
+    let state = place.state();
+    let embly = Embly::start("run", &serving("folder"), &["--state", &state]);
+    let one = place.bundle("one", &serving("one"), &[]);
+    let two = place.bundle("two", &serving("two"), &[]);
+    deploy(&embly, &one);
+    for _ in 0..3 {
+        deploy(&embly, &two);
+        assert_eq!(answer(&embly), "two");
+    }
+    let (_, _, said) = embly.told(&["deploy", &two]);
+    assert!(said.contains("version 2 is served, as before"), "{said}");
+    assert_eq!(
+        place
+            .versions()
+            .iter()
+            .filter(|name| name.parse::<u64>().is_ok())
+            .count(),
+        2
+    );
+    let (code, _, err) = embly.told(&["rollback"]);
+    assert_eq!(code, 0, "{err}");
+    assert_eq!(answer(&embly), "one");
+    // It is not the current one any more.
+    deploy(&embly, &two);
+    assert_eq!(answer(&embly), "two");
+    assert!(place.versions().contains(&"3".to_owned()));
+}

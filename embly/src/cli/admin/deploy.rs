@@ -198,6 +198,9 @@ fn told(deployed: Result<api::Deployed, super::Refusal>, reporter: &Reporter) ->
         return json("deployed", &[deployed], reporter);
     }
     let before = match deployed.before {
+        Some(before) if before == deployed.version => {
+            ", as before: it has the same in it".to_owned()
+        }
         Some(before) => format!(", before it was version {before}"),
         None => String::new(),
     };

@@ -211,15 +211,17 @@ impl<'a> Page<'a> {
     fn of(mut self, facts: &Facts) -> String {
         let code = self.project.functions.get(&facts.function);
         let failed = code.and_then(|code| code.failed.as_deref());
-        match (&facts.what, failed) {
-            (What::Ended(ending), Some(said))
+        match (&facts.what, code, failed) {
+            (What::Ended(ending), Some(code), Some(said))
                 if ending.reason == Reason::Refused && ending.code == i32::from(Errno::NOENT.0) =>
             {
-                self.not_built(facts, said);
+                let folder = code.path.strip_prefix(&self.project.root);
+                let said = trace::own_first(&without_colours(said), folder.unwrap_or(&code.path));
+                self.not_built(facts, &said);
             }
-            (What::Ended(ending), _) => self.ended(facts, ending, code),
-            (What::Handler, _) => self.failed(facts),
-            (What::Project(said), _) => self.wrong(facts, said),
+            (What::Ended(ending), _, _) => self.ended(facts, ending, code),
+            (What::Handler, ..) => self.failed(facts),
+            (What::Project(said), ..) => self.wrong(facts, said),
         }
         self.end(facts);
         self.html

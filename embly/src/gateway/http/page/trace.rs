@@ -69,6 +69,19 @@ impl Place {
     }
 }
 
+/// What cargo has said of all that it was asked to build, with what is in this folder, as cargo names it, first.
+pub fn own_first(said: &str, folder: &Path) -> String {
+    let is_own = |part: &&str| {
+        let places = part
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("--> "));
+        let mut places = places.filter_map(Place::parse);
+        places.any(|place| Path::new(&place.file).starts_with(folder))
+    };
+    let (own, others): (Vec<_>, Vec<_>) = said.split("\n\n").partition(is_own);
+    [own, others].concat().join("\n\n")
+}
+
 /// A function that was running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
@@ -219,6 +232,24 @@ mod tests {
     fn place(file: &str, line: u32) -> Option<Place> {
         let file = file.to_owned();
         Some(Place { file, line })
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_function_stands_before_what_is_with_others() {
+        let of = |folder: &str| {
+            format!("error: {folder}\n --> {folder}/src/main.rs:2:5\n  |\n2 | what\n  |")
+        };
+        let end = "error: could not compile";
+        let said = [&of("fetch"), &of("api"), &of("api2"), end].map(str::to_owned);
+        assert_eq!(
+            own_first(&said.join("\n\n"), Path::new("api")),
+            [&of("api"), &of("fetch"), &of("api2"), end]
+                .map(str::to_owned)
+                .join("\n\n")
+        );
+        // A module in text form is a file, and has one error.
+        let module = "new.wat:2:4: unknown";
+        assert_eq!(own_first(module, Path::new("new.wat")), module);
     }
 
     #[test]
