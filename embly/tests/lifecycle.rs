@@ -16,7 +16,7 @@ use rustix::process::Signal;
 use support::client::{Response, connect, pause};
 use support::process::{Process, children, descendants, time_until_gone};
 use support::project::WAITS;
-use support::{EMBLY, Embly, PATIENCE, Project, command, eventually, get};
+use support::{EMBLY, Embly, PATIENCE, Project, command, eventually, get, output};
 
 fn meanwhile(at: SocketAddr, path: &'static str) -> JoinHandle<Response> {
     thread::spawn(move || get(at, path))
@@ -254,6 +254,28 @@ fn a_port_that_is_taken_is_named_and_nothing_stays() {
         why.contains(&format!("`ss -ltnp 'sport = :{port}'` shows by whom")),
         "{why}"
     );
+}
+
+#[test]
+fn all_ports_that_are_taken_are_named_before_anything_is_built() {
+    let taken = [(); 2].map(|()| std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+    let ports = taken
+        .each_ref()
+        .map(|taken| taken.local_addr().unwrap().port());
+    let project = Project::unparked().wat("hello", "(module");
+    let gateways = ports
+        .map(|port| format!("  - {{name: at-{port}, type: tcp, port: {port}, function: hello}}\n"));
+    let project = project.top(&format!("gateways:\n{}", gateways.concat()));
+    for what in ["run", "dev"] {
+        let (code, _, err) = output(&[what, project.path().to_str().unwrap()]);
+        assert_eq!(code, 1, "{err}");
+        for port in ports {
+            let said = format!("error: gateway `at-{port}`: port {port} is taken on 127.0.0.1");
+            assert!(err.contains(&said), "{what}: {err}");
+        }
+        // Its one function cannot be.
+        assert!(!err.contains("was not built"), "{what}: {err}");
+    }
 }
 
 #[test]

@@ -85,6 +85,9 @@ async fn develop(options: &Serve, policy: Policy, project: Project, reporter: &R
         Ok(signals) => signals,
         Err(exit) => return exit,
     };
+    if !taken::all_are_free(&project, options.bind.unwrap_or_default(), reporter).await {
+        return Exit::Failed;
+    }
     let jail = serve::check_jail(policy, reporter);
     let secrets = serve::secrets(options, &project, reporter);
     let (changes, mut changed) = mpsc::unbounded_channel();

@@ -184,6 +184,9 @@ async fn serve_until_stopped(
         Ok(signals) => signals,
         Err(exit) => return exit,
     };
+    if !taken::all_are_free(&loaded.project, options.bind.unwrap_or_default(), reporter).await {
+        return Exit::Failed;
+    }
     let jail = serve::check_jail(policy, reporter);
     let secrets = serve::secrets(options, &loaded.project, reporter);
     let how = build::How::to_ship(options.project.no_install);

@@ -1,17 +1,43 @@
 //! Who has the port that a gateway needs: another master of this user, which is named, or somebody else.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
+use std::io::ErrorKind;
+use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use tokio::time::timeout;
 
 use super::admin;
 use crate::admin::api;
+use crate::config::{Bind, Project};
 use crate::gateway::BindError;
-use crate::master::ServeError;
+use crate::master::{BindOverride, ServeError};
+use crate::report::Reporter;
 
 /// The words are not waited for longer: what they are about has failed already.
 const WITHIN: Duration = Duration::from_secs(2);
+
+/// Whether the ports of a project are free, before it is built for minutes; says of each that is not who has it.
+pub async fn all_are_free(project: &Project, bind: BindOverride, reporter: &Reporter) -> bool {
+    let mut seen = BTreeSet::new();
+    let mut are_free = true;
+    for gateway in project.gateways.iter().filter(|_| !bind.any_port) {
+        let (Bind::Ip(ip), port @ 1..) = (&gateway.bind, gateway.port) else {
+            continue;
+        };
+        let at = SocketAddr::new(bind.address.unwrap_or(*ip), port);
+        // Closed again at once. Other failures are told where it is opened to be served.
+        let is_taken = seen.insert(at)
+            && TcpListener::bind(at).is_err_and(|error| error.kind() == ErrorKind::AddrInUse);
+        if is_taken {
+            let gateway = gateway.name.clone();
+            let error = ServeError::Bind(BindError::Taken { gateway, at });
+            reporter.error(explained(&error).await);
+            are_free = false;
+        }
+    }
+    are_free
+}
 
 /// Why a project is not served, with the master that has a port, if one does.
 pub async fn explained(error: &ServeError) -> String {
