@@ -9,6 +9,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -18,7 +19,7 @@ use embly_wrapper::jail::User;
 use futures_util::FutureExt as _;
 use serde::Serialize;
 use serde_json::Value;
-use tokio::time::timeout;
+use tokio::time::{sleep, timeout};
 
 use super::context::{self, Need};
 use super::scratch::Scratch;
@@ -35,6 +36,9 @@ const FOLDER: &str = "tests";
 
 /// Lines of a function may come after its answer; those of a test that has failed are waited for so long.
 const LAST_LINES: Duration = Duration::from_millis(500);
+
+/// How soon it is looked for them again.
+const SOON: Duration = Duration::from_millis(2);
 
 /// What cargo says of a test that has failed, for whoever has called it.
 const RERUN: &str = "error: test failed, to rerun pass ";
@@ -442,8 +446,31 @@ async fn ask(
     report: &mut Report<'_>,
 ) {
     let folder = root.join(FOLDER);
+    let telemetry = Arc::clone(report.reporter.telemetry());
+    // Requests that have their line in the log.
+    let told = || -> u64 {
+        let gateways = telemetry.gateways().into_iter();
+        gateways
+            .flat_map(|(_, gateway)| {
+                gateway
+                    .classes()
+                    .map(|(_, count)| count)
+                    .collect::<Vec<_>>()
+            })
+            .sum()
+    };
     for file in files {
+        let before = told();
         let ran = hurl::run(&file.script, variables.clone(), &folder).await;
+        // It comes a moment after the answer, and must not be taken for one of the next file. What another
+        // server has answered has none.
+        let asked = ran.requests as u64 + u64::from(!ran.wrong.is_empty());
+        let _ = timeout(LAST_LINES, async {
+            while told() < before + asked {
+                sleep(SOON).await;
+            }
+        })
+        .await;
         if !ran.wrong.is_empty() {
             // What is kept running does not end.
             let _ = timeout(LAST_LINES, master.switchboard().idle()).await;
