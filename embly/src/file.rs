@@ -1,9 +1,17 @@
-//! Files that are opened without waiting, and files that are there whole or not at all.
+//! Where files of a user are, files that are opened without waiting, and files that are there whole or not at all.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+
+/// A folder of this user: the one that an environment variable names, else one in the home; `None` where there is no
+/// home either (as the XDG Base Directory Specification has it).
+pub fn of_user(variable: &str, in_home: &str) -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    let named = set(variable).map(PathBuf::from);
+    named.or_else(|| Some(PathBuf::from(set("HOME")?).join(in_home)))
+}
 
 /// Opens a file to read it. A FIFO keeps nobody waiting; whether it is one shows in the metadata.
 ///

@@ -52,7 +52,7 @@ fn in_environment(
     reporter: &Reporter,
 ) -> Result<(), Exit> {
     let said = &project.warnings;
-    let read = context::read_beside(&project.file, Some(name), said, need, reporter);
+    let read = context::read_again(&project.file, Some(name), said, false, need, reporter);
     let project = read.map_err(|_| Exit::Usage)?;
     reporter.info(format!("environment {name}: {}", there(&project)));
     Ok(())

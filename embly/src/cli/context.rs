@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::{Chosen, Exit};
 use crate::config::{self, Environment, Problems, Project};
+use crate::file;
 use crate::report::{Format, Reporter, columns_of, typed};
 use crate::secrets::{Stored, Vault};
 use crate::state;
@@ -79,23 +80,6 @@ pub fn read(
     read_in((file, file), (environment, None), dev, need, reporter)
 }
 
-/// Reads the project that is worked on once more; what was said before is not said again.
-pub fn read_again(
-    file: &Path,
-    environment: Option<&str>,
-    said: &Problems,
-    need: Need<'_>,
-    reporter: &Reporter,
-) -> Result<Project, Box<Problems>> {
-    read_in(
-        (file, file),
-        (environment, Some(said)),
-        true,
-        need,
-        reporter,
-    )
-}
-
 /// The same of the project in a bundle, which was unpacked for a while.
 pub fn read_unpacked(
     file: &Path,
@@ -114,21 +98,16 @@ pub fn read_unpacked(
     )
 }
 
-/// Reads it with another of its environments; what was said before is not said again.
-pub fn read_beside(
+/// Reads it once more, perhaps with another of its environments; what was said before is not said again.
+pub fn read_again(
     file: &Path,
     environment: Option<&str>,
     said: &Problems,
+    dev: bool,
     need: Need<'_>,
     reporter: &Reporter,
 ) -> Result<Project, Box<Problems>> {
-    read_in(
-        (file, file),
-        (environment, Some(said)),
-        false,
-        need,
-        reporter,
-    )
+    read_in((file, file), (environment, Some(said)), dev, need, reporter)
 }
 
 fn read_in(
@@ -207,11 +186,7 @@ pub fn show(problems: &Problems, reporter: &Reporter) {
 
 /// Where Embly's cache folder is: `$XDG_CACHE_HOME/embly`, else `~/.cache/embly`.
 pub fn cache_path(reporter: &Reporter) -> Result<PathBuf, Exit> {
-    let set = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let base = set("XDG_CACHE_HOME")
-        .map(PathBuf::from)
-        .or_else(|| Some(PathBuf::from(set("HOME")?).join(".cache")));
-    let Some(base) = base else {
+    let Some(base) = file::of_user("XDG_CACHE_HOME", ".cache") else {
         reporter.error("there is no place for the cache: set HOME or XDG_CACHE_HOME");
         return Err(Exit::Failed);
     };

@@ -323,7 +323,9 @@ impl Dev<'_> {
         let (file, environment) = (&self.project.file, self.chosen.named());
         let (need, to) = (Need::Secrets(self.state), self.reporter);
         let read = match (&self.wrong, because) {
-            (Some(said), Because::Again) => context::read_again(file, environment, said, need, to),
+            (Some(said), Because::Again) => {
+                context::read_again(file, environment, said, true, need, to)
+            }
             _ => context::read(file, environment, true, need, to),
         };
         let project = match read {

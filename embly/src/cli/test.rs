@@ -30,6 +30,7 @@ use crate::config::{self, Bind, Language};
 use crate::hurl::{self, Ran, Script, Wrong};
 use crate::master::{BindOverride, Master};
 use crate::report::{Follower, Format, Reporter, Wanted, elapsed, escape, without_colours};
+use crate::telemetry::Gateway;
 
 /// The folder of a project with its tests.
 const FOLDER: &str = "tests";
@@ -450,14 +451,8 @@ async fn ask(
     // Requests that have their line in the log.
     let told = || -> u64 {
         let gateways = telemetry.gateways().into_iter();
-        gateways
-            .flat_map(|(_, gateway)| {
-                gateway
-                    .classes()
-                    .map(|(_, count)| count)
-                    .collect::<Vec<_>>()
-            })
-            .sum()
+        let answered = |gateway: &Gateway| gateway.classes().map(|(_, count)| count).sum::<u64>();
+        gateways.map(|(_, gateway)| answered(&gateway)).sum()
     };
     for file in files {
         let before = told();

@@ -88,13 +88,9 @@ pub enum KeyError {
 
 /// The file that the environment names, else the usual one; `None` where there is no place for it.
 pub(super) fn file() -> Option<PathBuf> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    set(KEY_FILE).map(PathBuf::from).or_else(|| {
-        let configurations = set("XDG_CONFIG_HOME").map(PathBuf::from);
-        let configurations =
-            configurations.or_else(|| Some(PathBuf::from(set("HOME")?).join(".config")));
-        Some(configurations?.join(DEFAULT))
-    })
+    let named = std::env::var_os(KEY_FILE).filter(|name| !name.is_empty());
+    let usual = || Some(file::of_user("XDG_CONFIG_HOME", ".config")?.join(DEFAULT));
+    named.map(PathBuf::from).or_else(usual)
 }
 
 /// Reads a key.

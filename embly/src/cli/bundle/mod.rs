@@ -241,7 +241,7 @@ fn projects(file: &Path, reporter: &Reporter) -> Result<(Project, Vec<(String, P
     let said = &base.warnings;
     let mut others = Vec::new();
     for name in &base.environments {
-        let project = context::read_beside(file, Some(name), said, Need::Nothing, reporter);
+        let project = context::read_again(file, Some(name), said, false, Need::Nothing, reporter);
         others.push((name.clone(), project.map_err(|_| Exit::Usage)?));
     }
     Ok((base, others))
