@@ -6,12 +6,13 @@ use std::io::{self, IsTerminal};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use super::{Chosen, Exit};
+use super::{Chosen, Exit, Kept};
 use crate::config::{self, Environment, Problems, Project};
 use crate::file;
 use crate::report::{Format, Reporter, columns_of, typed};
 use crate::secrets::{Stored, Vault};
 use crate::state;
+use crate::versions::Versions;
 
 /// What a command needs beside the project file.
 #[derive(Debug, Clone, Copy)]
@@ -24,10 +25,13 @@ pub enum Need<'a> {
 
 /// Finds the project file.
 pub fn find(path: &Path, reporter: &Reporter) -> Result<PathBuf, Exit> {
-    config::find(path).map_err(|error| {
-        reporter.error(error.to_string());
-        Exit::Usage
-    })
+    config::find(path).map_err(|error| not_found(&error, reporter))
+}
+
+/// Says that there is no project.
+pub fn not_found(error: &config::NotFound, reporter: &Reporter) -> Exit {
+    reporter.error(error.to_string());
+    Exit::Usage
 }
 
 /// The state folder of a project, unless somebody named another.
@@ -36,6 +40,25 @@ pub fn state(file: &Path, named: Option<&Path>) -> PathBuf {
         Some(folder) => folder.to_owned(),
         None => file.with_file_name(state::FOLDER),
     }
+}
+
+/// The project file and the state folder of a command about what is kept. On a server, which has what was
+/// deployed and no project of its own, the project is that of the version which is served.
+///
+/// # Errors
+/// There is no project, and nothing was deployed.
+pub fn kept(kept: &Kept) -> Result<(PathBuf, PathBuf), config::NotFound> {
+    let found = config::find(&kept.chosen.place.path);
+    if let (Some(folder), Err(_)) = (&kept.state, &found) {
+        let versions = Versions::new(folder);
+        if let Some(number) = versions.current().ok().flatten() {
+            let file = versions.project(number).join(config::FILE_NAME);
+            return Ok((file, folder.clone()));
+        }
+    }
+    let file = found?;
+    let state = state(&file, kept.state.as_deref());
+    Ok((file, state))
 }
 
 /// Finds and reads the project file. All its problems are said.

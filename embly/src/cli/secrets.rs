@@ -19,7 +19,6 @@ use super::{Chosen, Exit, Kept};
 use crate::config::{self, Project};
 use crate::report::{Format, Reporter};
 use crate::secrets::{Entry, LONGEST, Secret, Stored, Vault, VaultError, is_name};
-use crate::versions::Versions;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
@@ -209,19 +208,12 @@ fn check(name: &str, reporter: &Reporter) -> Result<(), Exit> {
 
 /// The project file, and where its secrets are kept.
 fn place(kept: &Kept, reporter: &Reporter) -> Result<(PathBuf, Vault), Exit> {
-    let path = &kept.chosen.place.path;
-    // A server has what was deployed, and no project.
-    if let Some(state) = &kept.state
-        && config::find(path).is_err()
-    {
-        let versions = Versions::new(state);
-        let current = versions.current().ok().flatten();
-        let folder = current.map_or_else(|| state.clone(), |number| versions.project(number));
-        return Ok((folder.join(config::FILE_NAME), Vault::new(state)));
+    match (context::kept(kept), &kept.state) {
+        (Ok((file, state)), _) => Ok((file, Vault::new(&state))),
+        // They may be there before the first version is.
+        (Err(_), Some(state)) => Ok((state.join(config::FILE_NAME), Vault::new(state))),
+        (Err(error), None) => Err(context::not_found(&error, reporter)),
     }
-    let file = context::find(path, reporter)?;
-    let state = context::state(&file, kept.state.as_deref());
-    Ok((file, Vault::new(&state)))
 }
 
 /// The project, if its file is right: where it is not, nobody needs to hear of it now.

@@ -168,9 +168,9 @@ fn table(shown: &[Shown], values: bool) -> Table {
 
 /// Where a store of the project is kept, and the state folder.
 fn place(name: &str, kept: &Kept, reporter: &Reporter) -> Result<(Place, PathBuf), Exit> {
-    let file = context::find(&kept.chosen.place.path, reporter)?;
+    let found = context::kept(kept);
+    let (file, state) = found.map_err(|error| context::not_found(&error, reporter))?;
     let project = context::load(&file, kept.chosen.named(), false, Need::Nothing, reporter)?;
-    let state = context::state(&project.file, kept.state.as_deref());
     let mut stores = project.stores.iter();
     if let Some(store) = stores.find(|store| store.name == name) {
         return Ok((Place::new(store, &state), state));

@@ -702,3 +702,28 @@ fn what_is_deployed_again_is_no_new_version() {
     assert_eq!(answer(&embly), "two");
     assert!(place.versions().contains(&"3".to_owned()));
 }
+
+#[test]
+fn stores_of_what_was_deployed_are_found_by_the_state_folder_alone() {
+    let place = Place::new();
+    let state = place.state();
+    let with_store = |answer| serving(answer).top("stores:\n  - {name: kept, type: kv}");
+    let mut embly = Embly::start("run", &serving("folder"), &["--state", &state]);
+    deploy(&embly, &place.bundle("one", &with_store("one"), &[]));
+    let copy = place.path("copy");
+    let elsewhere = tempfile::tempdir().unwrap();
+    let store = |what: &[&str]| {
+        let arguments = [&["store"], what, &["--state", &state]].concat();
+        let mut command = command(&arguments, elsewhere.path());
+        let done = command.current_dir(elsewhere.path()).output().unwrap();
+        let said = String::from_utf8(done.stderr).unwrap();
+        (done.status.code().unwrap(), said)
+    };
+    let (code, said) = store(&["backup", "kept", copy.to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    embly.stops_with_nothing_left();
+    let (code, said) = store(&["restore", "kept", copy.to_str().unwrap()]);
+    assert_eq!(code, 0, "{said}");
+    let (code, said) = store(&["browse", "other"]);
+    assert!(code == 2 && said.contains("there are `kept`"), "{said}");
+}
