@@ -42,7 +42,7 @@ impl Schedule {
             .build();
         let cron = parser
             .parse(text)
-            .map_err(|error| BadSchedule::Form(words(error)))?;
+            .map_err(|error| BadSchedule::Form(words(&parser, text, error)))?;
         let zone = TimeZone::get(zone).map_err(|_| BadSchedule::Zone(zone.to_owned()))?;
         let schedule = Self {
             text: text.to_owned(),
@@ -81,16 +81,41 @@ impl Schedule {
     }
 }
 
-/// What the parser says, as a part of a sentence.
-fn words(error: CronError) -> String {
-    match error {
-        CronError::InvalidPattern(text)
-        | CronError::IllegalCharacters(text)
-        | CronError::ComponentError(text) => text,
-        other => other.to_string(),
+/// The fields as people call them, and what may stand in each.
+const FIELDS: [(&str, &str); 6] = [
+    ("second", "0 to 59"),
+    ("minute", "0 to 59"),
+    ("hour", "0 to 23"),
+    ("day of the month", "1 to 31"),
+    ("month", "1 to 12, or JAN to DEC"),
+    ("day of the week", "0 to 7, or SUN to SAT"),
+];
+
+/// What is wrong with a text that the parser does not take: it names no field.
+fn words(parser: &CronParser, text: &str, error: CronError) -> String {
+    let fields: Vec<&str> = text.split_whitespace().collect();
+    if let [name] = fields[..]
+        && name.starts_with('@')
+    {
+        return format!("`{name}` is none of @hourly, @daily, @weekly, @monthly and @yearly");
     }
-    .trim_end_matches('.')
-    .to_owned()
+    let count = fields.len();
+    if !(5..=6).contains(&count) {
+        return format!(
+            "there are {count} fields, not 5 (minute, hour, day of the month, month, day of the week) or 6 \
+             (the second first)"
+        );
+    }
+    let named = FIELDS[6 - count..].iter().enumerate();
+    for (at, (name, values)) in named {
+        let mut alone = vec!["*"; count];
+        alone[at] = fields[at];
+        if parser.parse(&alone.join(" ")).is_err() {
+            let field = fields[at];
+            return format!("`{field}` is no {name}: {values}, `*`, `*/5`, `1-5`, or `1,3`");
+        }
+    }
+    error.to_string().trim_end_matches('.').to_owned()
 }
 
 #[cfg(test)]
@@ -169,5 +194,12 @@ mod tests {
             assert!(Schedule::new(text, "UTC").is_err(), "{text}");
         }
         assert!(Schedule::new("* * * * *", "Mars/Base").is_err());
+        let said = |text| Schedule::new(text, "UTC").unwrap_err().to_string();
+        assert!(said("0 25 * * *").starts_with("`25` is no hour: 0 to 23"));
+        assert!(said("x * * * *").starts_with("`x` is no minute"));
+        assert!(said("61 0 0 * * *").starts_with("`61` is no second"));
+        assert!(said("0 0 * * FOO").starts_with("`FOO` is no day of the week"));
+        assert!(said("0 0 * *").starts_with("there are 4 fields, not 5"));
+        assert!(said("@often").contains("@hourly"));
     }
 }

@@ -229,11 +229,22 @@ impl<'t> Field<'t> {
                 self.wrong("a list", Some(help), problems);
                 &[]
             }
+            Value::Scalar(scalar) if self.takes_names() && is_name(&scalar.text) => {
+                let help = format!("write `{}: [{}]`", self.key.name, scalar.text);
+                self.wrong("a list", Some(help), problems);
+                &[]
+            }
             _ => {
                 self.wrong("a list", None, problems);
                 &[]
             }
         }
+    }
+
+    /// Whether the items of its list are names, of which any word may be one.
+    fn takes_names(&self) -> bool {
+        let item = self.key.example.split(['[', ',', ']']).nth(1);
+        item.is_some_and(is_name)
     }
 
     /// The entries of a map, or else reported; a key without a value has none.
@@ -247,6 +258,12 @@ impl<'t> Field<'t> {
             }
         }
     }
+}
+
+/// Whether it may be the name of something, which needs no quotes.
+fn is_name(word: &str) -> bool {
+    let fits = |letter: char| letter.is_ascii_alphanumeric() || "-_".contains(letter);
+    word.starts_with(|first: char| first.is_ascii_alphabetic()) && word.chars().all(fits)
 }
 
 pub(super) fn wrong_type(

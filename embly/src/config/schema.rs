@@ -146,7 +146,7 @@ pub(super) static ALLOW: Section = Section {
         optional("reach", "reach: [board]", &["lookup", "talk_to"]),
         optional(
             "kv",
-            "kv: [{store: default, access: read-write}]",
+            "kv: [default, {store: hits, access: read}]",
             &["key_value", "keys"],
         ),
         optional(
