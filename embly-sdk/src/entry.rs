@@ -72,13 +72,25 @@ pub(crate) fn exit_code(result: Result<(), Error>) -> i32 {
 /// Prints the error of a handler to the log.
 pub(crate) fn complain(error: &Error) {
     eprintln!("error: {error}");
-    // What `std::fs` says of any path: it has WASI's ENOENT, which nothing of Embly is shown as.
-    if error.to_string().contains("(os error 44)") {
-        eprintln!(
-            "note: a function has no files: `include_str!` takes one into the program, and a store \
-             keeps what changes"
+    if let Some(note) = note(&error.to_string()) {
+        eprintln!("note: {note}");
+    }
+}
+
+/// What to do instead, where std has said that it cannot: its words do not name Embly.
+fn note(error: &str) -> Option<&'static str> {
+    // Of `std::fs`, for any path: WASI's ENOENT, which nothing of Embly is shown as.
+    if error.contains("(os error 44)") {
+        return Some(
+            "a function has no files: `include_str!` takes one into the program, and a store keeps what \
+             changes",
         );
     }
+    // Of sockets, threads and processes on this target.
+    error.contains("not supported on this platform").then_some(
+        "a function has no sockets, threads or processes: `embly::http` and `embly::tcp` reach out, and \
+         `embly::spawn_function` runs another one beside it",
+    )
 }
 
 /// What a handler may return: `()`, a `Result<(), E>` with any error that can be printed, a future of

@@ -70,7 +70,7 @@ fn who_is_ended_for_its_use_of_processors_is_confined_until_it_is_quiet() {
     });
     let said = |event: &serde_json::Value| {
         let text = event["text"].as_str().unwrap_or_default();
-        text.contains("`loops` has failed three times")
+        text.contains("`loops` keeps processors busy until a limit ends it")
     };
     assert_eq!(embly.event("message", said)["level"], "warn");
     // A new fork server is confined as well.

@@ -55,6 +55,7 @@ fn main() -> Result<(), embly::Error> {
             "/err" => "<7>".parse::<u8>().map(drop).map_err(Unread)?,
             "/exit" => Err(exit("error: as `run`\nsays it"))?,
             "/file" => drop(std::fs::read("data.txt")?),
+            "/socket" => drop(std::net::TcpStream::connect("127.0.0.1:1")?),
             _ => w.write_all(b"<!doctype html><p>fine</p>")?,
         }
         Ok::<(), embly::Error>(())
@@ -126,8 +127,8 @@ fn a_browser_sees_why_where_and_what_was_said_until_the_next_build_works() {
             "wasm `unreachable` instruction executed",
             // What `embly explain` says.
             "The function did what WebAssembly does not allow (<code>unreachable</code>",
-            "<code>falls::fall</code><span class=\"place\">falls/src/main.rs:23</span>",
-            "<span class=\"here\"><i>23</i>    core::arch::wasm32::unreachable()</span>",
+            "<code>falls::fall</code><span class=\"place\">falls/src/main.rs:24</span>",
+            "<span class=\"here\"><i>24</i>    core::arch::wasm32::unreachable()</span>",
             "<i>9</i>            &quot;/trap&quot; =&gt; fall(&quot;&lt;b&gt;bold &amp; brave&lt;/b&gt;&quot;)",
             "asked for &lt;/trap&gt;\n",
             answer.header("x-request-id").unwrap(),
@@ -206,6 +207,8 @@ fn a_browser_sees_why_where_and_what_was_said_until_the_next_build_works() {
             "note: a function has no files: `include_str!`",
         ],
     );
+    let socket = ask(at, "/socket", "accept: */*\r\n").text();
+    has(&socket, &["note: a function has no sockets, threads"]);
     let exit = browse(at, "/exit").text();
     has(
         &exit,

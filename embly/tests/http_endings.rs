@@ -206,7 +206,7 @@ fn an_error_of_a_handler_after_the_head_cuts_the_connection() {
 }
 
 #[test]
-fn errors_are_json_for_who_asks_for_json_and_html_for_others() {
+fn errors_are_json_or_a_page_for_who_asks_for_it_and_text_for_others() {
     let embly = Embly::run(&Project::new().guest("panics").http("panics"));
     let ask = |accept: &str| {
         let head = format!("GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{accept}\r\n");
@@ -220,25 +220,23 @@ fn errors_are_json_for_who_asks_for_json_and_html_for_others() {
         (&"trap".into(), &500.into())
     );
     assert_eq!(body["request_id"], json.header("x-request-id").unwrap());
-    for accept in [
-        "",
-        "accept: text/html, application/json;q=0.5\r\n",
-        "accept: */*\r\n",
+    let page = "<h1>500 Internal Server Error</h1>";
+    let text = "500 Internal Server Error\n\ntrap\nrequest ";
+    for (accept, kind, begins) in [
+        (
+            "accept: text/html, application/json;q=0.5\r\n",
+            "text/html",
+            page,
+        ),
+        ("", "text/plain", text),
+        ("accept: */*\r\n", "text/plain", text),
     ] {
-        let html = ask(accept);
-        assert_eq!(
-            html.header("content-type"),
-            Some("text/html; charset=utf-8")
-        );
-        let text = html.text();
-        assert!(
-            text.contains("<h1>500 Internal Server Error</h1>"),
-            "{text}"
-        );
-        assert!(
-            text.contains(html.header("x-request-id").unwrap()),
-            "{text}"
-        );
+        let answer = ask(accept);
+        let kind = format!("{kind}; charset=utf-8");
+        assert_eq!(answer.header("content-type"), Some(&*kind));
+        let id = answer.header("x-request-id").unwrap();
+        let text = answer.text();
+        assert!(text.contains(begins) && text.contains(id), "{text}");
     }
 }
 

@@ -46,6 +46,17 @@ fn a_child_answers_its_parent() {
 }
 
 #[test]
+fn whoever_starts_a_function_that_was_never_built_is_told_so() {
+    let project = Project::new().guest("spawns").wat("half", "(module");
+    let embly = Embly::start("dev", &project.http("spawns"), &[]);
+    let text = post(embly.at("spawns"), "/half", b"").text();
+    let what = "status: refused 44 `half` was not built: `embly build` says why";
+    assert!(text.contains(what), "{text}");
+    let text = post(embly.at("spawns"), "/helf", b"").text();
+    assert!(text.contains("the project has `half`, `spawns`"), "{text}");
+}
+
+#[test]
 fn an_unknown_name_is_refused_and_the_log_names_those_that_are_known() {
     let embly = spawns("greets", "");
     for (name, what) in [

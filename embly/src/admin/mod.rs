@@ -313,11 +313,7 @@ impl Admin {
         if self.switchboard.functions().get(name).is_some() {
             return Ok(name.to_owned());
         }
-        let names = self.switchboard.functions().names();
-        let message = format!(
-            "there is no function `{name}`; the project has `{}`",
-            names.join("`, `")
-        );
+        let message = self.switchboard.functions().why_not(name);
         Err(failed(&endpoint::UNKNOWN_FUNCTION, message))
     }
 

@@ -56,6 +56,8 @@ pub struct Signals {
     terminal: bool,
     /// A hang-up came while something else was done: what it is about may have been read before.
     again: bool,
+    /// What has said stop, as `stopped` tells it: `signal` or `request`.
+    stopped_by: &'static str,
 }
 
 /// What a signal asks for.
@@ -85,6 +87,7 @@ impl Signals {
                 hangup: signal(SignalKind::hangup())?,
                 terminal: std::fs::File::open("/dev/tty").is_ok(),
                 again: false,
+                stopped_by: "signal",
             })
         };
         take().map_err(|error: io::Error| {
@@ -107,12 +110,18 @@ impl Signals {
             signal = signal_of(
                 &mut self.interrupt, &mut self.terminate, &mut self.hangup, self.terminal
             ) => signal,
-            Some(()) = self.asked.stops.recv() => Asked::Stop,
+            Some(()) = self.asked.stops.recv() => self.requested(),
             Some(change) = self.asked.changes.recv() => match change {
                 Change::Reload(reload) => Asked::Reload(Some(reload)),
                 Change::Activate(activate) => Asked::Activate(activate),
             },
         }
+    }
+
+    /// By way of the admin API.
+    fn requested(&mut self) -> Asked {
+        self.stopped_by = "request";
+        Asked::Stop
     }
 
     /// The next one that says stop. What is asked for otherwise waits until then.
@@ -122,7 +131,7 @@ impl Signals {
                 signal = signal_of(
                     &mut self.interrupt, &mut self.terminate, &mut self.hangup, self.terminal
                 ) => signal,
-                Some(()) = self.asked.stops.recv() => Asked::Stop,
+                Some(()) = self.asked.stops.recv() => self.requested(),
             };
             if matches!(asked, Asked::Stop) {
                 return;
@@ -367,11 +376,9 @@ pub async fn start(
 
 /// Stops a master; a second signal does so at once.
 pub async fn stop(master: Master, signals: &mut Signals, reporter: &Reporter) -> Exit {
+    let reason = signals.stopped_by;
     let left = drain(master, signals, reporter).await;
-    reporter.event(&Event::Stopped {
-        reason: "signal",
-        left,
-    });
+    reporter.event(&Event::Stopped { reason, left });
     Exit::Done
 }
 

@@ -346,9 +346,12 @@ impl Master {
             self.open().insert(socket, open);
         }
         let names = project.functions.iter().map(|function| &*function.name);
-        let built = names.filter(|name| artefacts.contains_key(*name)).collect();
-        self.switchboard.functions().keep_only(&built);
-        self.switchboard.functions().announce();
+        let (built, unbuilt): (HashSet<_>, HashSet<_>) =
+            names.partition(|name| artefacts.contains_key(*name));
+        let functions = self.switchboard.functions();
+        functions.keep_only(&built);
+        functions.lack(unbuilt);
+        functions.announce();
         let kept = project.functions.iter();
         let kept = kept.filter_map(|function| Some((function.name.clone(), function.start?)));
         self.supervisor.keep(kept);

@@ -426,6 +426,8 @@ impl Function {
 #[derive(Debug, Default)]
 pub struct Functions {
     by_name: RwLock<HashMap<Arc<str>, Arc<Function>>>,
+    /// Those that the project has and that were never built, sorted.
+    unbuilt: RwLock<Vec<Arc<str>>>,
     replaced: watch::Sender<()>,
     /// Those of a project that may come next.
     trial: std::sync::Mutex<Option<Arc<Functions>>>,
@@ -452,6 +454,7 @@ impl Functions {
         });
         let trial = Arc::new(Self {
             by_name: RwLock::new(by_name.collect()),
+            unbuilt: RwLock::default(),
             replaced: self.replaced.clone(),
             trial: std::sync::Mutex::default(),
         });
@@ -511,6 +514,29 @@ impl Functions {
             }
             kept
         });
+    }
+
+    /// The project has these as well, and they cannot be started: they were never built.
+    pub fn lack<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
+        let mut unbuilt: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
+        unbuilt.sort();
+        *self.unbuilt.write().unwrap_or_else(PoisonError::into_inner) = unbuilt;
+    }
+
+    /// Why there is no function of this name, for people.
+    pub fn why_not(&self, name: &str) -> String {
+        let unbuilt = self.unbuilt.read().unwrap_or_else(PoisonError::into_inner);
+        if unbuilt.iter().any(|other| **other == *name) {
+            return format!("`{name}` was not built: `embly build` says why");
+        }
+        let mut names = self.names();
+        names.extend(unbuilt.iter().cloned());
+        names.sort();
+        let known: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+        format!(
+            "there is no function `{name}`; the project has {}",
+            known.join(", ")
+        )
     }
 
     /// Ends all wrappers that wait.

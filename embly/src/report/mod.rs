@@ -376,7 +376,10 @@ impl Reporter {
             Event::Message { .. } | Event::Build { .. } | Event::Stopped { .. } => {
                 text::render(event, color).map(in_lines)
             }
-            Event::InvocationStarted { .. } | Event::InvocationEnded { .. } | Event::Access(_)
+            Event::InvocationStarted { .. }
+            | Event::InvocationEnded { .. }
+            | Event::Log { .. }
+            | Event::Access(_)
                 if self.shared.terminal =>
             {
                 text::render(event, color).map(in_lines)

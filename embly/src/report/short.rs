@@ -30,6 +30,9 @@ const ASKED: usize = 24;
 /// What method and path are given before a longer name is.
 const ASKED_WELL: usize = 48;
 
+/// Where the next column begins at the latest, for short paths: an eye finds the answer to them.
+const ASKED_WIDE: usize = 72;
+
 /// How many columns each part has.
 #[derive(Debug, PartialEq, Eq)]
 struct Columns {
@@ -87,7 +90,7 @@ pub fn access(access: &Access<'_>, time: &str, columns: usize, color: bool) -> S
         fit(&asked, widths.asked),
         paint.on(status_style(access.status), access.status),
         fit(&took, DURATION),
-        asked_width = widths.asked,
+        asked_width = widths.asked.min(ASKED_WIDE),
     );
     if widths.about == 0 {
         return line;
@@ -162,6 +165,8 @@ mod tests {
             line(79, long),
             "06:00:00 OPTIONS /a/path/that/is/longer/than… 500 12345.… a-function-… 8b3e0f6d"
         );
+        // A wide terminal does not tear it apart.
+        assert_eq!(line(200, |_| {}).find(" 200 "), Some(TIME + ASKED_WIDE));
         assert_eq!(line(39, |_| {}), "06:00:00 GET  /             200   1.2ms");
         assert_eq!(line(39, long), "06:00:00 OPTIONS /a/path/t… 500 12345.…");
         for columns in 0..250 {

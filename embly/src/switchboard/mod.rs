@@ -405,7 +405,7 @@ impl Switchboard {
         let origin = core.origin_of_child(parent);
         let functions = origin.trial.as_deref().unwrap_or(&self.functions);
         let admitted = match functions.get(name) {
-            None => Err(Ending::refused(Errno::NOENT, unknown(name, functions))),
+            None => Err(Ending::refused(Errno::NOENT, functions.why_not(name))),
             Some(function) => {
                 let admitted = match function.try_permit() {
                     Some(permit) => match self.make_room(core.running) {
@@ -654,18 +654,6 @@ fn spawn_limits(function: &Function, level: u32, options: Option<&SpawnOptions>)
         tree: function.limits.tree,
         window: function.limits.window.min(window),
     }
-}
-
-fn unknown(name: &str, functions: &Functions) -> String {
-    let names: Vec<String> = functions
-        .names()
-        .iter()
-        .map(|name| format!("`{name}`"))
-        .collect();
-    format!(
-        "there is no function `{name}`; the project has {}",
-        names.join(", ")
-    )
 }
 
 /// A random address that nobody can foresee: of this thread's generator, which the system's

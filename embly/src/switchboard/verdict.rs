@@ -22,13 +22,13 @@ impl Driver {
         };
         let now = if confined {
             format!(
-                "it has {its} of {all} processors, everybody else the others, until it was quiet for 10 s"
+                "until it was quiet for 10 s it runs on {its} of {all} processors, and all others on the rest"
             )
         } else {
-            "it cannot be confined to some of the processors: that takes CAP_SYS_NICE".to_owned()
+            "it cannot be kept to some of the processors: that takes CAP_SYS_NICE".to_owned()
         };
         switchboard.reporter.warn(format!(
-            "function `{}` has failed three times in 10 s, busy until then ({}): {now}",
+            "function `{}` keeps processors busy until a limit ends it ({}), three times in 10 s: {now}",
             function.name,
             describe(ending),
         ));

@@ -296,6 +296,7 @@ fn stop_returns_when_the_master_has_ended_and_twice_is_at_once() {
     assert_eq!(embly.wait().code(), Some(0));
     assert_eq!(embly.ending("script")["reason"], "shutdown");
     let stopped = embly.event("stopped", |_| true);
+    assert_eq!(stopped["reason"], "request");
     assert_eq!(
         (&stopped["addresses"], &stopped["wrappers"]),
         (&json!(0), &json!(0))

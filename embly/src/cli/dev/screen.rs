@@ -228,7 +228,9 @@ impl Shared {
             b'p' => self.processes().await,
             // 4 is Ctrl-D; Ctrl-C is a signal.
             b'q' | 4 => self.asks.stop(),
-            b'?' | b'h' => HELP.iter().for_each(|line| self.reporter.raw(line)),
+            b'?' | b'h' => HELP
+                .iter()
+                .for_each(|line| self.reporter.words((*line).to_owned())),
             _ => {}
         }
     }

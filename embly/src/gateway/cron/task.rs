@@ -203,7 +203,7 @@ async fn once(
     stopped: &mut watch::Receiver<bool>,
 ) -> Option<Ending> {
     let Some(function) = switchboard.functions().get(name) else {
-        let detail = format!("there is no function `{name}`");
+        let detail = switchboard.functions().why_not(name);
         return Some(Ending::refused(protos::Errno::NOENT, detail));
     };
     let since = Instant::now();

@@ -1,4 +1,4 @@
-//! Answers that are the gateway's own: small, in HTML or JSON, with the reason in a header.
+//! Answers that are the gateway's own: small, in HTML, text or JSON, with the reason in a header.
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER};
@@ -41,9 +41,13 @@ pub fn answer(
             body["advice"] = advice.clone().into();
         }
         ("application/json", body.to_string())
-    } else if let (Form::Any, Some(Told { what, advice })) = (form, told) {
+    } else if form == Form::Any {
         let code = status.as_u16();
-        let body = format!("{code} {title}\n\n{what}\n\n{advice}\nrequest {id}\n");
+        let detail = match told {
+            Some(Told { what, advice }) => format!("{what}\n\n{advice}\n"),
+            None => format!("{reason}\n"),
+        };
+        let body = format!("{code} {title}\n\n{detail}request {id}\n");
         ("text/plain; charset=utf-8", body)
     } else {
         let detail = told.map(|Told { what, advice }| {
@@ -116,6 +120,9 @@ pub fn own(status: StatusCode, form: Form, request_id: &HeaderValue) -> Response
     let (kind, body) = if form == Form::Json {
         let body = serde_json::json!({"status": code, "title": title, "request_id": id});
         ("application/json", body.to_string())
+    } else if form == Form::Any {
+        let body = format!("{code} {title}\n\nrequest {id}\n");
+        ("text/plain; charset=utf-8", body)
     } else {
         let body = format!(
             "<!doctype html>\n<meta charset=\"utf-8\">\n<title>{code} {title}</title>\n\

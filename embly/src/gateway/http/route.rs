@@ -15,7 +15,7 @@ use super::files::Found as File;
 use super::policy::{self, Policy};
 use super::refuse::{self, Form};
 use crate::config::{Piece, Redirect, Websocket};
-use crate::pool::Function;
+use crate::pool::{Function, Functions};
 use crate::routes::{Found, normal};
 
 /// What becomes of a request.
@@ -109,7 +109,7 @@ impl Asked {
             if self.is_before {
                 match of(&behind, &now).before() {
                     Some(other) if *other != *name => name = Arc::from(other),
-                    _ => return Err(missing(&name)),
+                    _ => return Err(missing(functions, &name)),
                 }
                 continue;
             }
@@ -121,7 +121,7 @@ impl Asked {
                 }) if other != name && self.policy.same(policy_of(&behind, route.as_ref())) => {
                     name = other;
                 }
-                _ => return Err(missing(&name)),
+                _ => return Err(missing(functions, &name)),
             }
         }
     }
@@ -174,8 +174,8 @@ pub fn unbuilt(name: &str) -> Ending {
     )
 }
 
-fn missing(name: &str) -> Ending {
-    Ending::refused(Errno::NOENT, format!("there is no function `{name}`"))
+fn missing(functions: &Functions, name: &str) -> Ending {
+    Ending::refused(Errno::NOENT, functions.why_not(name))
 }
 
 /// Where a path leads.
