@@ -11,7 +11,7 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::Value;
-use support::client::post;
+use support::client::{self, post};
 use support::process::children;
 use support::project::answering;
 use support::terminal::Running;
@@ -380,4 +380,33 @@ fn beside_a_master_that_uses_the_stores_a_function_gets_copies_of_them() {
     assert_eq!(out, "1\nset\n");
     assert!(!err.contains("copies"), "{err}");
     assert_eq!(asks(b"get a").0, "3\n");
+}
+
+#[test]
+fn the_limits_of_bodies_hold_as_behind_a_gateway() {
+    let limits = "    limits: {request_body: 10B, response_body: 10B}";
+    let project = Project::new()
+        .guest_with("script", limits)
+        .wat_with("hello", &answering("0123456789a"), limits)
+        .http("script");
+    let ask = |name: &str, more: &[&str]| {
+        let arguments = [&["--http", "POST", "/"], more].concat();
+        invoke(&project, name, &arguments, b"")
+    };
+    let (code, stdout, stderr) = ask("hello", &[]);
+    assert_eq!((code, stdout.as_str()), (124, ""), "{stderr}");
+    assert!(
+        stderr.contains("limit `response_body` reached: 10 bytes"),
+        "{stderr}"
+    );
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\n01234\r\n6\r\n56789a\r\n0\r\n\r\n";
+    let steps = format!("x-do: {}", client::write(chunked));
+    let (code, stdout, stderr) = ask("script", &["-H", &steps]);
+    assert_eq!((code, stdout.as_str()), (124, "01234"), "{stderr}");
+    let (code, _, stderr) = ask("script", &["-d", "0123456789a", "-H", "x-do: sleep 60000"]);
+    assert_eq!(code, 124, "{stderr}");
+    assert!(
+        stderr.contains("limit `request_body` reached: 10 bytes"),
+        "{stderr}"
+    );
 }

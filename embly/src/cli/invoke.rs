@@ -295,6 +295,8 @@ async fn talk(master: &Master, call: Call, reporter: &Reporter) -> Exit {
         return Exit::Code(OWN_FAILURE);
     };
     let times = times(&function.limits, output.is_http());
+    let most = function.limits.request_body;
+    output.at_most(function.limits.response_body.unwrap_or(u64::MAX));
     let exchange = match switchboard.start(function, permit, origin, times) {
         Ok(exchange) => exchange,
         Err(ending) => {
@@ -304,7 +306,7 @@ async fn talk(master: &Master, call: Call, reporter: &Reporter) -> Exit {
     };
     let Exchange { sink, mut source } = exchange;
     // It is not waited for: what it reads may never end.
-    let _upload = AbortOnDropHandle::new(tokio::spawn(input.send(sink, reporter.clone())));
+    let _upload = AbortOnDropHandle::new(tokio::spawn(input.send(sink, most, reporter.clone())));
     let mut deaf = false;
     loop {
         let took = match source.next().await {

@@ -12,6 +12,7 @@ use tokio::sync::mpsc;
 use super::output::Output;
 use crate::cli::{Exit, ws};
 use crate::gateway::http::head::{self, REQUEST_ID, RequestBody};
+use crate::gateway::http::request_too_large;
 use crate::report::{Format, Reporter};
 use crate::switchboard::Sink;
 
@@ -161,22 +162,37 @@ impl Input {
         self.request_id.clone()
     }
 
-    /// Sends all of it, and says that no more follows.
-    pub async fn send(self, mut sink: Sink, reporter: Reporter) {
+    /// Sends all of it, and says that no more follows. The body of a request may have `most` bytes.
+    pub async fn send(self, mut sink: Sink, most: Option<u64>, reporter: Reporter) {
+        let most = most.filter(|_| self.head.is_some());
         // A function that has ended needs no more; how it ended shows elsewhere.
-        let _ = self.send_to(&mut sink, &reporter).await;
+        let _ = self.send_to(&mut sink, most, &reporter).await;
     }
 
     async fn send_to(
         self,
         sink: &mut Sink,
+        most: Option<u64>,
         reporter: &Reporter,
     ) -> Result<(), crate::switchboard::Ended> {
+        let mut left = most.unwrap_or(u64::MAX);
+        let mut fits = |data: &Bytes, sink: &Sink| {
+            let rest = left.checked_sub(data.len() as u64);
+            left = rest.unwrap_or(0);
+            if rest.is_none() {
+                let ending = request_too_large(most.unwrap_or(u64::MAX));
+                sink.stop(ending.reason, &ending.detail);
+            }
+            rest.is_some()
+        };
         if let Some(head) = self.head {
             sink.send(head).await?;
         }
         let reader: Option<Box<dyn Read + Send>> = match self.body {
             From::Memory(bytes) => {
+                if !fits(&bytes, sink) {
+                    return Ok(());
+                }
                 sink.send(bytes).await?;
                 None
             }
@@ -194,6 +210,7 @@ impl Input {
             let mut pieces = read(reader);
             while let Some(piece) = pieces.recv().await {
                 match piece {
+                    Ok(piece) if !fits(&piece, sink) => return Ok(()),
                     Ok(piece) if self.chunked => sink.send(chunk(&piece)).await?,
                     Ok(piece) => sink.send(piece).await?,
                     Err(error) => {

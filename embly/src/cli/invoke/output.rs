@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 use protos::{Ending, Reason};
 use serde_json::json;
 
-use crate::gateway::http::Framing;
 use crate::gateway::http::head::{self, BadHead, Head, RESPONSE_HEAD};
+use crate::gateway::http::{Framing, response_too_large};
 
 /// Where what comes back goes.
 pub struct Output {
@@ -24,6 +24,9 @@ struct Response {
     was_head: bool,
     /// Its head is printed as well.
     include: bool,
+    /// Bytes that its body may have, and those that it may have still.
+    most: u64,
+    left: u64,
     bytes: BytesMut,
     at: At,
 }
@@ -78,9 +81,18 @@ impl Output {
             response: Some(Response {
                 was_head,
                 include: include && !json,
+                most: u64::MAX,
+                left: u64::MAX,
                 bytes: BytesMut::new(),
                 at: At::Head,
             }),
+        }
+    }
+
+    /// The body of a response may have so many bytes.
+    pub fn at_most(&mut self, most: u64) {
+        if let Some(response) = &mut self.response {
+            (response.most, response.left) = (most, most);
         }
     }
 
@@ -97,7 +109,7 @@ impl Output {
         let Some(response) = &mut self.response else {
             return self.print(&data, Took::All).await;
         };
-        let (mut text, mut took) = (Vec::new(), Took::All);
+        let (mut text, mut took, mut cut) = (Vec::new(), Took::All, None);
         if matches!(response.at, At::Done) {
             return Ok(took);
         }
@@ -106,6 +118,9 @@ impl Output {
             let found = head::response(&mut response.bytes, response.was_head);
             match found.map_err(bad)? {
                 Some(head) => {
+                    if matches!(head.framing, Framing::Length(length) if length > response.most) {
+                        return Err(Error::Response(response_too_large(response.most)));
+                    }
                     took = Took::Head;
                     if self.json {
                         took = heard(write_line(&described(&head)).await, took)?;
@@ -120,6 +135,11 @@ impl Output {
         }
         if let At::Body(framing) = &mut response.at {
             while let Some(piece) = framing.next(&mut response.bytes).map_err(bad)? {
+                let Some(left) = response.left.checked_sub(piece.len() as u64) else {
+                    cut = Some(response_too_large(response.most));
+                    break;
+                };
+                response.left = left;
                 text.extend_from_slice(&piece);
             }
             if framing.is_complete() {
@@ -129,7 +149,8 @@ impl Output {
                 }
             }
         }
-        self.print(&text, took).await
+        let printed = self.print(&text, took).await;
+        cut.map_or(printed, |ending| Err(Error::Response(ending)))
     }
 
     /// It says that no more follows.

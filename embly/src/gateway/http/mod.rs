@@ -31,10 +31,12 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tokio_util::task::TaskTracker;
 
+pub use answer::too_large as response_too_large;
 pub use decode::{BadChunk, Framing};
 pub use files::Files;
 pub use health::answer_of;
 pub use policy::{Limiter, Policy};
+pub use upload::too_large as request_too_large;
 
 use super::{Gateway, Listener, Site, closed};
 
