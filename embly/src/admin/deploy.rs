@@ -9,7 +9,7 @@ use bytes::{Buf as _, Bytes};
 use http::{Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
-use tokio::sync::{Mutex, mpsc, oneshot};
+use tokio::sync::{Mutex, MutexGuard, mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::server::{Body, failed, json};
@@ -134,6 +134,15 @@ impl Admin {
         })
     }
 
+    /// The turn of one that deploys, as long as the result lives.
+    #[expect(clippy::result_large_err, reason = "made once for each request")]
+    fn turn(&self) -> Result<(&Deploys, MutexGuard<'_, ()>), Response<Body>> {
+        let deploys = self.deploys()?;
+        let one = deploys.one.try_lock();
+        let one = one.map_err(|_| failed(&endpoint::BUSY, "a bundle is being deployed"))?;
+        Ok((deploys, one))
+    }
+
     pub(super) async fn versions(
         &self,
         status: StatusCode,
@@ -148,13 +157,17 @@ impl Admin {
         status: StatusCode,
         body: Incoming,
     ) -> Result<Response<Body>, Response<Body>> {
-        let deploys = self.deploys()?;
-        // Until it is served, or is not.
-        let _one = deploys
-            .one
-            .try_lock()
-            .map_err(|_| failed(&endpoint::BUSY, "another bundle is being deployed"))?;
         let (sender, from) = mpsc::channel(PIECES);
+        // Until it is served, or is not.
+        let (deploys, _one) = match self.turn() {
+            Ok(turn) => turn,
+            Err(refused) => {
+                // Who still sends would not see an answer.
+                drop(from);
+                pass_on(body, sender).await;
+                return Err(refused);
+            }
+        };
         let arrived = tokio::spawn({
             let pieces = Pieces {
                 from,
@@ -190,11 +203,7 @@ impl Admin {
         status: StatusCode,
         version: Option<u64>,
     ) -> Result<Response<Body>, Response<Body>> {
-        let deploys = self.deploys()?;
-        let _one = deploys
-            .one
-            .try_lock()
-            .map_err(|_| failed(&endpoint::BUSY, "a bundle is being deployed"))?;
+        let (deploys, _one) = self.turn()?;
         let versions = deploys.versions.clone();
         let (current, list) = blocking(move || Ok((versions.current()?, versions.list()?))).await?;
         let mut numbers = list.iter().map(|version| version.number);

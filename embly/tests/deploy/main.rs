@@ -727,3 +727,31 @@ fn stores_of_what_was_deployed_are_found_by_the_state_folder_alone() {
     let (code, said) = store(&["browse", "other"]);
     assert!(code == 2 && said.contains("there are `kept`"), "{said}");
 }
+
+#[test]
+fn whoever_deploys_where_that_is_not_possible_reads_why_however_long_the_bundle_is() {
+    let place = Place::new();
+    let embly = Embly::start("dev", &serving("folder"), &[]);
+    let mut noise = 1_u64;
+    let data: String = std::iter::repeat_with(|| {
+        noise = noise
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        format!("\\{:02x}", noise >> 56)
+    })
+    .take(1_000_000)
+    .collect();
+    let long = format!(
+        "(module (memory (export \"memory\") 20) (data (i32.const 0) \"{data}\") (func (export \"_start\")))"
+    );
+    let project = Project::new().wat("hello", &long).http("hello");
+    let bundle = place.bundle("long", &project, &[]);
+    assert!(fs::metadata(&bundle).unwrap().len() > 500_000);
+    for _ in 0..10 {
+        let (code, _, err) = embly.told(&["deploy", &bundle]);
+        assert!(
+            code == 1 && err.contains("serves a folder and keeps no versions"),
+            "{code} {err}"
+        );
+    }
+}
