@@ -628,7 +628,7 @@ fn end_of(embly: &Embly) -> Value {
 }
 
 /// `embly ws` with this input: exit code, stdout, stderr.
-fn ws(arguments: &[&str], input: &str) -> (i32, String, String) {
+fn ws(arguments: &[&str], input: impl AsRef<[u8]>) -> (i32, String, String) {
     let runtime = tempfile::tempdir().unwrap();
     let mut command = command(&["ws"], runtime.path());
     let output = output_for(command.args(arguments), input);
@@ -669,6 +669,10 @@ fn embly_ws_sends_lines_prints_messages_and_says_how_it_was_closed() {
     assert_eq!(code, 1);
     assert!(err.contains("404"), "{err}");
     assert_eq!(ws(&["http://127.0.0.1:1/"], "").0, 2);
+    // What cannot be sent is not passed over.
+    let (code, out, err) = ws(&[&url], b"one\n\xff\ntwo\n");
+    assert_eq!((code, &*out), (1, "one\n"), "{err}");
+    assert!(err.contains("line 2 of the input is not UTF-8"), "{err}");
 }
 
 #[test]

@@ -229,15 +229,16 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     wait: Duration,
 ) -> Result<Option<CloseFrame>, String> {
     let mut input = pin!(send_lines(writer, shown, reporter));
-    // After the end of the input.
+    // After the end of the input, and why that came early.
     let mut writer: Option<Writer<S>> = None;
+    let mut unread = None;
     let mut told = false;
     let mut until = Instant::now();
     loop {
         let message = tokio::select! {
             message = reader.next() => message,
-            sent = &mut input, if writer.is_none() => {
-                writer = Some(sent);
+            (sent, error) = &mut input, if writer.is_none() => {
+                (writer, unread) = (Some(sent), error);
                 until = Instant::now() + wait;
                 continue;
             }
@@ -263,7 +264,7 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
             Some(Ok(Message::Close(close))) => {
                 // Our answer goes out as the rest is read.
                 while reader.next().await.is_some() {}
-                return Ok(close);
+                return unread.map_or(Ok(close), Err);
             }
             Some(Ok(message)) => show(&message, shown, reporter)?,
             Some(Err(error)) => return Err(explain(error)),
@@ -272,29 +273,47 @@ async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     }
 }
 
-/// Sends the lines of standard input, up to its end.
+/// Sends the lines of standard input, up to its end, or to one that cannot be read: why, then.
 async fn send_lines<S: AsyncRead + AsyncWrite + Unpin>(
     mut writer: Writer<S>,
     shown: Shown,
     reporter: &Reporter,
-) -> Writer<S> {
+) -> (Writer<S>, Option<String>) {
     let (sender, mut lines) = mpsc::channel(LINES);
     // A read of the terminal cannot be given up: the thread ends with the program.
     std::thread::spawn(move || {
-        for line in io::stdin().lock().lines().map_while(Result::ok) {
-            if sender.blocking_send(line).is_err() {
+        for line in io::stdin().lock().lines() {
+            let failed = line.is_err();
+            if sender.blocking_send(line).is_err() || failed {
                 return;
             }
         }
     });
+    let mut number = 0_u64;
     while let Some(line) = lines.recv().await {
+        number += 1;
+        let line = match line {
+            Ok(line) => line,
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                let why = format!(
+                    "line {number} of the input is not UTF-8, as a text message has to be: nothing was sent from there on"
+                );
+                return (writer, Some(why));
+            }
+            Err(error) => {
+                return (
+                    writer,
+                    Some(format!("cannot read line {number} of the input: {error}")),
+                );
+            }
+        };
         shown.sent(&line, reporter);
         // A server that is gone shows as it is read.
         if writer.send(Message::text(line)).await.is_err() {
             break;
         }
     }
-    writer
+    (writer, None)
 }
 
 fn show(message: &Message, shown: Shown, reporter: &Reporter) -> Result<(), String> {

@@ -374,7 +374,7 @@ pub fn output(arguments: &[&str]) -> (i32, String, String) {
 }
 
 /// Runs a command to its end with this on standard input.
-pub fn output_for(command: &mut Command, input: &str) -> Output {
+pub fn output_for(command: &mut Command, input: impl AsRef<[u8]>) -> Output {
     let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -382,7 +382,7 @@ pub fn output_for(command: &mut Command, input: &str) -> Output {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin.write_all(input.as_bytes()).unwrap();
+    stdin.write_all(input.as_ref()).unwrap();
     drop(stdin);
     child.wait_with_output().unwrap()
 }
