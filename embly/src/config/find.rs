@@ -84,6 +84,10 @@ impl fmt::Display for NotFound {
                 "\nhint: `{}` is there; rename it to `{FILE_NAME}`",
                 file.display()
             ),
+            None if self.start.is_file() => write!(
+                f,
+                "\nhint: `{start}` is a file: the name of a bundle ends in `.embly`, and a project is a folder"
+            ),
             None => write!(
                 f,
                 "\nhint: give the folder of a project, or make one with `embly new NAME`"

@@ -147,6 +147,11 @@ fn there(
             format!("{} is not there", quote(text)),
             match similar(base, text) {
                 Some(similar) => format!("did you mean `{name}: {}`?", similar.escape_debug()),
+                None if name == "path" => format!(
+                    "it is relative to {base_name}, {}; `embly add function NAME` makes an entry with its crate, \
+                     `cargo init` a crate for this one",
+                    base.display()
+                ),
                 None => format!("`{name}` is relative to {base_name}, {}", base.display()),
             },
         ),

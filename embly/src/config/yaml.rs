@@ -217,20 +217,20 @@ fn syntax(text: &str, error: &ScanError) -> Problem {
         return Problem::new(&codes::TOO_BIG, start..end, message);
     }
 
+    if let Some(tab) = tab_before(text, start) {
+        let problem = Problem::new(&codes::SYNTAX, tab..tab + 1, "a tab in the indentation");
+        return problem.help("indent with spaces; YAML allows no tabs there");
+    }
     let problem = Problem::new(&codes::SYNTAX, start..end, error.kind().to_string());
     let line_start = text[..start].rfind('\n').map_or(0, |at| at + 1);
     let line = text[line_start..].lines().next().unwrap_or_default();
-    let indent = &line[..line.len() - line.trim_start().len()];
-    let below = text[start..].lines().nth(1).unwrap_or_default();
-    let tabs = |line: &str| {
-        line.len() > line.trim_start_matches([' ', '\t']).len()
-            && line.trim_start_matches(' ').starts_with('\t')
-    };
-    if indent.contains('\t') || tabs(below) {
-        return problem.help("indent with spaces; YAML allows no tabs there");
-    }
     if line.contains("${") {
         return problem.help("put the value in quotes: `\"${NAME}\"`");
+    }
+    if let Some(value) = with_braces(line) {
+        return problem.help(format!(
+            "a value with `{{` in it needs quotes here: `\"{value}\"`"
+        ));
     }
     let before = text[line_start..start].trim_start();
     match error.kind() {
@@ -248,6 +248,44 @@ fn syntax(text: &str, error: &ScanError) -> Problem {
         ErrorKind::SimpleKeyExpected => problem.help("a key has `: ` behind it: `port: 8082`"),
         _ => problem,
     }
+}
+
+/// The first tab that a line begins with, up to the line below this place: that is what the parser has
+/// stumbled over, here or further up.
+fn tab_before(text: &str, place: usize) -> Option<usize> {
+    let rest = text[place..].match_indices('\n').nth(1);
+    let until = rest.map_or(text.len(), |(at, _)| place + at);
+    let mut at = 0;
+    for line in text[..until].split_inclusive('\n') {
+        let indent = line.len() - line.trim_start_matches([' ', '\t']).len();
+        if let Some(tab) = line[..indent].find('\t')
+            && !line.trim().is_empty()
+        {
+            return Some(at + tab);
+        }
+        at += line.len();
+    }
+    None
+}
+
+/// A value with braces in it on a line of a map in braces, such as a path with a parameter.
+fn with_braces(line: &str) -> Option<&str> {
+    let within = line.match_indices('{').find(|(at, _)| {
+        let before = line[..*at].chars().next_back();
+        before.is_some_and(|before| !before.is_whitespace() && !"{[,\"'$".contains(before))
+    });
+    let (brace, _) = within?;
+    let start = line[..brace]
+        .rfind([' ', ',', '{', '['])
+        .map_or(0, |at| at + 1);
+    let closed = line[brace..]
+        .find('}')
+        .map_or(line.len(), |at| brace + at + 1);
+    let more = line[closed..].find([' ', ',', '}', ']']);
+    let end = more.map_or(line.len(), |at| closed + at);
+    let value = &line[start..end];
+    let is_plain = |letter: char| letter.is_ascii_graphic() && !"\"'`\\".contains(letter);
+    value.chars().all(is_plain).then_some(value)
 }
 
 #[cfg(test)]
@@ -269,6 +307,36 @@ mod tests {
                 pieces(&entry.value, text, into);
             }),
             _ => {}
+        }
+    }
+
+    #[test]
+    fn a_tab_is_shown_where_it_is_and_braces_in_a_value_are_told_to_be_quoted() {
+        let first = |text: &str| {
+            let (_, problems) = tree(text);
+            let mut all = problems.iter();
+            let problem = all.next().expect("it is no YAML");
+            let span = problem.span.clone().expect("it has a place");
+            (span.start, problem.help.clone().unwrap_or_default())
+        };
+        for (text, at) in [
+            ("\tfoo: 1\nfunctions:\n  - a\n", 0),
+            ("a:\n  - b: 1\n\t  c: 2\n", 12),
+        ] {
+            let (start, help) = first(text);
+            assert_eq!(start, at, "{text:?}");
+            assert!(help.contains("no tabs"), "{help}");
+        }
+        for (text, value) in [
+            (
+                "r:\n  - {path: /price/{item}, function: a}\n",
+                "/price/{item}",
+            ),
+            ("r:\n  - {function: a, path: /p/{item}}\n", "/p/{item}"),
+            ("r: [{path: /p/{a}/x, function: b}]\n", "/p/{a}/x"),
+        ] {
+            let (_, help) = first(text);
+            assert!(help.contains(&format!("`\"{value}\"`")), "{text:?}: {help}");
         }
     }
 
