@@ -96,6 +96,25 @@ fn where_only_a_state_folder_is_secrets_are_set_listed_and_removed_all_the_same(
 }
 
 #[test]
+fn where_the_project_file_is_wrong_secrets_are_listed_without_who_uses_them() {
+    let place = Place::new(confides(LISTED));
+    assert_eq!(
+        place
+            .embly(&["secrets", "set", "KEY", place.path()], VALUE.as_bytes())
+            .0,
+        0
+    );
+    std::fs::write(
+        std::path::Path::new(place.path()).join("embly-project.yml"),
+        "functions:\n  - {name: hello, path: ./none, language: rust}\n",
+    )
+    .unwrap();
+    let (code, stdout, stderr) = place.embly(&["secrets", "list", place.path()], b"");
+    assert!(code == 0 && stdout.contains("KEY"), "{stderr}");
+    assert!(stderr.contains("`embly check` says why"), "{stderr}");
+}
+
+#[test]
 fn a_line_of_the_file_env_that_cannot_be_read_is_told_by_its_place_and_not_shown() {
     let place = Place::new(confides(LISTED));
     place

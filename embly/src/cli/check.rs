@@ -64,7 +64,7 @@ fn there(project: &Project) -> String {
     };
     let mut there = vec![
         count(project.functions.len(), "function"),
-        count(project.gateways.len(), "gateway"),
+        count(project.gateways.len() + project.crons.len(), "gateway"),
     ];
     if !project.secrets.is_empty() {
         there.push(count(project.secrets.len(), "secret"));

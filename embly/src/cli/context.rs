@@ -61,6 +61,21 @@ pub fn kept(kept: &Kept) -> Result<(PathBuf, PathBuf), config::NotFound> {
     Ok((file, state))
 }
 
+/// Says that there is nothing that [`kept`] could be about.
+pub fn nothing_kept(error: &config::NotFound, kept: &Kept, reporter: &Reporter) -> Exit {
+    reporter.error(match &kept.state {
+        Some(folder) if !folder.is_dir() => format!("there is no folder `{}`", folder.display()),
+        Some(folder) => format!(
+            "nothing was deployed to `{}`, and there is no project here: give its folder as well",
+            folder.display()
+        ),
+        None => format!(
+            "{error}\nhint: where a bundle is served, its state folder is enough: `--state DIR`"
+        ),
+    });
+    Exit::Usage
+}
+
 /// Finds and reads the project file. All its problems are said.
 pub fn project(
     chosen: &Chosen,

@@ -12,7 +12,7 @@ use serde::Serialize;
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
-use super::context::{self, Need};
+use super::context;
 use super::output::{self, Table};
 use super::serve::{self, Signals};
 use super::{Chosen, Exit, Kept};
@@ -144,8 +144,12 @@ struct Shown<'a> {
 
 fn list(kept: &Kept, reporter: &Reporter) -> Result<(), Exit> {
     let (file, vault) = place(kept, reporter)?;
-    let load = || context::load(&file, kept.chosen.named(), false, Need::Nothing, reporter);
-    let project = file.exists().then(load).transpose()?;
+    let project = lenient(&file, &kept.chosen);
+    if project.is_none() && file.exists() {
+        reporter.warn(
+            "the project file is wrong, so functions that list a secret are not shown: `embly check` says why",
+        );
+    }
     let stored = vault.read().map_err(|error| refused(&error, reporter))?;
     let dotenv = |project: &Project| config::dotenv(&project.root.join(config::DOTENV)).ok();
     let dotenv = project.as_ref().and_then(dotenv).unwrap_or_default();
@@ -212,7 +216,7 @@ fn place(kept: &Kept, reporter: &Reporter) -> Result<(PathBuf, Vault), Exit> {
         (Ok((file, state)), _) => Ok((file, Vault::new(&state))),
         // They may be there before the first version is.
         (Err(_), Some(state)) => Ok((state.join(config::FILE_NAME), Vault::new(state))),
-        (Err(error), None) => Err(context::not_found(&error, reporter)),
+        (Err(error), None) => Err(context::nothing_kept(&error, kept, reporter)),
     }
 }
 

@@ -169,7 +169,7 @@ fn table(shown: &[Shown], values: bool) -> Table {
 /// Where a store of the project is kept, and the state folder.
 fn place(name: &str, kept: &Kept, reporter: &Reporter) -> Result<(Place, PathBuf), Exit> {
     let found = context::kept(kept);
-    let (file, state) = found.map_err(|error| context::not_found(&error, reporter))?;
+    let (file, state) = found.map_err(|error| context::nothing_kept(&error, kept, reporter))?;
     let project = context::load(&file, kept.chosen.named(), false, Need::Nothing, reporter)?;
     let mut stores = project.stores.iter();
     if let Some(store) = stores.find(|store| store.name == name) {
