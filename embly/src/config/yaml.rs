@@ -272,7 +272,7 @@ fn tab_before(text: &str, place: usize) -> Option<usize> {
 fn with_braces(line: &str) -> Option<&str> {
     let within = line.match_indices('{').find(|(at, _)| {
         let before = line[..*at].chars().next_back();
-        before.is_some_and(|before| !before.is_whitespace() && !"{[,\"'$".contains(before))
+        before.is_some_and(|before| !before.is_whitespace() && !"{[:,\"'$".contains(before))
     });
     let (brace, _) = within?;
     let start = line[..brace]
