@@ -106,12 +106,11 @@ fn words(parser: &CronParser, text: &str, error: CronError) -> String {
              (the second first)"
         );
     }
-    let named = FIELDS[6 - count..].iter().enumerate();
-    for (at, (name, values)) in named {
+    let named = FIELDS[FIELDS.len() - count..].iter();
+    for (at, (field, (name, values))) in fields.iter().zip(named).enumerate() {
         let mut alone = vec!["*"; count];
-        alone[at] = fields[at];
+        alone[at] = field;
         if parser.parse(&alone.join(" ")).is_err() {
-            let field = fields[at];
             return format!("`{field}` is no {name}: {values}, `*`, `*/5`, `1-5`, or `1,3`");
         }
     }

@@ -25,13 +25,10 @@ pub enum Need<'a> {
 
 /// Finds the project file.
 pub fn find(path: &Path, reporter: &Reporter) -> Result<PathBuf, Exit> {
-    config::find(path).map_err(|error| not_found(&error, reporter))
-}
-
-/// Says that there is no project.
-pub fn not_found(error: &config::NotFound, reporter: &Reporter) -> Exit {
-    reporter.error(error.to_string());
-    Exit::Usage
+    config::find(path).map_err(|error| {
+        reporter.error(error.to_string());
+        Exit::Usage
+    })
 }
 
 /// The state folder of a project, unless somebody named another.

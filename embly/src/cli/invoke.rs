@@ -295,7 +295,7 @@ async fn talk(master: &Master, call: Call, reporter: &Reporter) -> Exit {
         return Exit::Code(OWN_FAILURE);
     };
     let times = times(&function.limits, output.is_http());
-    let most = function.limits.request_body;
+    let most = function.limits.request_body.unwrap_or(u64::MAX);
     output.at_most(function.limits.response_body.unwrap_or(u64::MAX));
     let exchange = match switchboard.start(function, permit, origin, times) {
         Ok(exchange) => exchange,

@@ -426,7 +426,7 @@ impl Function {
 #[derive(Debug, Default)]
 pub struct Functions {
     by_name: RwLock<HashMap<Arc<str>, Arc<Function>>>,
-    /// Those that the project has and that were never built, sorted.
+    /// Those that the project has and that were never built.
     unbuilt: RwLock<Vec<Arc<str>>>,
     replaced: watch::Sender<()>,
     /// Those of a project that may come next.
@@ -518,8 +518,7 @@ impl Functions {
 
     /// The project has these as well, and they cannot be started: they were never built.
     pub fn lack<'a>(&self, names: impl IntoIterator<Item = &'a str>) {
-        let mut unbuilt: Vec<Arc<str>> = names.into_iter().map(Arc::from).collect();
-        unbuilt.sort();
+        let unbuilt = names.into_iter().map(Arc::from).collect();
         *self.unbuilt.write().unwrap_or_else(PoisonError::into_inner) = unbuilt;
     }
 

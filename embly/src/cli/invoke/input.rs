@@ -163,8 +163,11 @@ impl Input {
     }
 
     /// Sends all of it, and says that no more follows. The body of a request may have `most` bytes.
-    pub async fn send(self, mut sink: Sink, most: Option<u64>, reporter: Reporter) {
-        let most = most.filter(|_| self.head.is_some());
+    pub async fn send(self, mut sink: Sink, most: u64, reporter: Reporter) {
+        let most = match &self.head {
+            Some(_) => most,
+            None => u64::MAX,
+        };
         // A function that has ended needs no more; how it ended shows elsewhere.
         let _ = self.send_to(&mut sink, most, &reporter).await;
     }
@@ -172,15 +175,15 @@ impl Input {
     async fn send_to(
         self,
         sink: &mut Sink,
-        most: Option<u64>,
+        most: u64,
         reporter: &Reporter,
     ) -> Result<(), crate::switchboard::Ended> {
-        let mut left = most.unwrap_or(u64::MAX);
+        let mut left = most;
         let mut fits = |data: &Bytes, sink: &Sink| {
             let rest = left.checked_sub(data.len() as u64);
             left = rest.unwrap_or(0);
             if rest.is_none() {
-                let ending = request_too_large(most.unwrap_or(u64::MAX));
+                let ending = request_too_large(most);
                 sink.stop(ending.reason, &ending.detail);
             }
             rest.is_some()
